@@ -1,0 +1,161 @@
+//! Mergeable latency windows.
+
+use crate::Invalid;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+
+/// Longer latencies count as this: one hour, in microseconds.
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+
+/// Significant decimal digits: quantiles are right to 1 %.
+const DIGITS: u8 = 2;
+
+/// A serialised histogram larger than this is refused. A full one of two digits has 30 KiB.
+pub const LATENCY_BYTES_MAX: usize = 64 * 1024;
+
+/// Latencies of one window, in microseconds, as an HDR histogram of two significant digits.
+/// Merging is commutative and associative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency(Histogram<u64>);
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS).expect("constant bounds"))
+    }
+}
+
+impl Latency {
+    /// Counts one latency.
+    pub fn record_us(&mut self, latency_us: u64) {
+        self.record_n_us(latency_us, 1);
+    }
+
+    /// Counts `n` equal latencies.
+    pub fn record_n_us(&mut self, latency_us: u64, n: u64) {
+        self.0.saturating_record_n(latency_us.clamp(1, LATENCY_US_MAX), n);
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("all windows have the same bounds");
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// How many latencies were counted.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The latency below which the share `q` of all lie; `None` where nothing was counted.
+    pub fn quantile_us(&self, q: f64) -> Option<u64> {
+        (!self.is_empty()).then(|| self.0.value_at_quantile(q))
+    }
+
+    /// As [`quantile_us`](Self::quantile_us) in milliseconds, and `None` below `samples_min`:
+    /// 299 for a p99, 59 for a p95, 5 for a p50, so that the figure means something.
+    pub fn quantile_ms(&self, q: f64, samples_min: u64) -> Option<f64> {
+        if self.count() < samples_min {
+            return None;
+        }
+        self.quantile_us(q).map(|us| us as f64 / 1_000.0)
+    }
+
+    /// The mean in microseconds; 0 where nothing was counted.
+    pub fn mean_us(&self) -> f64 {
+        self.0.mean()
+    }
+
+    /// How many latencies lie above `limit_us`.
+    pub fn count_above_us(&self, limit_us: u64) -> u64 {
+        let top = LATENCY_US_MAX;
+        if top <= limit_us { 0 } else { self.0.count_between(limit_us + 1, top) }
+    }
+
+    /// Buckets that hold something, as (highest latency of the bucket in µs, count).
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.0.iter_recorded().map(|v| (v.value_iterated_to(), v.count_since_last_iteration()))
+    }
+
+    /// The histogram in `HdrHistogram`'s V2 format; empty where nothing was counted.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if !self.is_empty() {
+            V2Serializer::new().serialize(&self.0, &mut bytes).expect("a vector takes all");
+        }
+        bytes
+    }
+
+    /// Parses what [`to_bytes`](Self::to_bytes) wrote, or what another `HdrHistogram` did.
+    ///
+    /// # Errors
+    /// If it is larger than [`LATENCY_BYTES_MAX`] or not such a histogram.
+    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, Invalid> {
+        let invalid = |reason: String| Invalid::new("latency_us", reason);
+        let mut latency = Self::default();
+        if bytes.is_empty() {
+            return Ok(latency);
+        }
+        if LATENCY_BYTES_MAX < bytes.len() {
+            return Err(invalid(format!("has {} bytes; at most {LATENCY_BYTES_MAX}", bytes.len())));
+        }
+        // The V2 header carries digits and bounds; foreign ones could ask for gigabytes.
+        let header: Option<&[u8; 40]> = bytes.first_chunk();
+        let Some(header) = header else {
+            return Err(invalid("is shorter than its header".into()));
+        };
+        let digits = u32::from_be_bytes(header[12..16].try_into().expect("four bytes"));
+        let highest = u64::from_be_bytes(header[24..32].try_into().expect("eight bytes"));
+        if 3 < digits || LATENCY_US_MAX < highest {
+            return Err(invalid(format!(
+                "has {digits} digits up to {highest}; at most 3 up to {LATENCY_US_MAX}"
+            )));
+        }
+        let parsed: Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+        latency.0.add(&parsed).map_err(|e| invalid(e.to_string()))?;
+        Ok(latency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Scenario: any latencies, split into two windows and merged, over the wire.
+        /// Guarantees: nothing is lost, and order does not matter.
+        #[test]
+        fn windows_merge_and_travel(a in prop::collection::vec(0_u64..u64::MAX, 0..50), b in prop::collection::vec(0_u64..10_000_000, 0..50)) {
+            let window = |us: &[u64]| {
+                let mut window = Latency::default();
+                for &us in us {
+                    window.record_us(us);
+                }
+                window
+            };
+            let (mut ab, mut ba) = (window(&a), window(&b));
+            ab.merge(&window(&b));
+            ba.merge(&window(&a));
+            prop_assert_eq!(&ab, &ba);
+            prop_assert_eq!(ab.count(), (a.len() + b.len()) as u64);
+            prop_assert_eq!(Latency::from_bytes(&ab.to_bytes()).unwrap(), ab);
+        }
+
+        /// Scenario: bytes that nobody wrote.
+        /// Guarantees: an error or a histogram, never a panic.
+        #[test]
+        fn foreign_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Latency::from_bytes(&bytes);
+        }
+    }
+}
