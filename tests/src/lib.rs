@@ -1,1 +1,17 @@
-//! placeholder
+//! One world with all of Fusebox, and what each layer of tests proves.
+//!
+//! | layer | where | proves | does not prove |
+//! |---|---|---|---|
+//! | cores | beside the code | a rule, in virtual time | that a shell obeys it |
+//! | simulation | `sim/` | proxies, collector and console agree over a bad network | sockets, HTTP |
+//! | end to end | `e2e/` | the three binaries do what the contract says | that others' clients behave alike |
+//! | real parts | `real/` | real SDKs, libraries and proxies see the same | figures |
+//! | tidy | `tidy.rs` | layout, sizes, words | sense |
+//!
+//! This library is what the layers share: the binaries as processes, scripted upstreams, a plain
+//! HTTP client, and waiting for a condition instead of for time.
+
+pub mod client;
+pub mod eventually;
+pub mod process;
+pub mod upstream;
