@@ -219,3 +219,54 @@ pub struct HeldLease {
     /// State of the breaker now; `HalfOpen` while the ramp runs.
     pub state: BreakerState,
 }
+
+/// An operator asks to trip an edge; names are as typed, and resolved by the collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TripRequest {
+    /// Chosen by the console: asking twice with the same id acts once.
+    pub request_id: String,
+    /// Name of the calling service, as typed.
+    pub source: String,
+    /// Name of the called service, as typed.
+    pub destination: String,
+    /// What to do.
+    pub action: ActionKind,
+    /// With `mute-retries` the share of retries still let through, with `shed` the share of first
+    /// attempts refused; `None` for the default, and with the other actions.
+    pub percent: Option<u8>,
+    /// For how long: [`TTL_MIN`] … [`TTL_MAX`].
+    pub ttl: Duration,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+    /// Who asks.
+    pub by: String,
+}
+
+/// An operator asks to end a lease.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResetRequest {
+    /// Chosen by the console: asking twice with the same id acts once.
+    pub request_id: String,
+    /// Which leases.
+    pub scope: ResetScope,
+    /// Close at once; else through the ramp.
+    pub at_once: bool,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+    /// Who asks.
+    pub by: String,
+}
+
+/// Which leases a [`ResetRequest`] ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ResetScope {
+    /// That of one edge; names as typed.
+    Edge {
+        /// Name of the calling service.
+        source: String,
+        /// Name of the called service.
+        destination: String,
+    },
+    /// All that are in force.
+    All,
+}
