@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod classify;
+pub mod edge;

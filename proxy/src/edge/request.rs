@@ -1,0 +1,216 @@
+//! What the shell tells the core about an attempt, and what the core answers.
+
+use fusebox_proto::report::Protocol;
+use fusebox_proto::trace::TraceContext;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Instant;
+
+use crate::classify::{Attempt, Original};
+
+/// The digest of a body is made of this many first bytes at most.
+pub const BODY_PREFIX_LEN_MAX: usize = 4 * 1024;
+
+/// The head of one attempt that an application sends.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// Its trace context; an invalid `traceparent` is none.
+    pub trace: Option<TraceContext>,
+    /// `GET`, `POST`, …
+    pub method: &'a str,
+    /// `Host` or `:authority`.
+    pub authority: &'a str,
+    /// Path with query, as sent.
+    pub path_and_query: &'a str,
+    /// `Idempotency-Key`, if there is one.
+    pub idempotency_key: Option<&'a [u8]>,
+    /// `grpc-previous-rpc-attempts`; 0 where absent.
+    pub grpc_previous_attempts: u32,
+    /// What is known of the body.
+    pub body: BodyDigest,
+    /// What the bytes are.
+    pub protocol: Protocol,
+}
+
+/// What is known of a request body before it is forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BodyDigest {
+    /// There is none.
+    #[default]
+    Empty,
+    /// Digest of its first bytes, from [`BodyDigest::of`].
+    Known(u64),
+    /// It streams, and waiting for its first bytes could wait for ever. Such a request is never
+    /// taken for a *probable* retry.
+    Unknown,
+}
+
+impl BodyDigest {
+    /// The digest of a body that begins with `prefix`: its first [`BODY_PREFIX_LEN_MAX`] bytes, or
+    /// all if it has fewer. `seed` is the process's own.
+    pub fn of(seed: u64, prefix: &[u8]) -> Self {
+        if prefix.is_empty() {
+            return Self::Empty;
+        }
+        let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
+        hasher.write(&prefix[..prefix.len().min(BODY_PREFIX_LEN_MAX)]);
+        Self::Known(hasher.finish())
+    }
+}
+
+/// What to do with an attempt.
+#[derive(Debug)]
+#[must_use]
+pub enum Decision {
+    /// Send it, and hand the ticket back when it has ended.
+    Forward(Ticket),
+    /// Answer it here.
+    Refuse(Refusal),
+}
+
+/// Leave to send one attempt. Handed back exactly once, to [`EdgeCore::ended`] or
+/// [`EdgeCore::overflowed`], whatever becomes of the attempt: the shell keeps it in a guard that
+/// reports [`Outcome::Cancelled`] when it is dropped.
+///
+/// [`EdgeCore::ended`]: super::EdgeCore::ended
+/// [`EdgeCore::overflowed`]: super::EdgeCore::overflowed
+#[derive(Debug)]
+#[must_use]
+pub struct Ticket {
+    pub(super) attempt: Attempt,
+    pub(super) started: Instant,
+}
+
+impl Ticket {
+    /// For `http.request.resend_count`: attempts of the same request that went out before; 0 for a
+    /// first attempt.
+    pub const fn resend_count(&self) -> u16 {
+        self.attempt.resend_count()
+    }
+
+    /// When it was admitted.
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+}
+
+/// How a forwarded attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose fault.
+    pub outcome: Outcome,
+    /// HTTP status that the caller got, or the gRPC status where there is one; 0 where it got
+    /// none.
+    pub status: u16,
+    /// From the first byte sent to the last byte of the answer.
+    pub latency_us: u64,
+}
+
+/// Whose fault the end of an attempt was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered; also 3xx and 4xx.
+    Success,
+    /// The server failed: 5xx, a failed gRPC status, connect error, reset.
+    Failure,
+    /// The caller gave up. Says nothing about the server to a breaker.
+    Cancelled,
+    /// We failed: a pooled connection died before the first byte of an answer, and the request may
+    /// not be sent twice. Counted neither for nor against the server; its repetition is a retry.
+    Ours,
+}
+
+impl Outcome {
+    /// What an HTTP status says.
+    pub const fn of_http(status: u16) -> Self {
+        if 500 <= status { Self::Failure } else { Self::Success }
+    }
+
+    /// What a gRPC status says, after OpenTelemetry's conventions for a server's errors: `UNKNOWN`,
+    /// `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`, and whatever no
+    /// specification knows.
+    pub const fn of_grpc(status: u16) -> Self {
+        match status {
+            0 | 1 | 3 | 5..=11 | 16 => Self::Success,
+            _ => Self::Failure,
+        }
+    }
+}
+
+/// Why an attempt is answered here. A *refusal* is ours, never a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What refused it.
+    pub reason: Reason,
+    /// The end of the attempt that it repeats; `None` for a first attempt. Decides between the two
+    /// answers that the product gives.
+    pub retry_of: Option<Original>,
+}
+
+impl Refusal {
+    /// The word in `x-fusebox-refused`: of a retry always `retries-muted`.
+    pub const fn word(&self) -> &'static str {
+        match self.retry_of {
+            Some(_) => Reason::RetriesMuted.as_str(),
+            None => self.reason.as_str(),
+        }
+    }
+}
+
+/// What refused an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// An operator's `open`.
+    ForcedOpen,
+    /// The ramp had no place.
+    HalfOpen,
+    /// An operator's `cap`.
+    Capped,
+    /// An operator's `shed`.
+    Shed,
+    /// An operator's `mute-retries`.
+    RetriesMuted,
+    /// The connection limit.
+    ConnectionOverflow,
+    /// The pending limit.
+    PendingOverflow,
+}
+
+impl Reason {
+    /// As in the header `x-fusebox-refused`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ForcedOpen => "forced-open",
+            Self::HalfOpen => "half-open",
+            Self::Capped => "capped",
+            Self::Shed => "shed",
+            Self::RetriesMuted => "retries-muted",
+            Self::ConnectionOverflow => "connection-overflow",
+            Self::PendingOverflow => "pending-overflow",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A limit of the pool behind the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Its connections.
+    Connections,
+    /// Its queue of attempts that wait for one.
+    Pending,
+}
+
+impl From<Overflow> for Reason {
+    fn from(overflow: Overflow) -> Self {
+        match overflow {
+            Overflow::Connections => Self::ConnectionOverflow,
+            Overflow::Pending => Self::PendingOverflow,
+        }
+    }
+}
