@@ -30,28 +30,34 @@ pub enum Observation {
         edge: Edge,
         /// How.
         protocol: Protocol,
-        /// First attempt, or a repetition.
-        class: AttemptClass,
-        /// How it ended.
-        outcome: Outcome,
+        /// What it is to its request, and how it ended.
+        ending: Ending,
         /// Client side where known, else server side; `None` where no span tells it.
         latency_us: Option<u64>,
         /// 1 ÷ sampling probability.
         weight: f64,
         /// Wall clock of its end, corrected for the sender's clock.
         at_unix_ms: u64,
+        /// Whether a Fusebox proxy of the source saw it too: then its report counts it, and this
+        /// only tells that the edge is there.
+        from_proxy: bool,
     },
-    /// An attempt that was counted as first turned out to be a repetition (its evidence came
-    /// later): one first attempt less, one retry more.
-    Reclassified {
-        /// On which edge.
+    /// An attempt was counted before all was known of it: take away what `was` counted, add what
+    /// it `is`. Most often a first attempt that turned out to be a repetition.
+    Corrected {
+        /// On which edge it was counted.
         edge: Edge,
-        /// What it is in truth.
-        class: AttemptClass,
+        /// As it was counted.
+        was: Ending,
+        /// What it is in truth; `None` if it is no attempt on this edge (its callee, learned from
+        /// earlier calls, turned out to be another one: an `Attempt` on that edge follows).
+        is: Option<Ending>,
         /// As it was counted.
         weight: f64,
         /// As it was counted.
         at_unix_ms: u64,
+        /// As it was counted.
+        from_proxy: bool,
     },
     /// A service answered a request, seen from the server.
     Served {
@@ -65,11 +71,22 @@ pub enum Observation {
         weight: f64,
         /// Wall clock of its end, corrected for the sender's clock.
         at_unix_ms: u64,
+        /// Whether a Fusebox proxy saw it: then its report counts it.
+        from_proxy: bool,
     },
 }
 
+/// An attempt as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ending {
+    /// First attempt, or a repetition.
+    pub class: AttemptClass,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
 /// What an attempt is to its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttemptClass {
     /// The first.
     First,
@@ -80,7 +97,7 @@ pub enum AttemptClass {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// Well.
     Success,
