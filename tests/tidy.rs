@@ -37,14 +37,15 @@ fn sources() -> Vec<Source> {
     rust.filter(|path| !path.components().any(|part| part.as_os_str() == "generated"))
         .map(|path| {
             let text = fs::read_to_string(&path).expect("source files are UTF-8");
-            let syntax = syn::parse_file(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+            let syntax =
+                syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             Source { path: path.strip_prefix(root()).expect("below it").into(), text, syntax }
         })
         .collect()
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{folder:?}: {e}")) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
         let path = entry.expect("a readable folder").path();
         if path.is_dir() {
             walk(&path, paths);
@@ -171,7 +172,7 @@ impl Tests {
             return;
         }
         let doc = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
-        let doc: String = doc.map(|line| quote(line)).collect();
+        let doc: String = doc.map(quote).collect();
         self.0.push((signature.ident.to_string(), signature.span().start().line, doc));
     }
 }

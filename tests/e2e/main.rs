@@ -1,1 +1,8 @@
-//! placeholder
+//! End to end: the three binaries, over real sockets, as the contract says.
+
+mod cli;
+mod dashboard;
+mod demo;
+mod failure;
+mod refusal;
+mod trip;

@@ -1,1 +1,10 @@
-//! placeholder
+//! Against the real thing: OpenTelemetry SDKs, retry libraries, redis, tmux, as a user has them.
+//!
+//! `FUSEBOX_REAL=1` runs these and makes a missing part a failure; without it each skips with a
+//! printed reason, so that a plain `cargo test` needs only Rust. The parts come from PyPI, npm and
+//! Debian, into the target folder.
+
+mod retry_libraries;
+mod sdk;
+mod setup;
+mod tmux;

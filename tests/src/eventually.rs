@@ -12,24 +12,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// With what was seen last, if the time is over.
-#[track_caller]
-pub fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
+pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
     limit: Duration,
     mut probe: impl FnMut() -> F,
-) -> impl Future<Output = T> {
-    async move {
+) -> T {
+    #[expect(clippy::disallowed_methods, reason = "tests watch real processes")]
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = match probe().await {
+            Ok(value) => return value,
+            Err(seen) => seen,
+        };
         #[expect(clippy::disallowed_methods, reason = "tests watch real processes")]
-        let deadline = Instant::now() + limit;
-        loop {
-            let seen = match probe().await {
-                Ok(value) => return value,
-                Err(seen) => seen,
-            };
-            #[expect(clippy::disallowed_methods, reason = "tests watch real processes")]
-            let now = Instant::now();
-            assert!(now < deadline, "{what}: not within {limit:?}; last seen: {seen:?}");
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        let now = Instant::now();
+        assert!(now < deadline, "{what}: not within {limit:?}; last seen: {seen:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

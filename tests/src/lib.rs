@@ -13,5 +13,7 @@
 
 pub mod client;
 pub mod eventually;
+pub mod mesh;
 pub mod process;
+pub mod terminal;
 pub mod upstream;

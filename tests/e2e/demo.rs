@@ -1,0 +1,90 @@
+//! The demo without a terminal: what happened, as JSON lines, against the truth of its scenario.
+
+use fusebox_tests::process;
+use serde_json::Value;
+
+/// Whether to run what takes minutes: every scenario at its full length, ten seeds.
+fn is_long() -> bool {
+    std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1")
+}
+
+fn demo(scenario: &str, seed: u64, seconds: u32, act: &str) -> Vec<Value> {
+    let (seed, length) = (seed.to_string(), format!("{seconds}s"));
+    let args = ["demo", "--headless", "--scenario", scenario, "--seed", &seed, "--for", &length];
+    let finished =
+        process::run("fusebox", &[&args[..], &["--act", act, "--output", "json"]].concat());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    finished.stdout.lines().map(parse).collect()
+}
+
+fn event<'a>(events: &'a [Value], name: &str) -> &'a Value {
+    let found = events.iter().find(|event| event["event"] == name);
+    found.unwrap_or_else(|| panic!("no event {name} in {events:#?}"))
+}
+
+#[track_caller]
+fn check_storm(events: &[Value]) {
+    let started = event(events, "started");
+    let expect = &started["expect"];
+    assert_eq!(expect["kind"], "retry_storm", "{started}");
+    let summary = events.last().expect("a summary");
+    assert_eq!(summary["event"], "summary");
+    assert_eq!(summary["originator"], expect["originator"], "{summary}");
+    assert_eq!(summary["victim"], expect["victim"], "{summary}");
+    assert_eq!(summary["false_incidents"], 0, "{summary}");
+    let figure = |name: &str| summary[name].as_f64().unwrap_or_else(|| panic!("{name}: {summary}"));
+    assert!(figure("detect_ms") <= 4_000.0, "{summary}");
+    assert!(figure("act_ms") <= 100.0, "{summary}");
+    assert!(figure("first_refusal_ms") <= 100.0, "{summary}");
+    assert!(0.95 * figure("goodput_before") <= figure("goodput_after"), "{summary}");
+}
+
+/// Scenario: the founding story, headless, acting as suggested.
+/// Guarantees: the guilty and the victim are named in time, the action reaches every proxy in
+/// time, and service recovers.
+#[test]
+fn the_founding_storm_is_found_and_stopped() {
+    let seeds = if is_long() { 1..=11 } else { 1..=1 };
+    for seed in seeds {
+        check_storm(&demo("retry-storm", seed, 60, "suggested"));
+    }
+}
+
+/// Scenario: the metastable failure at its full length, with and without action.
+/// Guarantees: it recovers because of the action, and stays down alone.
+#[test]
+fn a_metastable_failure_needs_the_action() {
+    if !is_long() {
+        println!("skipped: two runs of 120 s; FUSEBOX_LONG=1 runs them");
+        return;
+    }
+    let acted = demo("metastable", 1, 120, "suggested");
+    assert!(acted.last().unwrap()["recovered_ms"].is_number(), "{acted:#?}");
+    let alone = demo("metastable", 1, 120, "none");
+    let summary = alone.last().unwrap();
+    let (before, after) = (&summary["goodput_before"], &summary["goodput_after"]);
+    assert!(after.as_f64().unwrap() < 0.5 * before.as_f64().unwrap(), "{summary}");
+}
+
+/// Scenario: everything that looks like a storm and is none.
+/// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
+#[test]
+fn lookalikes_raise_no_storm() {
+    let (seeds, seconds) = if is_long() { (1..=5, 60) } else { (1..=1, 25) };
+    let names = ["calm", "n-plus-one", "surge", "polling", "batch", "hedging"];
+    for seed in seeds {
+        for name in names {
+            let events = demo(name, seed, seconds, "none");
+            let storms = (events.iter())
+                .filter(|event| event["event"] == "incident_opened")
+                .filter(|event| event.to_string().contains("retry_storm"));
+            assert_eq!(storms.count(), 0, "{name}, seed {seed}: {events:#?}");
+            assert_eq!(
+                events.last().unwrap()["false_incidents"],
+                0,
+                "{name}, seed {seed}: {events:#?}"
+            );
+        }
+    }
+}
