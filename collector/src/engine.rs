@@ -4,7 +4,7 @@
 //! told the time, does no IO, and only dispatches; what each event means stands in the module
 //! that keeps that state.
 
-use crate::observe::Observation;
+use crate::spans::SpanBatch;
 use fusebox_proto::Now;
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
 use fusebox_proto::report::{Hello, Report};
@@ -22,13 +22,11 @@ pub struct ConnectionId(pub u64);
 #[derive(Clone, Debug)]
 pub enum Event {
     /// An OTLP request was taken.
-    Telemetry {
+    Spans {
         /// Peer address or name of the sender.
         sender: Arc<str>,
-        /// Spans in it.
-        spans: u64,
-        /// What they say.
-        observations: Vec<Observation>,
+        /// What it brought.
+        batch: SpanBatch,
     },
     /// A proxy introduced itself on a new stream. A proxy of the same id on an older stream is
     /// replaced, and that stream closed.
