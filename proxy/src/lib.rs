@@ -1,4 +1,5 @@
 //! placeholder
 
+pub mod breaker;
 pub mod classify;
 pub mod edge;
