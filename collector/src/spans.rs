@@ -144,11 +144,11 @@ pub struct Target {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// `host:port`, `host`, or empty.
-    pub address: Arc<str>,
+    pub address: Box<str>,
     /// `service.peer.name` or `peer.service`, or empty.
-    pub service: Arc<str>,
+    pub service: Box<str>,
     /// Database or messaging system, or empty.
-    pub system: Arc<str>,
+    pub system: Box<str>,
     /// Destination within the messaging system, or empty.
-    pub destination: Arc<str>,
+    pub destination: Box<str>,
 }
