@@ -240,7 +240,8 @@ pub struct BreakerStatus {
     pub since_ms: u64,
     /// Time to the end of the lease or the ejection, ms; `None` where nothing ends by itself.
     pub remaining_ms: Option<u64>,
-    /// Share that passes in this state, percent: of retries when muted, of all in the ramp.
+    /// Share in percent: of retries that pass when muted, of first attempts refused when shedding,
+    /// of what the lease refused that passes in the ramp.
     pub percent: Option<u8>,
     /// Revision of the command in force; 0 where there is none.
     pub revision: u64,

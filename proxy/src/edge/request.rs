@@ -1,62 +1,10 @@
 //! What the shell tells the core about an attempt, and what the core answers.
 
+use crate::breaker::{self, Permit, Refused};
+use crate::classify::{Attempt, Class, End, Original};
 use fusebox_proto::report::Protocol;
-use fusebox_proto::trace::TraceContext;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Instant;
-
-use crate::classify::{Attempt, Original};
-
-/// The digest of a body is made of this many first bytes at most.
-pub const BODY_PREFIX_LEN_MAX: usize = 4 * 1024;
-
-/// The head of one attempt that an application sends.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
-    /// Its trace context; an invalid `traceparent` is none.
-    pub trace: Option<TraceContext>,
-    /// `GET`, `POST`, …
-    pub method: &'a str,
-    /// `Host` or `:authority`.
-    pub authority: &'a str,
-    /// Path with query, as sent.
-    pub path_and_query: &'a str,
-    /// `Idempotency-Key`, if there is one.
-    pub idempotency_key: Option<&'a [u8]>,
-    /// `grpc-previous-rpc-attempts`; 0 where absent.
-    pub grpc_previous_attempts: u32,
-    /// What is known of the body.
-    pub body: BodyDigest,
-    /// What the bytes are.
-    pub protocol: Protocol,
-}
-
-/// What is known of a request body before it is forwarded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum BodyDigest {
-    /// There is none.
-    #[default]
-    Empty,
-    /// Digest of its first bytes, from [`BodyDigest::of`].
-    Known(u64),
-    /// It streams, and waiting for its first bytes could wait for ever. Such a request is never
-    /// taken for a *probable* retry.
-    Unknown,
-}
-
-impl BodyDigest {
-    /// The digest of a body that begins with `prefix`: its first [`BODY_PREFIX_LEN_MAX`] bytes, or
-    /// all if it has fewer. `seed` is the process's own.
-    pub fn of(seed: u64, prefix: &[u8]) -> Self {
-        if prefix.is_empty() {
-            return Self::Empty;
-        }
-        let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
-        hasher.write(&prefix[..prefix.len().min(BODY_PREFIX_LEN_MAX)]);
-        Self::Known(hasher.finish())
-    }
-}
 
 /// What to do with an attempt.
 #[derive(Debug)]
@@ -77,8 +25,12 @@ pub enum Decision {
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket {
+    pub(super) permit: Permit,
     pub(super) attempt: Attempt,
+    pub(super) protocol: Protocol,
     pub(super) started: Instant,
+    /// Number of the window in which it was counted.
+    pub(super) window: u64,
 }
 
 impl Ticket {
@@ -212,5 +164,52 @@ impl From<Overflow> for Reason {
             Overflow::Connections => Self::ConnectionOverflow,
             Overflow::Pending => Self::PendingOverflow,
         }
+    }
+}
+
+impl From<Refused> for Reason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::ForcedOpen => Self::ForcedOpen,
+            Refused::HalfOpen => Self::HalfOpen,
+            Refused::RetriesMuted => Self::RetriesMuted,
+            Refused::Capped => Self::Capped,
+            Refused::Shed => Self::Shed,
+        }
+    }
+}
+
+impl Ended {
+    /// What it says about the callee.
+    pub(super) const fn to_breaker(self) -> breaker::Outcome {
+        match self.outcome {
+            Outcome::Success => breaker::Outcome::Success,
+            Outcome::Failure => breaker::Outcome::Failure,
+            Outcome::Cancelled | Outcome::Ours => breaker::Outcome::Cancelled,
+        }
+    }
+
+    /// What it invites the caller to. `Request Timeout`, `Too Early` and `Too Many Requests`, and
+    /// gRPC's `RESOURCE_EXHAUSTED` and `ABORTED`, are no failures, but ask for a repetition.
+    pub(super) const fn to_caller(self, protocol: Protocol) -> End {
+        let status = self.status;
+        match (self.outcome, protocol) {
+            (Outcome::Cancelled, _) => End::GivenUp,
+            (Outcome::Failure | Outcome::Ours, _) => End::Failed { status },
+            (Outcome::Success, Protocol::Grpc) if matches!(status, 8 | 10) => {
+                End::Failed { status }
+            }
+            (Outcome::Success, _) if matches!(status, 408 | 425 | 429) => End::Failed { status },
+            (Outcome::Success, _) => End::Answered,
+        }
+    }
+}
+
+/// What a class of attempts is to the circuit.
+pub(super) const fn kind(class: Class) -> breaker::Kind {
+    match class {
+        Class::First | Class::Unclassified => breaker::Kind::First,
+        Class::Retry { of_refused, .. } => breaker::Kind::Retry { of_refused },
+        Class::Hedge => breaker::Kind::Hedge,
     }
 }

@@ -1,0 +1,161 @@
+//! The counters of the open window.
+
+use super::request::Reason;
+use crate::classify::{Attempt, Class, Grade, Insight};
+use fusebox_proto::report::{EdgeCounts, EdgeWindow, Protocol, Refusals};
+use fusebox_proto::{Latency, ServiceId};
+
+/// What happened on an edge since the last report, by protocol. An edge speaks one or two.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Counts windows, so that an attempt of an earlier one is told apart.
+    pub(super) number: u64,
+    lanes: Vec<Lane>,
+}
+
+/// What happened in one protocol.
+#[derive(Debug)]
+pub(super) struct Lane {
+    protocol: Protocol,
+    /// Of them, `in_flight` goes over from window to window.
+    counts: EdgeCounts,
+    latency: Latency,
+}
+
+impl Window {
+    pub(super) fn lane(&mut self, protocol: Protocol) -> &mut Lane {
+        let at = self.lanes.iter().position(|lane| lane.protocol == protocol);
+        let at = at.unwrap_or_else(|| {
+            let (counts, latency) = (EdgeCounts::default(), Latency::default());
+            self.lanes.push(Lane { protocol, counts, latency });
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.counts.in_flight).sum()
+    }
+
+    /// Ends the window and begins the next. `pending` attempts wait; they are told with the
+    /// protocol that the edge spoke first.
+    pub(super) fn close(&mut self, destination: &ServiceId, pending: u64) -> Vec<EdgeWindow> {
+        self.number += 1;
+        if let Some(lane) = self.lanes.first_mut() {
+            lane.counts.pending = pending;
+        }
+        let quiet = EdgeCounts::default();
+        let spoken = self.lanes.iter_mut().filter(|lane| lane.counts != quiet);
+        spoken.map(|lane| lane.close(destination.clone())).collect()
+    }
+}
+
+impl Lane {
+    pub(super) fn forwarded(&mut self, attempt: &Attempt) {
+        self.counts.in_flight += 1;
+        self.count(attempt, |counter| *counter += 1);
+    }
+
+    /// Takes back a forwarded attempt that was counted in this window.
+    pub(super) fn withdrawn(&mut self, attempt: &Attempt) {
+        self.count(attempt, |counter| *counter = counter.saturating_sub(1));
+    }
+
+    /// Applies `step` to the counters that a forwarded attempt stands in. The first attempt of a
+    /// request that gets past a refusal is the first that the callee sees.
+    fn count(&mut self, attempt: &Attempt, step: impl Fn(&mut u64)) {
+        match attempt.class() {
+            Class::First => step(&mut self.counts.first_attempts),
+            Class::Retry { of_refused: true, .. } if attempt.resend_count() == 0 => {
+                step(&mut self.counts.first_attempts);
+            }
+            Class::Unclassified => {
+                step(&mut self.counts.first_attempts);
+                step(&mut self.counts.unclassified);
+            }
+            Class::Retry { grade: Grade::Certain, .. } => step(&mut self.counts.retries_certain),
+            Class::Retry { grade: Grade::Probable, .. } => step(&mut self.counts.retries_probable),
+            Class::Hedge => step(&mut self.counts.hedges),
+        }
+    }
+
+    /// An attempt left, however it ended.
+    pub(super) const fn left(&mut self) {
+        debug_assert!(0 < self.counts.in_flight, "it was forwarded");
+        self.counts.in_flight -= 1;
+    }
+
+    pub(super) const fn refused(&mut self, class: Class, reason: Reason) {
+        if matches!(class, Class::Retry { .. }) {
+            self.counts.retries_refused += 1;
+            return;
+        }
+        let Refusals {
+            forced_open,
+            half_open,
+            capped,
+            shed,
+            connection_overflow,
+            pending_overflow,
+            ..
+        } = &mut self.counts.refused;
+        match reason {
+            Reason::ForcedOpen => *forced_open += 1,
+            Reason::HalfOpen => *half_open += 1,
+            Reason::Capped => *capped += 1,
+            Reason::Shed => *shed += 1,
+            Reason::ConnectionOverflow => *connection_overflow += 1,
+            Reason::PendingOverflow => *pending_overflow += 1,
+            Reason::RetriesMuted => debug_assert!(false, "only retries are muted"),
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, latency_us: u64) {
+        self.counts.successes += 1;
+        self.latency.record_us(latency_us);
+    }
+
+    pub(super) fn failed(&mut self, latency_us: u64) {
+        self.counts.failures += 1;
+        self.latency.record_us(latency_us);
+    }
+
+    pub(super) fn given_up(&mut self, latency_us: u64, is_hedge_loser: bool) {
+        if is_hedge_loser {
+            self.counts.hedge_losers += 1;
+        } else {
+            self.counts.timeouts += 1;
+            self.latency.record_us(latency_us);
+        }
+    }
+
+    /// Corrects what the end of an attempt showed to be something else. What was counted in an
+    /// earlier window is corrected in this one, as far as it has so many: sums over time are right.
+    pub(super) fn correct(&mut self, insight: Insight) {
+        let losers = u64::from(insight.hedge_losers_before).min(self.counts.timeouts);
+        self.counts.timeouts -= losers;
+        self.counts.hedge_losers += losers;
+        if let Some(grade) = insight.hedge_was_retry
+            && 0 < self.counts.hedges
+        {
+            self.counts.hedges -= 1;
+            match grade {
+                Grade::Certain => self.counts.retries_certain += 1,
+                Grade::Probable => self.counts.retries_probable += 1,
+            }
+        }
+    }
+
+    fn close(&mut self, destination: ServiceId) -> EdgeWindow {
+        let next = EdgeCounts { in_flight: self.counts.in_flight, ..EdgeCounts::default() };
+        let window = EdgeWindow {
+            destination,
+            route: String::new(),
+            protocol: self.protocol,
+            counts: std::mem::replace(&mut self.counts, next),
+            latency: self.latency.clone(),
+        };
+        self.latency.clear();
+        window
+    }
+}
