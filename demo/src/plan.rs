@@ -1,0 +1,87 @@
+//! What a seed makes of a scenario: names, rates, times and counts.
+
+use crate::scenario::{Expect, Scenario, Service};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The seed whose run is the scenario as it is written, with the names of the founding story.
+pub const SEED_DEFAULT: u64 = 1;
+
+/// A scenario as one run plays it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// With the figures of this run.
+    pub scenario: Scenario,
+    /// Which run.
+    pub seed: u64,
+    names: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// The run of `seed`. [`SEED_DEFAULT`] takes everything as it is written.
+    pub fn new(mut scenario: Scenario, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let is_varied = seed != SEED_DEFAULT;
+        let mut names = BTreeMap::new();
+        for (role, service) in &mut scenario.services {
+            let name =
+                if is_varied { service.names.choose(&mut rng) } else { service.names.first() };
+            names.insert(role.clone(), name.unwrap_or(role).clone());
+            if is_varied {
+                vary_service(service, scenario.vary.work, &mut rng);
+            }
+        }
+        if is_varied {
+            let factor = between(scenario.vary.rate, &mut rng);
+            scenario.load.iter_mut().for_each(|load| load.rate *= factor);
+        }
+        Self { scenario, seed, names }
+    }
+
+    /// What the service of this role is called in this run.
+    pub fn name<'a>(&'a self, role: &'a str) -> &'a str {
+        self.names.get(role).map_or(role, String::as_str)
+    }
+
+    /// The truth, in names.
+    pub fn expect(&self) -> Option<Expect> {
+        self.scenario.expect.as_ref().map(|expect| Expect {
+            kind: expect.kind.clone(),
+            originator: self.name(&expect.originator).to_owned(),
+            victim: self.name(&expect.victim).to_owned(),
+        })
+    }
+
+    /// The service of this role, which a checked scenario has wherever it names one.
+    pub fn service(&self, role: &str) -> &Service {
+        &self.scenario.services[role]
+    }
+
+    /// When the first fault begins, from the start of the load.
+    pub fn first_fault_at(&self) -> Option<Duration> {
+        let starts = self.scenario.faults.iter().map(|fault| fault.at_s);
+        starts.min_by(f64::total_cmp).map(Duration::from_secs_f64)
+    }
+
+    /// Moves all faults, so that the first begins at `at`.
+    pub fn begin_faults_at(&mut self, at: Duration) {
+        let Some(first) = self.first_fault_at() else { return };
+        for fault in &mut self.scenario.faults {
+            fault.at_s = (fault.at_s - first.as_secs_f64() + at.as_secs_f64()).max(0.0);
+        }
+    }
+}
+
+fn vary_service(service: &mut Service, work: (f64, f64), rng: &mut StdRng) {
+    service.work_ms *= between(work, rng);
+    if let Some((least, most)) = service.instances_vary {
+        service.instances = rng.random_range(least..=most);
+    }
+}
+
+fn between((least, most): (f64, f64), rng: &mut StdRng) -> f64 {
+    rng.random_range(least..=most)
+}
