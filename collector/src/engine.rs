@@ -23,8 +23,8 @@ pub struct ConnectionId(pub u64);
 pub enum Event {
     /// An OTLP request was taken.
     Spans {
-        /// Peer address or name of the sender.
-        sender: Arc<str>,
+        /// Name or address of the sender; `None` for a proxy, which counts by its stream.
+        sender: Option<Arc<str>>,
         /// What it brought.
         batch: SpanBatch,
     },
