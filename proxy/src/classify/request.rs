@@ -150,10 +150,12 @@ impl Request {
         self.of_refused = of_refused;
     }
 
-    /// What is too old to judge by says nothing any more; attempts in flight still are.
+    /// What is too old to judge by says nothing any more. Attempts in flight still are, and may
+    /// still have lost to an earlier success.
     fn begin_anew_if_stale(&mut self, now_us: u64) {
         if !self.is_fresh(now_us) {
-            *self = Self { in_flight: self.in_flight, ..Self::default() };
+            let Self { succeeded_us, in_flight, .. } = *self;
+            *self = Self { succeeded_us, in_flight, ..Self::default() };
         }
     }
 }

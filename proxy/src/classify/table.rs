@@ -160,7 +160,7 @@ mod tests {
         /// Guarantees: without evictions both are the same; a table within its bound evicts none.
         #[test]
         fn a_table_is_a_map(ops in prop::collection::vec((0_u64..200, any::<u8>(), 0_u64..50), 0..600)) {
-            let (mut table, mut map, mut now_us) = (Table::new(4_096), HashMap::new(), 0);
+            let (mut table, mut map, mut now_us) = (Table::<Dated>::new(4_096), HashMap::<u64, Dated>::new(), 0);
             let key = |n: u64| Key::of(n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32));
             for (n, op, later) in ops {
                 now_us += later;
@@ -175,7 +175,7 @@ mod tests {
                     let value = if live { model.value } else { 0 } + 1;
                     *model = Dated { until_us: now_us + 300, touched_us: now_us, value };
                 }
-                for n in 0..200 {
+                for n in [n, (n + 1) % 200, (n * 7) % 200] {
                     let expected = map.get(&n).filter(|record| record.is_live(now_us));
                     prop_assert_eq!(table.get(key(n), now_us), expected);
                 }
