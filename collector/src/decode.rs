@@ -9,6 +9,8 @@ mod json;
 mod origin;
 mod outcome;
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;
 mod wire;
 
@@ -197,6 +199,7 @@ fn span(raw: &trace::Span, origin: &Arc<Origin>, emitter: Emitter) -> Result<Spa
         protocol: facts.protocol(),
         target: facts.target(),
         peer: facts.peer(kind, emitter),
+        is_refused: emitter == Emitter::Proxy && facts.is_refused(),
         resend_count: facts.resend_count.number().map_or(0, |count| count.clamp(0, 1_000) as u32),
         weight: weight(&raw.trace_state),
         links: raw.links.iter().take(LINKS_MAX).filter_map(link).collect(),

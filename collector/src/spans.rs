@@ -59,6 +59,8 @@ pub struct Span {
     pub target: Option<Target>,
     /// The other side, as a client names it; `None` on the server side.
     pub peer: Option<Box<Peer>>,
+    /// Whether a Fusebox proxy refused the request: then no attempt was made.
+    pub is_refused: bool,
     /// `http.request.resend_count` or Envoy's `retry.count`; 0 where absent.
     pub resend_count: u32,
     /// 1 ÷ sampling probability.
@@ -134,6 +136,9 @@ pub struct Origin {
 /// What a request asks for, to tell repetitions by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
+    /// Whether equal digests mean equal requests (an HTTP path with its query), so that two at
+    /// once are a hedge. Of an RPC or a statement the arguments are not seen: two at once are two.
+    pub is_whole: bool,
     /// Digest of method and full path with query, of RPC method, or of database statement.
     pub digest: u64,
     /// Digest of method and first path segment, or as `digest`: the family that it belongs to.
@@ -147,6 +152,8 @@ pub struct Peer {
     pub address: Box<str>,
     /// `service.peer.name` or `peer.service`, or empty.
     pub service: Box<str>,
+    /// `service.peer.namespace`, or empty.
+    pub namespace: Box<str>,
     /// Database or messaging system, or empty.
     pub system: Box<str>,
     /// Destination within the messaging system, or empty.

@@ -33,6 +33,8 @@ pub(super) struct Facts<'a> {
     upstream: Pick<'a>,
     component: Pick<'a>,
     peer_service: Pick<'a>,
+    peer_namespace: Pick<'a>,
+    refused: Pick<'a>,
     db_system: Pick<'a>,
     db_statement: Pick<'a>,
     messaging_system: Pick<'a>,
@@ -143,6 +145,8 @@ impl<'a> Facts<'a> {
             "error.type" => (&mut self.error_type, 0),
             "service.peer.name" => (&mut self.peer_service, 0),
             "peer.service" => (&mut self.peer_service, 1),
+            "service.peer.namespace" => (&mut self.peer_namespace, 0),
+            "fusebox.refused" => (&mut self.refused, 0),
             "db.system.name" => (&mut self.db_system, 0),
             "db.system" => (&mut self.db_system, 1),
             "db.query.text" => (&mut self.db_statement, 0),
@@ -168,6 +172,11 @@ impl<'a> Facts<'a> {
     /// Whether these are the attributes that an Envoy writes.
     pub(super) fn is_envoy(&self) -> bool {
         self.component.text() == Some("proxy")
+    }
+
+    /// Whether one of our proxies says that it refused the request.
+    pub(super) const fn is_refused(&self) -> bool {
+        self.refused.is_some()
     }
 
     const fn is_http(&self) -> bool {
@@ -197,12 +206,13 @@ impl<'a> Facts<'a> {
     pub(super) fn target(&self) -> Option<Target> {
         if let Some(statement) = self.db_statement.text().filter(|_| self.db_system.is_some()) {
             let digest = digest(&("db", statement));
-            return Some(Target { digest, family: digest });
+            return Some(Target { is_whole: false, digest, family: digest });
         }
         if let Some(method) = self.rpc_method.text() {
             let service = self.rpc_service.text().unwrap_or_default();
             let family = digest(&("rpc", service));
-            return Some(Target { digest: digest(&("rpc", service, method)), family });
+            let digest = digest(&("rpc", service, method));
+            return Some(Target { is_whole: false, digest, family });
         }
         if !self.is_http() {
             return None;
@@ -217,6 +227,7 @@ impl<'a> Facts<'a> {
         let query = self.query.text().unwrap_or(query);
         let head = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         Some(Target {
+            is_whole: true,
             digest: digest(&("http", method, path, query)),
             family: digest(&("http", method, head)),
         })
@@ -243,6 +254,7 @@ impl<'a> Facts<'a> {
         let peer = Peer {
             address: text::cut(&address, NAME_LEN_MAX).into(),
             service: name(&self.peer_service),
+            namespace: name(&self.peer_namespace),
             system: name(if is_messaging { &self.messaging_system } else { &self.db_system }),
             destination: name(&self.messaging_destination),
         };

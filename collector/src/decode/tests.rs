@@ -1,37 +1,9 @@
+use super::samples::{body, samples};
 use super::*;
 use crate::observe::Outcome;
 use crate::spans::Evidence;
 use fusebox_proto::report::Protocol;
 use proptest::prelude::*;
-use std::path::PathBuf;
-
-/// Bodies of real SDKs, beside the checkout; `None` where they are not, which fails when
-/// `FUSEBOX_REAL=1` asks for them.
-pub(crate) fn samples() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/otlp-samples");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert_ne!(
-        std::env::var("FUSEBOX_REAL").as_deref(),
-        Ok("1"),
-        "{} is missing",
-        folder.display()
-    );
-    println!("skipped: {} is not beside the checkout", folder.display());
-    None
-}
-
-/// The body in a file of [`samples`], unpacked.
-pub(crate) fn body(folder: &std::path::Path, file: &str) -> Vec<u8> {
-    let bytes = std::fs::read(folder.join(file)).unwrap();
-    if !file.ends_with(".gz") {
-        return bytes;
-    }
-    let mut out = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*bytes), &mut out).unwrap();
-    out
-}
 
 /// A request of one span, in JSON, with these fields beside its ids and times.
 fn one(fields: &str) -> Span {

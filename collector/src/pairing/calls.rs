@@ -1,0 +1,119 @@
+//! Tries of one call: who was called, and which of them are repetitions.
+
+use super::attempts::{Call, Reader};
+use super::callee::{self, Callee, Learned};
+use super::tries::{self, Try};
+use crate::observe::{AttemptClass, Outcome};
+use crate::spans::Span;
+use fusebox_proto::ServiceId;
+use fusebox_proto::view::ServiceKind;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For this long a client span waits for a span of its callee, before what it calls is taken for
+/// something without telemetry. SDKs export every 5 s, and the two ends of a call come up to
+/// 5.1 s apart.
+const REORDER_WAIT: Duration = Duration::from_secs(7);
+
+impl Reader<'_> {
+    /// All tries of one call.
+    pub(super) fn call(
+        &mut self,
+        call: Call<'_>,
+        mut tries: Vec<(Option<Callee>, Try)>,
+        learned: &mut Learned,
+    ) {
+        tries.sort_by_key(|(_, attempt)| attempt.order);
+        let mut seen: Vec<Callee> = tries
+            .iter()
+            .filter(|(_, it)| it.entry.is_some())
+            .filter_map(|(it, _)| it.clone())
+            .collect();
+        seen.dedup();
+        let sibling = if let [only] = &seen[..] { Some(only.clone()) } else { None };
+        let mut callees: BTreeMap<ServiceId, (ServiceKind, Vec<Try>)> = BTreeMap::new();
+        for (known, attempt) in tries {
+            let callee =
+                known.or_else(|| sibling.clone()).or_else(|| self.callee(attempt.leaf?, learned));
+            if let Some(Callee { service, kind }) = callee {
+                callees.entry(service).or_insert((kind, Vec::new())).1.push(attempt);
+            }
+        }
+        for (service, (kind, tries)) in callees {
+            self.classify(call, &service, kind, tries);
+        }
+    }
+
+    /// Who is called by a client span that nobody answered.
+    fn callee(&mut self, leaf: usize, learned: &mut Learned) -> Option<Callee> {
+        let exits: Vec<&Span> = self.shape.exits(leaf).map(|exit| self.span(exit)).collect();
+        let known = exits.iter().find_map(|exit| learned.look_up(self.now, exit));
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
+        let waits_until = self.held(leaf).arrived + REORDER_WAIT;
+        if self.now < waits_until && !self.is_last {
+            let until = self.found.waits_until.get_or_insert(waits_until);
+            *until = waits_until.min(*until);
+            return None;
+        }
+        // Above a sidecar the address is the sidecar's own.
+        let is_sidecar = self.span(leaf).is_sidecar();
+        let named = if is_sidecar { &exits[..1] } else { &exits[..] };
+        let external = named.iter().find_map(|exit| callee::external(exit));
+        match &external {
+            Some(external) => learned.learn(self.now, self.span(leaf), external),
+            None => self.found.unplaced += 1,
+        }
+        external
+    }
+
+    /// Tells apart what is new and what is a repetition, among all tries of one call on one callee.
+    fn classify(
+        &mut self,
+        call: Call<'_>,
+        service: &ServiceId,
+        kind: ServiceKind,
+        mut tries: Vec<Try>,
+    ) {
+        for at in 0..tries.len() {
+            let Some(top) = tries[at].top else { continue };
+            let is_last = tries.get(at + 1).is_none_or(|next| next.top != Some(top));
+            if is_last && tries[at].leaf != Some(top) {
+                tries[at].outcome = tries::under_top(self.span(top), tries[at].outcome);
+            }
+        }
+        let is_whole = call.target.is_some_and(|target| target.is_whole);
+        let mut running_until_ns = 0;
+        for (at, attempt) in tries.iter().enumerate() {
+            let previous = at.checked_sub(1).map(|at| &tries[at]);
+            let is_same_leaf =
+                previous.is_some_and(|it| it.leaf.is_some() && it.leaf == attempt.leaf);
+            let leaf = attempt.leaf.map(|leaf| self.span(leaf));
+            let overlaps = !is_same_leaf
+                && leaf
+                    .is_some_and(|leaf| leaf.start_unix_ns + tries::ROUNDING_NS < running_until_ns);
+            let says_retry = !is_same_leaf
+                && [attempt.leaf, attempt.top]
+                    .into_iter()
+                    .flatten()
+                    .any(|exit| 0 < self.span(exit).resend_count);
+            let failed_before = previous.is_some_and(|it| it.outcome != Outcome::Success);
+            let class = match () {
+                () if says_retry => AttemptClass::Retry,
+                () if overlaps && is_whole => AttemptClass::Hedge,
+                () if overlaps => AttemptClass::First,
+                () if failed_before => AttemptClass::Retry,
+                () => AttemptClass::First,
+            };
+            if let Some(leaf) = leaf {
+                running_until_ns = running_until_ns.max(leaf.end_unix_ns);
+            }
+            let entry = attempt.entry.and_then(|entry| self.shape.caller(entry));
+            if let Some(caller) = attempt.leaf.or(entry) {
+                let source = (&self.span(caller).origin.service, ServiceKind::Service);
+                self.attempt(attempt, [source, (service, kind)], class);
+            }
+        }
+    }
+}
