@@ -4,14 +4,37 @@
 //! told the time, does no IO, and only dispatches; what each event means stands in the module
 //! that keeps that state.
 
+mod commands;
+mod instances;
+mod journal;
+mod meter;
+mod proxies;
+mod seen;
+mod telemetry;
+
+pub(crate) use proxies::{Proxies, Proxy, Standing};
+
+use crate::desired::Desired;
+use crate::detect::{Detectors, Hedging, Round};
+use crate::graph::Graph;
+use crate::incident::{Capacity, Incidents, Scene};
+use crate::names::Names;
+use crate::pairing::Pairing;
 use crate::spans::SpanBatch;
-use fusebox_proto::Now;
+use crate::store::Store;
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
 use fusebox_proto::report::{Hello, Report};
 use fusebox_proto::view::{Snapshot, TripResult};
-use std::collections::VecDeque;
+use fusebox_proto::{Edge, Now, ServiceId};
+use instances::Instances;
+use journal::Journal;
+use meter::Meter;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often time is let pass where nothing asks for it.
+const TICK: Duration = Duration::from_secs(1);
 
 /// One stream of a proxy; the shell numbers them and never uses a number twice. A proxy that
 /// connects again gets a new one, so that the end of its old stream cannot take it away.
@@ -172,27 +195,94 @@ impl Default for Limits {
 /// The core of a collector.
 #[derive(Debug)]
 pub struct Engine {
-    limits: Limits,
+    pub(crate) limits: Limits,
+    pub(crate) started: Now,
+    /// Wall clock of the newest telemetry.
+    pub(crate) newest_unix_ms: u64,
+    pub(crate) pairing: Pairing,
+    pub(crate) graph: Graph,
+    pub(crate) store: Store,
+    pub(crate) proxies: Proxies,
+    pub(crate) detectors: Detectors,
+    pub(crate) hedging: Hedging,
+    pub(crate) capacity: Capacity,
+    pub(crate) incidents: Incidents,
+    pub(crate) desired: Desired,
+    pub(crate) names: Names,
+    pub(crate) instances: Instances,
+    pub(crate) journal: Journal,
+    pub(crate) meter: Meter,
+    pub(crate) fronts: HashMap<ServiceId, u64>,
+    refused: HashSet<Edge>,
+    /// A service was heard of that the printed names do not know yet.
+    is_renamed: bool,
+    tick_at: Instant,
     outputs: VecDeque<Output>,
 }
 
 impl Engine {
     /// An engine that knows nothing, at the start of a collector.
-    pub fn new(_now: Now, limits: Limits) -> Self {
-        Self { limits, outputs: VecDeque::new() }
+    pub fn new(now: Now, limits: Limits) -> Self {
+        Self {
+            started: now,
+            newest_unix_ms: now.unix_ms,
+            pairing: Pairing::new(),
+            graph: Graph::new(),
+            store: Store::new(limits.edges_max, limits.services_max),
+            proxies: Proxies::default(),
+            detectors: Detectors::default(),
+            hedging: Hedging::default(),
+            capacity: Capacity::default(),
+            incidents: Incidents::default(),
+            desired: Desired::default(),
+            names: Names::default(),
+            instances: Instances::default(),
+            journal: Journal::default(),
+            meter: Meter::default(),
+            fronts: HashMap::new(),
+            refused: HashSet::new(),
+            is_renamed: false,
+            tick_at: now.instant + TICK,
+            outputs: VecDeque::new(),
+            limits,
+        }
     }
 
     /// Takes one event. Drain [`poll_output`](Self::poll_output) and ask
     /// [`poll_timeout`](Self::poll_timeout) anew after it.
-    pub fn handle(&mut self, _now: Now, _event: Event) {}
+    pub fn handle(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Spans { sender, batch } => self.take_spans(now, sender, batch),
+            Event::Hello { connection, hello } => self.take_hello(now, connection, hello),
+            Event::Report { connection, report } => self.take_report(now, connection, &report),
+            Event::Ack { connection, ack } => self.take_ack(now, connection, &ack),
+            Event::Gone { connection } => self.take_gone(now, connection),
+            Event::Trip(request) => self.trip(now, &request),
+            Event::Reset(request) => self.reset(now, &request),
+            Event::Dropped { reason, count } => self.meter.dropped(reason, count),
+        }
+        self.rename();
+        self.collect(now);
+    }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let timeouts = [self.pairing.poll_timeout(), self.desired.poll_timeout()];
+        timeouts.into_iter().flatten().chain([self.tick_at]).min()
     }
 
     /// Lets time pass: closes windows, ends waits, ages things out.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        let mut observations = Vec::new();
+        self.pairing.handle_timeout(now, &mut observations);
+        self.observe(now, &observations);
+        self.desired.handle_timeout(now);
+        if self.tick_at <= now.instant {
+            self.tick_at = now.instant + TICK;
+            self.tick(now);
+        }
+        self.collect(now);
+    }
 
     /// The next thing to do, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -200,9 +290,84 @@ impl Engine {
     }
 
     /// Everything at this moment, sorted, in the words of the contract.
-    pub fn snapshot(&self, _now: Now) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        snapshot.status.embedded = self.limits.embedded;
-        snapshot
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        crate::snapshot::snapshot(self, now)
+    }
+
+    /// Once a second: what time does to everything.
+    fn tick(&mut self, now: Now) {
+        let second = now.unix_ms / 1_000;
+        let aged = self.graph.age(now.instant);
+        aged.edges.iter().for_each(|edge| self.detectors.forget(edge));
+        aged.services.iter().for_each(|service| self.instances.forget(service));
+        self.store.age(second);
+        self.proxies.age(now);
+        self.instances.age(now);
+        self.capacity.learn(&self.store, second.saturating_sub(3));
+        self.hedging.judge(&self.store, second.saturating_sub(2));
+        self.fronts = self.proxies.fronts(now);
+        self.is_renamed = true;
+        self.rename();
+        let round = Round { now_second: second, fronts: &self.fronts, refused: &self.refused };
+        self.detectors.judge_all(round, &self.store);
+        self.update_incidents(now);
+        let dropped = crate::snapshot::dropped(self).values().sum();
+        self.meter.age(now, dropped);
+    }
+
+    /// Takes what the parts want done.
+    fn collect(&mut self, now: Now) {
+        while let Some((connection, command)) = self.desired.poll_push() {
+            self.outputs.push_back(Output::Push { connection, command });
+        }
+        while let Some(request_id) = self.desired.poll_finished() {
+            let results = self.results(now, &request_id);
+            self.outputs.push_back(Output::Done { request_id, results });
+        }
+        let leased: HashSet<Edge> = self.desired.leased(now).cloned().collect();
+        if leased != self.refused {
+            self.refused = leased;
+            self.update_incidents(now);
+        }
+    }
+
+    /// Judges edges that something new was heard of.
+    fn judge<'a>(&mut self, now: Now, edges: impl IntoIterator<Item = &'a Edge>) {
+        let now_second = now.unix_ms / 1_000;
+        let round = Round { now_second, fronts: &self.fronts, refused: &self.refused };
+        let mut is_changed = false;
+        for edge in edges {
+            is_changed |= self.detectors.judge(round, &self.store, edge);
+        }
+        if is_changed {
+            self.update_incidents(now);
+        }
+    }
+
+    fn update_incidents(&mut self, now: Now) {
+        self.rename();
+        let scene = Scene {
+            now,
+            graph: &self.graph,
+            store: &self.store,
+            detectors: &self.detectors,
+            fronts: &self.fronts,
+            names: &self.names,
+            desired: &self.desired,
+            proxies: &self.proxies,
+            capacity: &self.capacity,
+        };
+        for happened in self.incidents.update(&scene) {
+            self.journal.note(happened.at_unix_ms, "incident", &happened.text);
+        }
+    }
+
+    /// Learns the printed names anew, if services came or went.
+    fn rename(&mut self) {
+        if !std::mem::take(&mut self.is_renamed) {
+            return;
+        }
+        let on_graph = self.graph.nodes().map(|node| &node.service);
+        self.names = on_graph.chain(self.proxies.services()).collect();
     }
 }

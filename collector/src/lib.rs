@@ -9,10 +9,23 @@
 //! | [`pairing`] | spans → [`observe`]: who called whom, how often, and how it ended |
 //! | [`observe`] | what spans say about the mesh: the seam between reading and judging |
 //! | [`graph`] | services and who calls whom, on petgraph |
+//! | [`engine`] | everything that is known, and what follows from it: telemetry and commands in, views and pushes out |
+//! | `store` | the last minute of every edge and service, second by second |
+//! | `detect` | is there a retry storm on this edge? |
+//! | `incident` | one card for each cause: who, since when, what would help |
+//! | `desired` | what operators want of edges, and how far the proxies are with it |
+//! | `names` | printed names, and what an operator means |
+//! | `snapshot` | all of it in the words of the contract |
 
 pub mod decode;
+mod desired;
+mod detect;
 pub mod engine;
 pub mod graph;
+mod incident;
+mod names;
 pub mod observe;
 pub mod pairing;
+mod snapshot;
 pub mod spans;
+mod store;

@@ -1,0 +1,107 @@
+//! Detectors: what is wrong on this edge?
+//!
+//! A detector judges one edge from its seconds and keeps only what the judgement needs. What
+//! follows from several edges together, and whether someone is told, is the business of
+//! [`crate::incident`].
+//!
+//! Two clocks matter. *Data* arrives late: a proxy's window a second after it began, an SDK's
+//! batch after five. So a second stays open for [`OPEN_SECONDS`]; open seconds are judged anew at
+//! each arrival, so that a storm is named with the report that shows it; then the second is
+//! closed, and what comes later updates figures but never fires.
+
+mod baseline;
+mod course;
+mod factor;
+mod fanout;
+mod hedging;
+mod retry_storm;
+mod sequential;
+mod words;
+
+pub(crate) use factor::factor;
+pub(crate) use hedging::{Hedge, Hedging};
+pub(crate) use retry_storm::Watch;
+pub(crate) use words::{Grade, Phase, Sight, Usual};
+
+use crate::store::Store;
+use fusebox_proto::{Edge, ServiceId};
+use std::collections::{HashMap, HashSet};
+
+/// A second is judged for so long: an SDK's batch of 5 s, its way, and the pairing of its spans.
+pub(crate) const OPEN_SECONDS: u64 = 10;
+
+/// What a round of judging needs to know beside the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round<'a> {
+    /// The second of the collector's clock.
+    pub(crate) now_second: u64,
+    /// Of each source with connected proxies: the last second that all of them have reported.
+    pub(crate) fronts: &'a HashMap<ServiceId, u64>,
+    /// Edges on which a lease is in force.
+    pub(crate) refused: &'a HashSet<Edge>,
+}
+
+/// The detectors of all edges.
+#[derive(Debug, Default)]
+pub(crate) struct Detectors {
+    watches: HashMap<Edge, Watch>,
+}
+
+impl Detectors {
+    /// Judges one edge; whether its phase changed.
+    pub(crate) fn judge(&mut self, round: Round<'_>, store: &Store, edge: &Edge) -> bool {
+        let Some(track) = store.edge(edge) else { return false };
+        let edges = self.watches.len().max(1);
+        let source_front = round.fronts.get(&edge.source).copied();
+        let sight = Sight {
+            track,
+            caller: store.service(&edge.source),
+            callee: store.service(&edge.destination),
+            now_second: round.now_second,
+            front: track.front(round.now_second, source_front),
+            is_heard: source_front.is_some_and(|front| round.now_second <= front + 3),
+            is_refused: round.refused.contains(edge),
+            edges,
+        };
+        let watch = self.watches.entry(edge.clone()).or_default();
+        let before = watch.phase();
+        watch.judge(&sight);
+        before != watch.phase()
+    }
+
+    /// Judges all edges: closes seconds, ends what is over.
+    pub(crate) fn judge_all(&mut self, round: Round<'_>, store: &Store) {
+        for (edge, _) in store.edges() {
+            self.judge(round, store, edge);
+        }
+        // An edge that fell silent keeps its envelope for as long as the graph knows it; a storm
+        // must not outlive its data.
+        for (edge, watch) in &mut self.watches {
+            if store.edge(edge).is_none() {
+                watch.fell_silent();
+            }
+        }
+    }
+
+    /// The detector of one edge.
+    pub(crate) fn get(&self, edge: &Edge) -> Option<&Watch> {
+        self.watches.get(edge)
+    }
+
+    /// Edges with a storm that is not over, in order.
+    pub(crate) fn storms(&self) -> Vec<&Edge> {
+        let mut storms: Vec<&Edge> = self
+            .watches
+            .iter()
+            .filter(|(_, w)| w.phase().is_storm())
+            .map(|(edge, _)| edge)
+            .collect();
+        storms.sort();
+        storms
+    }
+
+    /// Forgets an edge that left the graph.
+    pub(crate) fn forget(&mut self, edge: &Edge) {
+        self.watches.remove(edge);
+    }
+}

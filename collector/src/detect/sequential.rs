@@ -1,0 +1,70 @@
+//! A test that may look at every second and still means its promise.
+//!
+//! A Shiryaev-Roberts e-detector (Shin, Ramdas, Rinaldo, *E-detectors*, NEJSDS) on the share of
+//! retries among attempts: for each alternative above the usual share p0, every second
+//! multiplies the evidence by its likelihood ratio, and one is added for "it may have begun just
+//! now". While the share stays at or below p0, the mean over the alternatives reaches 1/α on
+//! average no sooner than after 1/α seconds, whatever the traffic looks like.
+
+/// How much worse than usual the alternatives are.
+const MULTIPLES: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
+/// No alternative is beyond this share.
+const SHARE_MAX: f64 = 0.95;
+/// Evidence is held below e^this: enough for any confidence, and a number.
+const LN_EVIDENCE_MAX: f64 = 600.0;
+/// One false alarm in so many seconds, for all edges together: 30 days.
+const SECONDS_PER_FALSE_ALARM: f64 = 30.0 * 86_400.0;
+
+/// ln(1/α) where `edges` are watched.
+pub(crate) fn ln_alarm(edges: usize) -> f64 {
+    (SECONDS_PER_FALSE_ALARM * edges.max(1) as f64).ln()
+}
+
+/// The evidence against "the share of retries is p0 at most".
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Evidence([f64; MULTIPLES.len()]);
+
+impl Evidence {
+    /// Takes one second of `attempts`, `retries` of which are retries.
+    pub(crate) fn step(&mut self, attempts: f64, retries: f64, p0: f64) {
+        let first = (attempts - retries).max(0.0);
+        for (evidence, multiple) in self.0.iter_mut().zip(MULTIPLES) {
+            let p1 = (p0 * multiple).min(SHARE_MAX);
+            let ln_ratio = retries * (p1 / p0).ln() + first * ((1.0 - p1) / (1.0 - p0)).ln();
+            let ln_after = evidence.ln_1p() + ln_ratio;
+            *evidence = ln_after.min(LN_EVIDENCE_MAX).exp();
+        }
+    }
+
+    /// ln of the mean over the alternatives; minus infinity where there is none.
+    pub(crate) fn ln(&self) -> f64 {
+        (self.0.iter().sum::<f64>() / self.0.len() as f64).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: seconds of equal traffic: attempts, retries among them, edges watched.
+    /// Guarantees: the alarm comes after as many seconds as the theory says, or never.
+    #[test]
+    fn seconds_to_the_alarm() {
+        let check = |attempts: f64, retries: f64, edges: usize, expected: Option<u32>| {
+            let mut evidence = Evidence::default();
+            let alarm = (1..=100_000).find(|_| {
+                evidence.step(attempts, retries, 0.1304);
+                ln_alarm(edges) <= evidence.ln()
+            });
+            assert_eq!(alarm, expected, "{retries} of {attempts} on {edges} edges");
+        };
+        check(0.0, 0.0, 1, None);
+        check(100.0, 0.0, 1, None);
+        check(1_000.0, 130.0, 1, None);
+        check(200.0, 100.0, 1_000, Some(1));
+        check(50.0, 25.0, 12, Some(1));
+        check(40.0, 20.0, 12, Some(2));
+        check(4.0, 3.0, 1_000, Some(8));
+        check(1e6, 9e5, 1, Some(1));
+    }
+}

@@ -1,0 +1,169 @@
+//! What proxies and spans tell.
+
+use super::instances::News;
+use super::proxies::Taken;
+use super::{ConnectionId, Engine, Output};
+use crate::observe::Observation;
+use crate::spans::SpanBatch;
+use fusebox_proto::command::Ack;
+use fusebox_proto::report::{Hello, Report, Transition};
+use fusebox_proto::view::ServiceKind;
+use fusebox_proto::{Edge, Now, ServiceId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Engine {
+    pub(super) fn take_spans(&mut self, now: Now, sender: Option<Arc<str>>, batch: SpanBatch) {
+        self.newest_unix_ms = now.unix_ms;
+        self.meter.spans(now, sender, batch.spans.len() as u64);
+        let mut observations = Vec::new();
+        self.pairing.handle(now, batch, &mut observations);
+        self.observe(now, &observations);
+    }
+
+    pub(super) fn observe(&mut self, now: Now, observations: &[Observation]) {
+        let now_second = now.unix_ms / 1_000;
+        let mut touched: BTreeSet<&Edge> = BTreeSet::new();
+        for observation in observations {
+            match observation {
+                Observation::Node { service, kind, instance, version, .. } => {
+                    self.touch_node(now, service, *kind);
+                    self.saw_instance(now, service, instance.as_ref(), version.as_ref());
+                }
+                Observation::Attempt { edge, protocol, .. } => {
+                    self.is_renamed |= self.graph.get(&edge.source).is_none()
+                        || self.graph.get(&edge.destination).is_none();
+                    if !self.graph.touch_edge(now.instant, edge, *protocol) {
+                        continue;
+                    }
+                    touched.insert(edge);
+                }
+                Observation::Corrected { edge, .. } => {
+                    touched.insert(edge);
+                }
+                Observation::Served { service, .. } => {
+                    self.touch_node(now, service, ServiceKind::Service);
+                }
+            }
+            self.store.observe(now_second, observation);
+        }
+        self.judge(now, touched);
+    }
+
+    fn touch_node(&mut self, now: Now, service: &ServiceId, kind: ServiceKind) {
+        self.is_renamed |= self.graph.get(service).is_none();
+        self.graph.touch_node(now.instant, service, kind);
+    }
+
+    fn saw_instance(
+        &mut self,
+        now: Now,
+        service: &ServiceId,
+        instance: Option<&Arc<str>>,
+        version: Option<&Arc<str>>,
+    ) {
+        for news in self.instances.saw(now, service, instance, version) {
+            let name = self.names.print(service);
+            let text = match news {
+                News::Instance(instance) => format!("{name} has a new instance, {instance}"),
+                News::Version(version) => format!("{name} has a new version, {version}"),
+            };
+            self.journal.note(now.unix_ms, "instance", &text);
+        }
+    }
+
+    pub(super) fn take_hello(&mut self, now: Now, connection: ConnectionId, hello: Hello) {
+        if !self.proxies.has_place(&hello.proxy, self.limits.proxies_max) {
+            self.meter.dropped("proxies", 1);
+            let reason = format!("there are {} proxies already", self.limits.proxies_max);
+            self.outputs.push_back(Output::Close { connection, reason });
+            return;
+        }
+        let service = hello.service.clone();
+        let instance: Arc<str> = hello.instance.as_str().into();
+        let line = format!("proxy {} of {service} connected", hello.proxy);
+        if let Some(replaced) = self.proxies.hello(now, connection, hello) {
+            let reason = "the proxy connected again".to_owned();
+            self.outputs.push_back(Output::Close { connection: replaced, reason });
+        }
+        self.touch_node(now, &service, ServiceKind::Service);
+        self.is_renamed = true;
+        self.journal.note(now.unix_ms, "proxy", &line);
+        self.saw_instance(now, &service, Some(&instance), None);
+        if let Some(proxy) = self.proxies.on(connection) {
+            self.desired.connected(now, &self.proxies, proxy);
+        }
+    }
+
+    pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
+        let Some(proxy) = self.proxies.gone(connection) else { return };
+        let line = format!("proxy {} of {} is gone", proxy.hello.proxy, proxy.hello.service);
+        let id = proxy.hello.proxy.clone();
+        self.journal.note(now.unix_ms, "proxy", &line);
+        self.desired.gone(now, &id);
+        self.fronts = self.proxies.fronts(now);
+    }
+
+    pub(super) fn take_report(&mut self, now: Now, connection: ConnectionId, report: &Report) {
+        let Some(proxy) = self.proxies.on_mut(connection) else {
+            self.meter.dropped("reports_of_unknown_streams", 1);
+            return;
+        };
+        let taken = proxy.take(now, report);
+        let (boot, number) = proxy.newest();
+        let service = proxy.hello.service.clone();
+        let instance: Arc<str> = proxy.hello.instance.as_str().into();
+        let id = proxy.hello.proxy.clone();
+        self.outputs.push_back(Output::Taken { connection, boot, number });
+        let Taken::New { second } = taken else { return };
+        self.newest_unix_ms = now.unix_ms;
+        self.touch_node(now, &service, ServiceKind::Service);
+        self.saw_instance(now, &service, Some(&instance), None);
+        let now_second = now.unix_ms / 1_000;
+        let mut edges: BTreeSet<Edge> = BTreeSet::new();
+        for window in report.edges.iter().filter(|window| window.destination != service) {
+            let edge = Edge::new(service.clone(), window.destination.clone());
+            self.is_renamed |= self.graph.get(&edge.destination).is_none();
+            if self.graph.touch_edge(now.instant, &edge, window.protocol) {
+                self.store.note_taken(second, now_second);
+                self.store.add_edge_window(&edge, second, window);
+                edges.insert(edge);
+            }
+        }
+        for window in &report.inbound {
+            self.store.add_inbound_window(&service, second, window);
+        }
+        for transition in &report.transitions {
+            self.note_transition(&service, id.as_str(), transition);
+        }
+        match self.proxies.front(now, &service) {
+            Some(front) => self.fronts.insert(service, front),
+            None => self.fronts.remove(&service),
+        };
+        self.judge(now, &edges);
+    }
+
+    fn note_transition(&mut self, source: &ServiceId, proxy: &str, transition: &Transition) {
+        let edge = Edge::new(source.clone(), transition.destination.clone());
+        let edge = self.names.print_edge(&edge);
+        let text = format!(
+            "{}>{}: {} → {} ({}) in {proxy}",
+            edge.source,
+            edge.destination,
+            transition.from.as_str(),
+            transition.to.as_str(),
+            transition.cause.as_str(),
+        );
+        self.journal.note(transition.at_unix_ms, "breaker", &text);
+    }
+
+    pub(super) fn take_ack(&mut self, now: Now, connection: ConnectionId, ack: &Ack) {
+        let Some(proxy) = self.proxies.on(connection) else { return };
+        let verb = self.desired.acked(now, &self.proxies, proxy, ack);
+        if let Some(verb) = verb
+            && let Some(proxy) = self.proxies.on_mut(connection)
+        {
+            proxy.take_ack(now, ack, verb);
+        }
+    }
+}

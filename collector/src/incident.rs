@@ -1,0 +1,304 @@
+//! Incidents: one for each cause, not for each symptom.
+//!
+//! Detectors judge edges; here their storms are joined where failures lead from the one to the
+//! other, told in one sentence with evidence and one action, and kept until they are over: healthy
+//! for ten seconds. A storm that comes back on the same edge within a minute is the same incident.
+
+mod action;
+mod blame;
+mod capacity;
+mod evidence;
+mod sentence;
+
+pub(crate) use action::CAP_HEADROOM;
+pub(crate) use capacity::Capacity;
+
+use crate::desired::Desired;
+use crate::detect::{Detectors, Phase, Watch};
+use crate::engine::Proxies;
+use crate::graph::Graph;
+use crate::names::Names;
+use crate::store::{Store, Tally, Track};
+use blame::Blame;
+use fusebox_proto::command::{ActionKind, Verb};
+use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
+use fusebox_proto::{Edge, Now, ServiceId};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// More resolved incidents than this are not kept.
+const PAST_MAX: usize = 64;
+/// More open incidents than this are not told apart; a storm beyond joins none, and is counted.
+const OPEN_MAX: usize = 64;
+/// A storm on the same edge so soon after is the same incident.
+const REOPEN_MS: u64 = 60_000;
+
+/// Everything that a verdict rests on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    /// The moment.
+    pub(crate) now: Now,
+    /// Who calls whom.
+    pub(crate) graph: &'a Graph,
+    /// The last minute.
+    pub(crate) store: &'a Store,
+    /// The detectors of the edges.
+    pub(crate) detectors: &'a Detectors,
+    /// Of each source with connected proxies: the last second that all have reported.
+    pub(crate) fronts: &'a HashMap<ServiceId, u64>,
+    /// Printed names.
+    pub(crate) names: &'a Names,
+    /// Leases.
+    pub(crate) desired: &'a Desired,
+    /// Proxies.
+    pub(crate) proxies: &'a Proxies,
+    /// What services can serve.
+    pub(crate) capacity: &'a Capacity,
+}
+
+impl Scene<'_> {
+    fn now_second(&self) -> u64 {
+        self.now.unix_ms / 1_000
+    }
+
+    /// An edge, and its newest complete second.
+    fn track(&self, edge: &Edge) -> Option<(&Track<Tally>, u64)> {
+        let track = self.store.edge(edge)?;
+        let front = self.fronts.get(&edge.source).copied();
+        Some((track, track.front(self.now_second(), front)))
+    }
+
+    /// Attempts per request, now.
+    fn factor(&self, edge: &Edge) -> Option<f64> {
+        let (track, front) = self.track(edge)?;
+        crate::detect::factor(track, front)
+    }
+
+    /// The lease in force on an edge.
+    fn lease(&self, edge: &Edge) -> Option<ActionKind> {
+        let wish = self.desired.get(edge)?;
+        match wish.command.verb {
+            Verb::Trip { action, .. } if wish.is_lease(self.now) && 0 < wish.applied() => {
+                Some(action.kind())
+            }
+            _ => None,
+        }
+    }
+
+    /// Share of the excess attempts that a proxy recognises as retries.
+    fn recognised(&self, edge: &Edge) -> Option<f64> {
+        let (track, front) = self.track(edge)?;
+        let caller = self.store.service(&edge.source);
+        self.detectors.get(edge)?.recognised(track, caller, front)
+    }
+}
+
+/// All incidents.
+#[derive(Debug, Default)]
+pub(crate) struct Incidents {
+    open: Vec<Incident>,
+    past: VecDeque<Incident>,
+    dropped: u64,
+}
+
+/// One incident.
+#[derive(Clone, Debug)]
+struct Incident {
+    edges: BTreeSet<Edge>,
+    onset: u64,
+    blame: Blame,
+    view: view::Incident,
+}
+
+/// What happened to an incident, one line for the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Happened {
+    /// When, ms since the Unix epoch.
+    pub(crate) at_unix_ms: u64,
+    /// One line.
+    pub(crate) text: String,
+}
+
+impl Incidents {
+    /// Brings the incidents up to what the detectors say, and tells what happened.
+    pub(crate) fn update(&mut self, scene: &Scene<'_>) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        for edge in scene.detectors.storms() {
+            if !self.open.iter().any(|incident| incident.edges.contains(edge)) {
+                self.place(scene, edge, &mut happened);
+            }
+        }
+        for incident in &mut self.open {
+            incident.refresh(scene);
+        }
+        let (over, open) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|incident| incident.view.state == IncidentState::Resolved);
+        self.open = open;
+        for incident in over {
+            happened.push(line(scene, "resolved", &incident.view));
+            self.past.push_back(incident);
+        }
+        while PAST_MAX < self.past.len() {
+            self.past.pop_front();
+        }
+        happened
+    }
+
+    /// Finds the incident that a storm belongs to, or opens one.
+    fn place(&mut self, scene: &Scene<'_>, edge: &Edge, happened: &mut Vec<Happened>) {
+        let is_same = |incident: &&mut Incident| {
+            incident.edges.iter().any(|other| blame::is_one_cause(scene, edge, other))
+        };
+        if let Some(incident) = self.open.iter_mut().find(is_same) {
+            incident.edges.insert(edge.clone());
+            return;
+        }
+        if OPEN_MAX <= self.open.len() {
+            self.dropped += 1;
+            return;
+        }
+        let is_back = |past: &Incident| {
+            let until = past.view.resolved_at.map_or(0, |at| at.0);
+            past.blame.edge == *edge && scene.now.unix_ms < until + REOPEN_MS
+        };
+        if let Some(at) = self.past.iter().position(is_back)
+            && let Some(mut incident) = self.past.remove(at)
+        {
+            incident.edges.insert(edge.clone());
+            incident.view.state = IncidentState::Open;
+            incident.view.resolved_at = None;
+            incident.refresh(scene);
+            happened.push(line(scene, "is back", &incident.view));
+            self.open.push(incident);
+            return;
+        }
+        let Some(mut incident) = Incident::open(scene, edge) else { return };
+        while self.find(&incident.view.id).is_some() {
+            incident.view.id.push('x');
+        }
+        happened.push(line(scene, "opened", &incident.view));
+        self.open.push(incident);
+    }
+
+    fn find(&self, id: &str) -> Option<&Incident> {
+        self.open.iter().chain(&self.past).find(|incident| incident.view.id == id)
+    }
+
+    /// How many are open.
+    pub(crate) fn open_count(&self) -> u64 {
+        self.open.len() as u64
+    }
+
+    /// Storms that found no place since the start.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// All of them, in no particular order.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &view::Incident> {
+        self.open.iter().chain(&self.past).map(|incident| &incident.view)
+    }
+}
+
+impl Incident {
+    fn open(scene: &Scene<'_>, edge: &Edge) -> Option<Self> {
+        let onset = scene.detectors.get(edge)?.onset()?;
+        let edges: BTreeSet<Edge> = [edge.clone()].into();
+        let blame = blame::blame(scene, &edges)?;
+        let view = view::Incident {
+            id: id("retry_storm", edge, onset),
+            kind: "retry_storm".into(),
+            opened_at: Stamp(scene.now.unix_ms),
+            ..view::Incident::default()
+        };
+        let mut incident = Self { edges, onset, blame, view };
+        incident.refresh(scene);
+        Some(incident)
+    }
+
+    /// Judges anew. While it drains, the verdict stays: what caused it no longer shows.
+    fn refresh(&mut self, scene: &Scene<'_>) {
+        let phase_of = |edge: &Edge| scene.detectors.get(edge).map_or(Phase::Normal, Watch::phase);
+        let phases: Vec<Phase> = self.edges.iter().map(phase_of).collect();
+        if !phases.iter().any(|phase| phase.is_storm()) {
+            self.resolve(scene);
+            return;
+        }
+        let phase = if phases.contains(&Phase::Sustained) {
+            Phase::Sustained
+        } else if phases.contains(&Phase::Storm) {
+            Phase::Storm
+        } else {
+            Phase::Draining
+        };
+        let is_leased = scene.lease(&self.blame.edge).is_some();
+        let phase = if is_leased { Phase::Draining } else { phase };
+        if phase != Phase::Draining || self.view.layers.is_empty() {
+            let is_live = |edge: &&Edge| phase_of(edge).is_storm();
+            let live: BTreeSet<Edge> = self.edges.iter().filter(is_live).cloned().collect();
+            let onsets = live.iter().filter_map(|edge| scene.detectors.get(edge)?.onset());
+            self.onset = onsets.min().unwrap_or(self.onset).min(self.onset);
+            if let Some(blame) = blame::blame(scene, &live) {
+                self.blame = blame;
+            }
+        }
+        self.tell(scene, phase);
+    }
+
+    fn tell(&mut self, scene: &Scene<'_>, phase: Phase) {
+        let blame = &self.blame;
+        let Some(watch) = scene.detectors.get(&blame.edge) else { return };
+        let view = &mut self.view;
+        view.phase = phase.as_str().into();
+        view.summary = sentence::open(scene, blame, phase, self.onset);
+        let confidence = self.edges.iter().filter_map(|edge| scene.detectors.get(edge));
+        view.confidence = confidence.map(Watch::confidence).fold(0.0, f64::max);
+        view.originator = Some(scene.names.print(&blame.edge.source));
+        view.victim = Some(scene.names.print(&blame.victim));
+        view.edge = Some(scene.names.print_edge(&blame.edge));
+        view.amplification = Some(blame.amplification);
+        view.layers =
+            blame.layers.iter().map(|(edge, factor)| layer(scene, edge, *factor)).collect();
+        view.evidence = evidence::evidence(scene, blame, self.onset);
+        view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
+        view.data_quality = evidence::quality(scene, blame);
+        let is_leased = scene.lease(&blame.edge).is_some();
+        view.action = if is_leased {
+            None
+        } else {
+            action::suggest(scene, blame, phase, view.confidence, self.onset)
+        };
+    }
+
+    fn resolve(&mut self, scene: &Scene<'_>) {
+        let view = &mut self.view;
+        view.state = IncidentState::Resolved;
+        view.resolved_at = Some(Stamp(scene.now.unix_ms));
+        view.phase = "resolved".into();
+        view.action = None;
+        view.summary = sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms);
+    }
+}
+
+fn layer(scene: &Scene<'_>, edge: &Edge, factor: f64) -> Layer {
+    let EdgeName { source, destination } = scene.names.print_edge(edge);
+    Layer { source, destination, factor }
+}
+
+fn line(scene: &Scene<'_>, what: &str, view: &view::Incident) -> Happened {
+    let text = format!("#{} {what}: {}", view.id, view.summary);
+    Happened { at_unix_ms: scene.now.unix_ms, text }
+}
+
+/// The same evidence gives the same id: five letters and digits from a hash (FNV-1a) of kind, edge
+/// and onset.
+fn id(kind: &str, edge: &Edge, onset: u64) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let text = format!("{kind} {edge} {onset}");
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    let letter = |n: u32| LETTERS[(hash >> (24 + 5 * n) & 31) as usize] as char;
+    (0..5).map(letter).collect()
+}

@@ -1,0 +1,144 @@
+//! Who causes it, who suffers, and by how much each layer multiplies.
+//!
+//! The *victim* is the deepest node whose failures its own callees do not explain. From there the
+//! heaviest path leads upstream over edges that multiply or pass failures on. The *originator* is
+//! the caller of the edge with the largest share of the logarithm of the amplification; of equal
+//! ones the uppermost, because whoever retries above repeats all retries below.
+
+use super::Scene;
+use crate::detect::Watch;
+use fusebox_proto::{Edge, ServiceId};
+use std::collections::{BTreeSet, HashSet};
+
+/// Attempts per request from which an edge is a layer of the amplification.
+const LAYER_MIN: f64 = 1.2;
+/// Share of failed attempts from which an edge passes failures on.
+const FAILING_MIN: f64 = 0.1;
+/// A callee's own failing calls explain its failures if they are at least this share of them.
+const EXPLAINED_MIN: f64 = 0.25;
+/// Logarithms of factors that differ by less than this share are equal.
+const EQUAL: f64 = 0.1;
+/// Seconds that are looked at.
+const RECENT_SECONDS: u64 = 5;
+/// A cause reaches no further than over so many edges.
+const HOPS_MAX: usize = 8;
+
+/// The verdict on one cause.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Blame {
+    /// The edge to act on: the originator's.
+    pub(crate) edge: Edge,
+    /// Who suffers.
+    pub(crate) victim: ServiceId,
+    /// The edges that multiply, uppermost first, and their factors.
+    pub(crate) layers: Vec<(Edge, f64)>,
+    /// The product of all factors.
+    pub(crate) amplification: f64,
+}
+
+/// Attempts and failures of an edge over the last seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    attempts: f64,
+    failed: f64,
+}
+
+impl Recent {
+    fn is_failing(self) -> bool {
+        0.0 < self.attempts && FAILING_MIN * self.attempts <= self.failed
+    }
+}
+
+fn recent(scene: &Scene<'_>, edge: &Edge) -> Recent {
+    scene.track(edge).map_or_else(Recent::default, |(track, front)| {
+        let sum = track.sum(front + 1, RECENT_SECONDS + 1);
+        Recent { attempts: sum.attempts(), failed: sum.failed() }
+    })
+}
+
+/// Judges the storm on `edges`, which are not empty.
+pub(super) fn blame(scene: &Scene<'_>, edges: &BTreeSet<Edge>) -> Option<Blame> {
+    let sources: HashSet<&ServiceId> = edges.iter().map(|edge| &edge.source).collect();
+    let is_lowest = |edge: &&Edge| !sources.contains(&edge.destination);
+    let by_failed = |edge: &&Edge| recent(scene, edge).failed;
+    let lowest =
+        edges.iter().filter(is_lowest).max_by(|a, b| by_failed(a).total_cmp(&by_failed(b)));
+    let last = descend(scene, lowest.or_else(|| edges.first())?.clone());
+    let victim = last.destination.clone();
+    let factor = |edge: &Edge| {
+        let factor = scene.detectors.get(edge).map_or(1.0, Watch::factor);
+        if edges.contains(edge) || LAYER_MIN <= factor { factor.max(1.0) } else { 1.0 }
+    };
+    let path = scene.graph.heaviest_path(&last, |edge| {
+        let factor = factor(edge);
+        let is_on = LAYER_MIN <= factor || recent(scene, edge).is_failing();
+        is_on.then(|| factor.ln())
+    });
+    let is_layer = |edge: &Edge| LAYER_MIN <= factor(edge) || edges.contains(edge);
+    let layers: Vec<(Edge, f64)> =
+        path.into_iter().filter(is_layer).map(|edge| (edge.clone(), factor(&edge))).collect();
+    let heaviest = layers.iter().map(|layer| layer.1.ln()).fold(0.0, f64::max);
+    let first = layers.iter().find(|layer| (1.0 - EQUAL) * heaviest <= layer.1.ln());
+    let edge = first.map_or_else(|| last.clone(), |layer| layer.0.clone());
+    let amplification = layers.iter().map(|layer| layer.1).product();
+    Some(Blame { edge, victim, layers, amplification })
+}
+
+/// From `edge` down, for as long as the callee's own failing calls explain its failures.
+fn descend(scene: &Scene<'_>, mut edge: Edge) -> Edge {
+    let mut passed: HashSet<ServiceId> = [edge.source.clone(), edge.destination.clone()].into();
+    for _ in 0..HOPS_MAX {
+        let node = edge.destination.clone();
+        let callers = scene.graph.callers(&node);
+        let inbound: f64 = callers
+            .map(|caller| recent(scene, &Edge::new(caller.clone(), node.clone())).failed)
+            .sum();
+        let out: Vec<(Edge, f64)> = scene
+            .graph
+            .callees(&node)
+            .map(|callee| Edge::new(node.clone(), callee.clone()))
+            .map(|edge| (recent(scene, &edge), edge))
+            .filter(|(recent, _)| recent.is_failing())
+            .map(|(recent, edge)| (edge, recent.failed))
+            .collect();
+        let outbound: f64 = out.iter().map(|(_, failed)| failed).sum();
+        let is_explained = 0.0 < outbound && EXPLAINED_MIN * inbound <= outbound;
+        let worst = out.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        match worst {
+            Some((worst, _)) if is_explained && passed.insert(worst.destination.clone()) => {
+                edge = worst;
+            }
+            _ => break,
+        }
+    }
+    edge
+}
+
+/// Whether two storm edges have one cause: they share a callee, or failures lead from the one to
+/// the other.
+pub(super) fn is_one_cause(scene: &Scene<'_>, a: &Edge, b: &Edge) -> bool {
+    a.destination == b.destination
+        || failures_lead(scene, &a.destination, &b.source)
+        || failures_lead(scene, &b.destination, &a.source)
+}
+
+fn failures_lead(scene: &Scene<'_>, from: &ServiceId, to: &ServiceId) -> bool {
+    let mut passed: HashSet<ServiceId> = [from.clone()].into();
+    let mut reached = vec![from.clone()];
+    for _ in 0..=HOPS_MAX {
+        if passed.contains(to) {
+            return true;
+        }
+        let mut next = Vec::new();
+        for node in &reached {
+            for callee in scene.graph.callees(node) {
+                let edge = Edge::new(node.clone(), callee.clone());
+                if recent(scene, &edge).is_failing() && passed.insert(callee.clone()) {
+                    next.push(callee.clone());
+                }
+            }
+        }
+        reached = next;
+    }
+    false
+}
