@@ -185,6 +185,8 @@ fn a_ramp_waits_while_callers_give_up() {
     check("F6c+1%", "FHx25 ");
     check("F6c1c1+1%", "FH50 ");
     check("F6c1c1c1c1c1c1c1c1c1c1c1c1", "FHC");
+    check("F63++cc1", "FHC");
+    check("F63+ccc1%", "FH100 ");
 }
 
 /// Scenario: an operator resets, with and without ramp, what is closed, leased, or on its ramp.
@@ -229,8 +231,23 @@ fn probes_are_shared_out() {
     breaker.on_outcome(now, probe, Outcome::Cancelled);
     let probe = (0..4).find_map(|_| admit(&mut breaker).ok()).unwrap();
     breaker.on_outcome(now, probe, Outcome::Success);
+    let mut passed: Vec<_> = (0..20).filter_map(|_| admit(&mut breaker).ok()).collect();
+    assert_eq!(passed.len(), 5);
+    breaker.on_outcome(now, passed.remove(0), Outcome::Failure);
+    breaker.on_outcome(now, passed.remove(0), Outcome::Failure);
     let passed = (0..20).filter(|_| admit(&mut breaker).is_ok()).count();
-    assert_eq!(passed, 5);
+    assert_eq!(passed, 1, "unproven again");
+}
+
+/// Scenario: the probes of a ramp hang, and never end.
+/// Guarantees: the circuit closes a minute after the lease all the same.
+#[test]
+fn hanging_probes_do_not_hold_a_ramp() {
+    let mut life = Life::new();
+    "F6".chars().for_each(|event| life.event(event));
+    let _hangs = life.breaker.admit(life.now, crossing(Kind::First)).unwrap();
+    "92%1".chars().for_each(|event| life.event(event));
+    assert_eq!(life.log, "FH25 C");
 }
 
 /// Scenario: attempts admitted before a trip, and before a step back, answer late.

@@ -78,7 +78,6 @@ impl Request {
         self.touched_us = now_us;
         self.in_flight = self.in_flight.saturating_add(1);
         self.attempts = self.attempts.saturating_add(1);
-        self.of_refused = false;
         match class {
             Class::Retry { .. } => self.owed = self.owed.saturating_sub(1),
             Class::Hedge => self.hedge_us = now_us,
@@ -119,7 +118,6 @@ impl Request {
                 seen.hedge_losers_before = std::mem::take(&mut self.undecided);
                 self.succeeded_us = now_us;
                 self.owed = 0;
-                self.of_refused = false;
             }
             End::Failed { status } => self.owe(Original::Status(status), false),
             End::GivenUp if started_us <= self.succeeded_us => seen.is_hedge_loser = true,

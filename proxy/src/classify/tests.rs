@@ -241,6 +241,7 @@ fn after_ten_seconds_the_next_is_first() {
     check("a- ax 5s ax 4s ax 2s a-", "1ccc1");
     check("A- Ax 5s Ax 4s Ax 2s A-", "1ppp1");
     check("a 11s a", "11");
+    check("a 6s ax 5s a", "1h1");
 }
 
 /// Scenario: a first attempt is refused, and the library repeats it.
