@@ -1,6 +1,7 @@
 //! What a client library does when an attempt ends: the rule, without the sockets.
 
 use crate::scenario::Client;
+use std::fmt;
 use std::time::Duration;
 
 /// How an attempt ended, as its caller sees it.
@@ -18,6 +19,16 @@ impl Outcome {
     /// Whether the caller got what it wanted.
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Answered(200..=299))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(status) => write!(f, "answered {status}"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Broken => f.write_str("broke off"),
+        }
     }
 }
 

@@ -4,6 +4,15 @@
 //! services, clients and queues obey a model ([`station`], [`client`], [`conditions`]) over real
 //! sockets; [`truth`] is measured by the callers, [`verdict`] is what the collector says through
 //! its own API, knowing nothing of the scenario; [`event`] puts both side by side.
+//!
+//! The modules above are pure; the rest is shell:
+//!
+//! ```text
+//! visitors ── load ──> proxy ──> instance (desk = station + timer) ── link ──> proxy ──> ...
+//!                │                   │
+//!                └──── stage: plan, clock, conditions, truth ────┐
+//! run: starts collector, mesh, shop; plays the script; follows the collector; tells the lines
+//! ```
 
 pub mod catalogue;
 pub mod client;
@@ -14,3 +23,18 @@ pub mod scenario;
 pub mod station;
 pub mod truth;
 pub mod verdict;
+
+mod clock;
+mod collector;
+mod desk;
+mod instance;
+mod link;
+mod load;
+mod mesh;
+mod run;
+mod shop;
+mod stage;
+
+pub use collector::AskError;
+pub use mesh::MeshError;
+pub use run::{Act, Options, RunError, run};

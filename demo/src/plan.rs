@@ -1,6 +1,6 @@
 //! What a seed makes of a scenario: names, rates, times and counts.
 
-use crate::scenario::{Expect, Scenario, Service};
+use crate::scenario::{Change, Expect, Scenario, Service};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -64,6 +64,41 @@ impl Plan {
     pub fn first_fault_at(&self) -> Option<Duration> {
         let starts = self.scenario.faults.iter().map(|fault| fault.at_s);
         starts.min_by(f64::total_cmp).map(Duration::from_secs_f64)
+    }
+
+    /// A change in words, with the names of this run.
+    pub fn describe(&self, change: &Change) -> String {
+        let place = |to: &str| match to.split_once('/') {
+            Some((role, route)) => format!("{}/{route}", self.name(role)),
+            None => to.to_owned(),
+        };
+        match change {
+            Change::Release { service, callee, client } => format!(
+                "a release of {}: calls to {} get {} attempts, {} ms timeout, {} ms backoff{}",
+                self.name(service),
+                self.name(callee),
+                client.attempts,
+                client.timeout_ms,
+                client.backoff_ms,
+                if client.hedge_after_ms == 0 { "" } else { ", hedged" },
+            ),
+            Change::Slow { service, factor } => {
+                format!("{} needs {factor} times as long", self.name(service))
+            }
+            Change::Errors { service, percent } => {
+                format!("{} fails {percent} % of its requests", self.name(service))
+            }
+            Change::Repeat { service, to, times } => {
+                let (service, to) = (self.name(service), place(to));
+                format!("a release of {service}: {times} calls to {to}, one after another")
+            }
+            Change::Load { factor } => format!("{factor} times the load"),
+            Change::Job { service, to, every_ms, one_trace, .. } => {
+                let (service, to) = (self.name(service), place(to));
+                let trace = if *one_trace { ", in one trace" } else { "" };
+                format!("{service} calls {to} every {every_ms} ms{trace}")
+            }
+        }
     }
 
     /// Moves all faults, so that the first begins at `at`.

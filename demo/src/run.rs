@@ -1,0 +1,147 @@
+//! One run from start to summary: everything is started, played, and ended.
+
+mod play;
+
+use crate::collector::{Api, AskError, Hand};
+use crate::conditions::script;
+use crate::event::{Event, Line, Started, Summary};
+use crate::mesh::{self, MeshError, Place};
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::shop::Shop;
+use crate::stage::Stage;
+use play::{Play, Sources};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// All proxies must have found the collector after this time.
+const READY_MAX: Duration = Duration::from_secs(20);
+const READY_POLL: Duration = Duration::from_millis(20);
+/// The collector may take so long to end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which scenario.
+    pub scenario: Scenario,
+    /// Which run of it.
+    pub seed: u64,
+    /// How long the load lasts; until `stop` where it is absent.
+    pub duration: Option<Duration>,
+    /// Who acts.
+    pub act: Act,
+    /// When the first fault begins, instead of when the scenario says.
+    pub fault_at: Option<Duration>,
+}
+
+/// Who acts on an incident.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Act {
+    /// Nobody; or a person, in front of a dashboard.
+    #[default]
+    None,
+    /// The demo does what the collector suggests, at once, and once.
+    Suggested,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The collector did not start.
+    #[error("the collector: {0}")]
+    Collector(#[from] fusebox_collector::StartError),
+    /// The shop did not open.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// The system gives no threads.
+    #[error("the shop: {0}")]
+    Io(#[from] io::Error),
+    /// The collector cannot be asked.
+    #[error("the collector: {0}")]
+    Ask(#[from] AskError),
+    /// Some proxies did not connect.
+    #[error("{connected} of {proxies} proxies found the collector within {} s", READY_MAX.as_secs())]
+    NotReady {
+        /// Those that did.
+        connected: usize,
+        /// All.
+        proxies: usize,
+    },
+}
+
+/// Runs a scenario against a collector of its own, on free ports, in this process. Tells every
+/// line as it happens, the summary last. `stop` ends it early, with a summary of what there was.
+///
+/// # Errors
+/// If something does not start.
+pub async fn run(
+    options: Options,
+    stop: CancellationToken,
+    tell: impl FnMut(&Line) + Send,
+) -> Result<Summary, RunError> {
+    let mut plan = Plan::new(options.scenario, options.seed);
+    if let Some(at) = options.fault_at {
+        plan.begin_faults_at(at);
+    }
+    let config =
+        fusebox_collector::Config { embedded: true, ..fusebox_collector::Config::on_free_ports() };
+    let collector = fusebox_collector::start(config).await?;
+    let control = format!("http://{}", collector.control());
+    let places = mesh::start(&plan, &control)?;
+    until_ready(&Api::new(collector.http()), places.len()).await?;
+    let hand = Some(Hand::reach(&control).await?);
+
+    let plan = Arc::new(plan);
+    let started = started(&plan, &collector, &places);
+    let (stage, notices) = Stage::new(Arc::clone(&plan));
+    let shop = Shop::open(&stage, places)?;
+    let (said, incidents) = mpsc::channel(1);
+    let following = tokio::spawn(Api::new(collector.http()).follow_incidents(said));
+    let turns = script(&plan).into();
+    let hand = hand.filter(|_| options.act == Act::Suggested);
+    let mut play = Play::new(stage, shop, turns, options.duration, tell);
+    play.tell(Event::Started(started));
+    play.run(Sources { stop, notices, incidents, hand }).await;
+    let (summary, shop) = play.end();
+    shop.shutdown().await;
+    following.abort();
+    collector.shutdown(GRACE).await;
+    Ok(summary)
+}
+
+async fn until_ready(api: &Api, proxies: usize) -> Result<(), RunError> {
+    let mut connected = 0;
+    let all = async {
+        let mut ticks = interval(READY_POLL);
+        loop {
+            ticks.tick().await;
+            connected = api.connected().await?;
+            if proxies <= connected {
+                return Ok(());
+            }
+        }
+    };
+    match timeout(READY_MAX, all).await {
+        Ok(result) => result,
+        Err(_) => Err(RunError::NotReady { connected, proxies }),
+    }
+}
+
+fn started(plan: &Plan, collector: &fusebox_collector::Running, places: &[Place]) -> Started {
+    Started {
+        collector: format!("http://{}", collector.control()),
+        http: format!("http://{}", collector.http()),
+        otlp_grpc: format!("http://{}", collector.otlp_grpc()),
+        otlp_http: format!("http://{}", collector.otlp_http()),
+        seed: plan.seed,
+        scenario: plan.scenario.name.clone(),
+        services: plan.scenario.services.len(),
+        proxies: places.len(),
+        expect: plan.expect(),
+    }
+}
