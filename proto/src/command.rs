@@ -270,3 +270,28 @@ pub enum ResetScope {
     /// All that are in force.
     All,
 }
+
+/// What a collector says on a proxy's stream: first [`Welcome`], then the others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToProxy {
+    /// The answer to a [`Hello`](crate::report::Hello).
+    Welcome(Welcome),
+    /// The desired state of one edge.
+    Command(Command),
+    /// All windows of this boot up to this number were taken; the proxy may forget them.
+    ReportAck {
+        /// As in the report.
+        boot: u64,
+        /// As in the report.
+        number: u64,
+    },
+}
+
+/// A collector introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Version of the collector.
+    pub build: String,
+    /// Where to send spans, OTLP over gRPC; empty: nowhere.
+    pub otlp_grpc_url: String,
+}

@@ -10,10 +10,12 @@
 //! | [`report`] | what a proxy saw in one window, proxy → collector |
 //! | [`command`] | what an operator wants, collector → proxy, and the acknowledgement |
 //! | [`view`] | what the console, the command line and the HTTP API show |
+//! | [`page`] | the nouns that can be asked for, and the JSON object of each |
 //! | [`delta`] | snapshot first, then differences, collector → console |
 //! | [`latency`] | mergeable latency windows |
 //! | [`trace`] | W3C trace context |
 //! | [`text`] | untrusted text made visible |
+//! | [`wire`] | the generated messages, and the way to and from them |
 //!
 //! Everything here is pure: no IO, no clock.
 
@@ -23,10 +25,12 @@ pub mod invalid;
 pub mod latency;
 pub mod name;
 pub mod now;
+pub mod page;
 pub mod report;
 pub mod text;
 pub mod trace;
 pub mod view;
+pub mod wire;
 
 pub use invalid::Invalid;
 pub use latency::Latency;

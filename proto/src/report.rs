@@ -313,3 +313,14 @@ pub struct Dropped {
     /// Transitions dropped from a full window.
     pub transitions: u64,
 }
+
+/// What a proxy says on its stream: first [`Hello`], then the others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromProxy {
+    /// At the start of each stream.
+    Hello(Hello),
+    /// About once a second, and again after a reconnect until it was taken.
+    Report(Report),
+    /// The answer to a command.
+    Ack(crate::command::Ack),
+}

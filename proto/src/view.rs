@@ -450,3 +450,12 @@ pub struct TripResult {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
+
+/// What a collector sends to a console that watches: first a snapshot, then differences.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// Everything.
+    Snapshot(Box<Snapshot>),
+    /// What changed.
+    Delta(Box<crate::delta::Delta>),
+}

@@ -1,0 +1,315 @@
+//! Reports of proxies.
+
+use super::command::breaker_state;
+use super::{all, each, line, percent, service, v1};
+use crate::report::{
+    BreakerStatus, Cause, Dropped, EDGES_MAX, EdgeCounts, EdgeWindow, InboundWindow, Protocol,
+    Refusals, Report, TRANSITIONS_MAX, Transition,
+};
+use crate::{Invalid, Latency};
+
+/// No window is longer: an hour.
+const DURATION_MS_MAX: u32 = 3_600_000;
+/// No proxy counts so far in a window; sums stay far below an overflow.
+const COUNT_MAX: u64 = 1 << 40;
+
+impl From<Report> for v1::Report {
+    fn from(report: Report) -> Self {
+        Self {
+            boot: report.boot,
+            number: report.number,
+            start_unix_ms: report.start_unix_ms,
+            duration_ms: report.duration_ms,
+            edges: all(report.edges),
+            inbound: all(report.inbound),
+            breakers: all(report.breakers),
+            transitions: all(report.transitions),
+            dropped: Some(report.dropped.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Report> for Report {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Report) -> Result<Self, Invalid> {
+        if wire.number == 0 {
+            return Err(Invalid::new("number", "is 0; windows count from 1"));
+        }
+        if wire.duration_ms == 0 || DURATION_MS_MAX < wire.duration_ms {
+            let reason = format!("is {}; 1 … {DURATION_MS_MAX} is allowed", wire.duration_ms);
+            return Err(Invalid::new("duration_ms", reason));
+        }
+        Ok(Self {
+            boot: wire.boot,
+            number: wire.number,
+            start_unix_ms: wire.start_unix_ms,
+            duration_ms: wire.duration_ms,
+            edges: each(wire.edges, "edges", EDGES_MAX)?,
+            inbound: each(wire.inbound, "inbound", EDGES_MAX)?,
+            breakers: each(wire.breakers, "breakers", EDGES_MAX)?,
+            transitions: each(wire.transitions, "transitions", TRANSITIONS_MAX)?,
+            dropped: wire.dropped.unwrap_or_default().into(),
+        })
+    }
+}
+
+impl From<Protocol> for v1::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::Http1,
+            Protocol::Http2 => Self::Http2,
+            Protocol::Grpc => Self::Grpc,
+            Protocol::Tcp => Self::Tcp,
+            // Known from spans only; no proxy speaks them.
+            Protocol::Unknown | Protocol::Database | Protocol::Messaging => Self::Unknown,
+        }
+    }
+}
+
+/// A protocol of a later version is not known, which changes nothing else.
+fn protocol(wire: i32) -> Protocol {
+    match v1::Protocol::try_from(wire) {
+        Ok(v1::Protocol::Http1) => Protocol::Http1,
+        Ok(v1::Protocol::Http2) => Protocol::Http2,
+        Ok(v1::Protocol::Grpc) => Protocol::Grpc,
+        Ok(v1::Protocol::Tcp) => Protocol::Tcp,
+        Ok(v1::Protocol::Unknown) | Err(_) => Protocol::Unknown,
+    }
+}
+
+impl From<EdgeWindow> for v1::EdgeWindow {
+    fn from(window: EdgeWindow) -> Self {
+        Self {
+            destination: Some(window.destination.into()),
+            route: window.route,
+            protocol: v1::Protocol::from(window.protocol).into(),
+            counts: Some(window.counts.into()),
+            latency_us: window.latency.to_bytes(),
+        }
+    }
+}
+
+impl TryFrom<v1::EdgeWindow> for EdgeWindow {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::EdgeWindow) -> Result<Self, Invalid> {
+        let counts = EdgeCounts::try_from(wire.counts.unwrap_or_default());
+        Ok(Self {
+            destination: service(wire.destination, "destination")?,
+            route: line(&wire.route),
+            protocol: protocol(wire.protocol),
+            counts: counts.map_err(|invalid| invalid.within("counts"))?,
+            latency: Latency::from_bytes(&wire.latency_us)?,
+        })
+    }
+}
+
+fn count(value: u64, field: &str) -> Result<u64, Invalid> {
+    if value <= COUNT_MAX {
+        Ok(value)
+    } else {
+        Err(Invalid::new(field, format!("is {value}; at most {COUNT_MAX}")))
+    }
+}
+
+impl From<EdgeCounts> for v1::EdgeCounts {
+    fn from(counts: EdgeCounts) -> Self {
+        Self {
+            first_attempts: counts.first_attempts,
+            retries_certain: counts.retries_certain,
+            retries_probable: counts.retries_probable,
+            hedges: counts.hedges,
+            unclassified: counts.unclassified,
+            successes: counts.successes,
+            failures: counts.failures,
+            timeouts: counts.timeouts,
+            hedge_losers: counts.hedge_losers,
+            refused: Some(counts.refused.into()),
+            retries_refused: counts.retries_refused,
+            in_flight: counts.in_flight,
+            pending: counts.pending,
+        }
+    }
+}
+
+impl TryFrom<v1::EdgeCounts> for EdgeCounts {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::EdgeCounts) -> Result<Self, Invalid> {
+        let refused = Refusals::try_from(wire.refused.unwrap_or_default());
+        Ok(Self {
+            first_attempts: count(wire.first_attempts, "first_attempts")?,
+            retries_certain: count(wire.retries_certain, "retries_certain")?,
+            retries_probable: count(wire.retries_probable, "retries_probable")?,
+            hedges: count(wire.hedges, "hedges")?,
+            unclassified: count(wire.unclassified, "unclassified")?,
+            successes: count(wire.successes, "successes")?,
+            failures: count(wire.failures, "failures")?,
+            timeouts: count(wire.timeouts, "timeouts")?,
+            hedge_losers: count(wire.hedge_losers, "hedge_losers")?,
+            refused: refused.map_err(|invalid| invalid.within("refused"))?,
+            retries_refused: count(wire.retries_refused, "retries_refused")?,
+            in_flight: count(wire.in_flight, "in_flight")?,
+            pending: count(wire.pending, "pending")?,
+        })
+    }
+}
+
+impl From<Refusals> for v1::Refusals {
+    fn from(refused: Refusals) -> Self {
+        let Refusals {
+            forced_open,
+            open,
+            half_open,
+            capped,
+            shed,
+            connection_overflow,
+            pending_overflow,
+        } = refused;
+        Self { forced_open, open, half_open, capped, shed, connection_overflow, pending_overflow }
+    }
+}
+
+impl TryFrom<v1::Refusals> for Refusals {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Refusals) -> Result<Self, Invalid> {
+        Ok(Self {
+            forced_open: count(wire.forced_open, "forced_open")?,
+            open: count(wire.open, "open")?,
+            half_open: count(wire.half_open, "half_open")?,
+            capped: count(wire.capped, "capped")?,
+            shed: count(wire.shed, "shed")?,
+            connection_overflow: count(wire.connection_overflow, "connection_overflow")?,
+            pending_overflow: count(wire.pending_overflow, "pending_overflow")?,
+        })
+    }
+}
+
+impl From<InboundWindow> for v1::InboundWindow {
+    fn from(window: InboundWindow) -> Self {
+        Self {
+            route: window.route,
+            requests: window.requests,
+            failures: window.failures,
+            cancelled: window.cancelled,
+            in_flight: window.in_flight,
+            latency_us: window.latency.to_bytes(),
+        }
+    }
+}
+
+impl TryFrom<v1::InboundWindow> for InboundWindow {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::InboundWindow) -> Result<Self, Invalid> {
+        Ok(Self {
+            route: line(&wire.route),
+            requests: count(wire.requests, "requests")?,
+            failures: count(wire.failures, "failures")?,
+            cancelled: count(wire.cancelled, "cancelled")?,
+            in_flight: count(wire.in_flight, "in_flight")?,
+            latency: Latency::from_bytes(&wire.latency_us)?,
+        })
+    }
+}
+
+impl From<Cause> for v1::Cause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Unknown => Self::Unknown,
+            Cause::Operator => Self::Operator,
+            Cause::LeaseExpired => Self::LeaseExpired,
+            Cause::RampCompleted => Self::RampCompleted,
+            Cause::ProbeFailed => Self::ProbeFailed,
+            Cause::ConsecutiveFailures => Self::ConsecutiveFailures,
+            Cause::EjectionElapsed => Self::EjectionElapsed,
+        }
+    }
+}
+
+/// A cause of a later version is not known, which changes nothing else.
+fn cause(wire: i32) -> Cause {
+    match v1::Cause::try_from(wire) {
+        Ok(v1::Cause::Operator) => Cause::Operator,
+        Ok(v1::Cause::LeaseExpired) => Cause::LeaseExpired,
+        Ok(v1::Cause::RampCompleted) => Cause::RampCompleted,
+        Ok(v1::Cause::ProbeFailed) => Cause::ProbeFailed,
+        Ok(v1::Cause::ConsecutiveFailures) => Cause::ConsecutiveFailures,
+        Ok(v1::Cause::EjectionElapsed) => Cause::EjectionElapsed,
+        Ok(v1::Cause::Unknown) | Err(_) => Cause::Unknown,
+    }
+}
+
+impl From<BreakerStatus> for v1::BreakerStatus {
+    fn from(status: BreakerStatus) -> Self {
+        Self {
+            destination: Some(status.destination.into()),
+            state: v1::BreakerState::from(status.state).into(),
+            cause: v1::Cause::from(status.cause).into(),
+            since_ms: status.since_ms,
+            remaining_ms: status.remaining_ms,
+            percent: status.percent.map(Into::into),
+            revision: status.revision,
+            refused_total: status.refused_total,
+        }
+    }
+}
+
+impl TryFrom<v1::BreakerStatus> for BreakerStatus {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::BreakerStatus) -> Result<Self, Invalid> {
+        Ok(Self {
+            destination: service(wire.destination, "destination")?,
+            state: breaker_state(wire.state, "state")?,
+            cause: cause(wire.cause),
+            since_ms: wire.since_ms,
+            remaining_ms: wire.remaining_ms,
+            percent: wire.percent.map(|value| percent(value, "percent")).transpose()?,
+            revision: wire.revision,
+            refused_total: wire.refused_total,
+        })
+    }
+}
+
+impl From<Transition> for v1::Transition {
+    fn from(transition: Transition) -> Self {
+        Self {
+            destination: Some(transition.destination.into()),
+            from: v1::BreakerState::from(transition.from).into(),
+            to: v1::BreakerState::from(transition.to).into(),
+            cause: v1::Cause::from(transition.cause).into(),
+            revision: transition.revision,
+            at_unix_ms: transition.at_unix_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Transition> for Transition {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Transition) -> Result<Self, Invalid> {
+        Ok(Self {
+            destination: service(wire.destination, "destination")?,
+            from: breaker_state(wire.from, "from")?,
+            to: breaker_state(wire.to, "to")?,
+            cause: cause(wire.cause),
+            revision: wire.revision,
+            at_unix_ms: wire.at_unix_ms,
+        })
+    }
+}
+
+impl From<Dropped> for v1::Dropped {
+    fn from(Dropped { spans, reports, retry_keys, transitions }: Dropped) -> Self {
+        Self { spans, reports, retry_keys, transitions }
+    }
+}
+
+impl From<v1::Dropped> for Dropped {
+    fn from(v1::Dropped { spans, reports, retry_keys, transitions }: v1::Dropped) -> Self {
+        Self { spans, reports, retry_keys, transitions }
+    }
+}

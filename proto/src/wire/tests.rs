@@ -1,0 +1,230 @@
+use super::v1;
+use crate::command::{
+    Ack, AckResult, Action, BreakerState, Command, HeldLease, ToProxy, Verb, Welcome,
+};
+use crate::delta::Delta;
+use crate::report::{
+    BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
+    Protocol, Refusals, Report, Transition,
+};
+use crate::view::{Snapshot, Update};
+use crate::{Invalid, Latency, ProxyId, ServiceId};
+use proptest::prelude::*;
+use prost::Message as _;
+use std::time::Duration;
+
+fn service() -> ServiceId {
+    ServiceId::new("prod", "shop", "inventory").unwrap()
+}
+
+fn command(verb: Verb) -> Command {
+    let (by, reason) = ("ana".into(), "drill".into());
+    Command { id: "t-1".into(), revision: 7, destination: service(), verb, by, reason }
+}
+
+fn latency() -> Latency {
+    let mut latency = Latency::default();
+    latency.record_us(1_234);
+    latency
+}
+
+fn report() -> Report {
+    let refused = Refusals { forced_open: 1, shed: 2, ..Refusals::default() };
+    let counts = EdgeCounts { first_attempts: 3, timeouts: 4, refused, ..EdgeCounts::default() };
+    let (destination, route) = (service(), "stock".to_owned());
+    let (from, to, cause) = (BreakerState::Closed, BreakerState::ForcedOpen, Cause::Operator);
+    Report {
+        boot: 1,
+        number: 2,
+        start_unix_ms: 3,
+        duration_ms: 1_000,
+        edges: vec![EdgeWindow {
+            destination: destination.clone(),
+            route: route.clone(),
+            protocol: Protocol::Grpc,
+            counts,
+            latency: latency(),
+        }],
+        inbound: vec![InboundWindow {
+            route,
+            requests: 1,
+            failures: 2,
+            cancelled: 3,
+            in_flight: 4,
+            latency: latency(),
+        }],
+        breakers: vec![BreakerStatus {
+            destination: destination.clone(),
+            state: to,
+            cause,
+            since_ms: 5,
+            remaining_ms: Some(6),
+            percent: Some(25),
+            revision: 7,
+            refused_total: 8,
+        }],
+        transitions: vec![Transition { destination, from, to, cause, revision: 7, at_unix_ms: 9 }],
+        dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
+    }
+}
+
+/// Scenario: one of each message on a proxy's stream, in both directions.
+/// Guarantees: what is written is what is parsed.
+#[test]
+fn streams_round_trip() {
+    let trip = |action| Verb::Trip { action, ttl: Duration::from_mins(5), proxies: 3 };
+    let held = HeldLease { command: command(trip(Action::Open)), state: BreakerState::HalfOpen };
+    let hello = Hello {
+        proxy: ProxyId::new("payment-1").unwrap(),
+        service: service(),
+        instance: "1".into(),
+        build: "0.1.0".into(),
+        boot: 4,
+        destinations: vec![service()],
+        held: vec![held],
+    };
+    let ack = |result| Ack { id: "t-1".into(), revision: 7, destination: service(), result };
+    for message in [
+        FromProxy::Hello(hello),
+        FromProxy::Report(report()),
+        FromProxy::Ack(ack(AckResult::Applied)),
+        FromProxy::Ack(ack(AckResult::Superseded { revision: 9 })),
+        FromProxy::Ack(ack(AckResult::Rejected { reason: "why".into() })),
+    ] {
+        let wire = v1::ProxyMessage::from(message.clone());
+        assert_eq!(FromProxy::try_from(wire).unwrap(), message);
+    }
+    let welcome = Welcome { build: "0.1.0".into(), otlp_grpc_url: "http://127.0.0.1:1".into() };
+    for message in [
+        ToProxy::Welcome(welcome),
+        ToProxy::Command(command(trip(Action::Cap { attempts_per_s: 12.5 }))),
+        ToProxy::Command(command(trip(Action::Shed { percent: 50 }))),
+        ToProxy::Command(command(trip(Action::MuteRetries { percent: 0 }))),
+        ToProxy::Command(command(Verb::Reset { at_once: true })),
+        ToProxy::ReportAck { boot: 1, number: 2 },
+    ] {
+        let wire = v1::CollectorMessage::from(message.clone());
+        assert_eq!(ToProxy::try_from(wire).unwrap(), message);
+    }
+}
+
+#[track_caller]
+fn check(change: impl FnOnce(&mut v1::Report), field: &str) {
+    let mut wire = v1::Report::from(report());
+    change(&mut wire);
+    assert_eq!(Report::try_from(wire).map_err(|invalid| invalid.field), Err(field.to_owned()));
+}
+
+/// Scenario: a report with one wrong field at a time.
+/// Guarantees: it is refused whole, and the error names the path of the field.
+#[test]
+fn invalid_reports_are_refused_with_a_path() {
+    check(|report| report.number = 0, "number");
+    check(|report| report.duration_ms = 0, "duration_ms");
+    check(|report| report.edges[0].destination = None, "edges[0].destination");
+    check(
+        |report| report.edges[0].destination.as_mut().unwrap().name.clear(),
+        "edges[0].destination.name",
+    );
+    check(|report| report.edges[0].latency_us = vec![1, 2, 3], "edges[0].latency_us");
+    check(
+        |report| report.edges[0].counts.as_mut().unwrap().retries_certain = u64::MAX,
+        "edges[0].counts.retries_certain",
+    );
+    check(|report| report.breakers[0].percent = Some(101), "breakers[0].percent");
+    check(|report| report.breakers[0].state = 0, "breakers[0].state");
+    check(|report| report.transitions[0].to = 99, "transitions[0].to");
+    check(|report| report.edges = vec![report.edges[0].clone(); 1_025], "edges");
+}
+
+/// Scenario: text with escape sequences in a console's update.
+/// Guarantees: it arrives visible.
+#[test]
+fn text_is_made_visible() {
+    let mut snapshot = v1::Snapshot::from(Snapshot::default());
+    let event = v1::Event { at_unix_ms: 1, kind: "\x1b[2J".into(), text: "a\u{202e}b".into() };
+    snapshot.events.push(event);
+    let parsed = Snapshot::try_from(snapshot).unwrap();
+    assert_eq!(parsed.events[0].kind, "\\u{1b}[2J");
+    assert_eq!(parsed.events[0].text, "a\\u{202e}b");
+}
+
+/// Parses bytes as each message; whatever comes of it, it comes as a value.
+fn parse_all(bytes: &[u8]) {
+    fn parse<W: prost::Message + Default, T: TryFrom<W, Error = Invalid>>(bytes: &[u8]) {
+        if let Ok(wire) = W::decode(bytes) {
+            let _ = T::try_from(wire);
+        }
+    }
+    parse::<v1::ProxyMessage, FromProxy>(bytes);
+    parse::<v1::CollectorMessage, ToProxy>(bytes);
+    parse::<v1::Update, Update>(bytes);
+    parse::<v1::TripRequest, crate::command::TripRequest>(bytes);
+    parse::<v1::ResetRequest, crate::command::ResetRequest>(bytes);
+    parse::<v1::TripResult, crate::view::TripResult>(bytes);
+}
+
+proptest! {
+    /// Scenario: bytes that nobody wrote, and real messages with bytes changed.
+    /// Guarantees: a value or an error, never a panic.
+    #[test]
+    fn foreign_bytes_are_survived(
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
+        parse_all(&noise);
+        let mut bytes = v1::ProxyMessage::from(FromProxy::Report(report())).encode_to_vec();
+        let index = at.index(bytes.len());
+        bytes[index] = to;
+        parse_all(&bytes);
+    }
+
+    /// Scenario: two snapshots that differ in anything.
+    /// Guarantees: the difference, over the wire, leads from one to the other.
+    #[test]
+    fn deltas_lead_from_snapshot_to_snapshot(old in snapshots(), new in snapshots()) {
+        let delta = Delta::between(&old, &new);
+        let wire = v1::Delta::from(delta.clone());
+        let travelled = Delta::try_from(wire).unwrap();
+        prop_assert_eq!(&travelled, &delta);
+        let mut followed = old;
+        followed.apply(travelled);
+        prop_assert_eq!(followed, new);
+    }
+}
+
+prop_compose! {
+    fn snapshots()(
+        at in 0_u64..1_000,
+        services in prop::collection::btree_map("[a-d]", prop::option::of(0.0..100.0), 0..4),
+        edges in prop::collection::btree_map(("[a-d]", "[a-d]"), 0_u64..4, 0..4),
+        incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
+        proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
+        events in prop::collection::vec("[a-d]{1,3}", 0..3),
+    ) -> Snapshot {
+        use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
+        let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
+        let edges = edges.into_iter().map(|((source, destination), proxies)| EdgeView { source, destination, proxies, ..EdgeView::default() });
+        let incidents = incidents.into_iter().map(|(id, (opened, resolved))| Incident {
+            id,
+            opened_at: Stamp(opened),
+            resolved_at: resolved.map(Stamp),
+            state: if resolved.is_some() { IncidentState::Resolved } else { IncidentState::Open },
+            ..Incident::default()
+        });
+        let proxies = proxies.into_iter().map(|(id, connected)| Proxy { id, connected, ..Proxy::default() });
+        let events = events.into_iter().map(|text| Event { text, ..Event::default() });
+        let mut snapshot = Snapshot {
+            at: Stamp(at),
+            services: services.collect(),
+            edges: edges.collect(),
+            incidents: incidents.collect(),
+            proxies: proxies.collect(),
+            events: events.collect(),
+            ..Snapshot::default()
+        };
+        snapshot.sort();
+        snapshot
+    }
+}

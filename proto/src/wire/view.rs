@@ -1,0 +1,607 @@
+//! What consoles show.
+
+use super::command::{action_kind, breaker_state};
+use super::{all, each, finite, line, maybe_finite, percent, required, v1};
+use crate::Invalid;
+use crate::view::{
+    Advisory, Breaker, CollectorStatus, DataQuality, EdgeBreaker, EdgeName, EdgeView, Event,
+    Evidence, Health, Incident, IncidentState, Layer, Mtls, Proxy, Service, ServiceKind, Stamp,
+    Status, SuggestedAction, Suspect, TripResult,
+};
+
+/// No list of a view is longer: a collector keeps fewer.
+pub(super) const LISTED_MAX: usize = 65_536;
+/// No series is longer: a value a second of the last minute.
+const SERIES_MAX: usize = 60;
+
+fn lines(list: &[String]) -> Vec<String> {
+    list.iter().map(|text| line(text)).collect()
+}
+
+fn maybe_line(text: Option<&String>) -> Option<String> {
+    text.map(|text| line(text))
+}
+
+fn edge(wire: Option<v1::EdgeName>) -> Result<EdgeName, Invalid> {
+    required(wire, "edge")?.try_into()
+}
+
+impl From<Health> for v1::Health {
+    fn from(value: Health) -> Self {
+        match value {
+            Health::Ok => Self::Ok,
+            Health::Incident => Self::Incident,
+            Health::Degraded => Self::Degraded,
+        }
+    }
+}
+
+fn health(wire: i32, field: &str) -> Result<Health, Invalid> {
+    match v1::Health::try_from(wire) {
+        Ok(v1::Health::Ok) => Ok(Health::Ok),
+        Ok(v1::Health::Incident) => Ok(Health::Incident),
+        Ok(v1::Health::Degraded) => Ok(Health::Degraded),
+        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+    }
+}
+
+impl From<ServiceKind> for v1::ServiceKind {
+    fn from(value: ServiceKind) -> Self {
+        match value {
+            ServiceKind::Service => Self::Service,
+            ServiceKind::Database => Self::Database,
+            ServiceKind::Messaging => Self::Messaging,
+            ServiceKind::External => Self::External,
+        }
+    }
+}
+
+fn service_kind(wire: i32, field: &str) -> Result<ServiceKind, Invalid> {
+    match v1::ServiceKind::try_from(wire) {
+        Ok(v1::ServiceKind::Service) => Ok(ServiceKind::Service),
+        Ok(v1::ServiceKind::Database) => Ok(ServiceKind::Database),
+        Ok(v1::ServiceKind::Messaging) => Ok(ServiceKind::Messaging),
+        Ok(v1::ServiceKind::External) => Ok(ServiceKind::External),
+        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+    }
+}
+
+impl From<Mtls> for v1::Mtls {
+    fn from(value: Mtls) -> Self {
+        match value {
+            Mtls::Unknown => Self::Unknown,
+            Mtls::Mtls => Self::Mtls,
+            Mtls::Plaintext => Self::Plaintext,
+            Mtls::Mixed => Self::Mixed,
+        }
+    }
+}
+
+fn mtls(wire: i32, field: &str) -> Result<Mtls, Invalid> {
+    match v1::Mtls::try_from(wire) {
+        Ok(v1::Mtls::Unknown) => Ok(Mtls::Unknown),
+        Ok(v1::Mtls::Mtls) => Ok(Mtls::Mtls),
+        Ok(v1::Mtls::Plaintext) => Ok(Mtls::Plaintext),
+        Ok(v1::Mtls::Mixed) => Ok(Mtls::Mixed),
+        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+    }
+}
+
+impl From<Status> for v1::Status {
+    fn from(value: Status) -> Self {
+        Self {
+            health: v1::Health::from(value.health).into(),
+            embedded: value.embedded,
+            services: value.services,
+            edges: value.edges,
+            proxies: value.proxies,
+            incidents_open: value.incidents_open,
+            collector: Some(value.collector.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Status> for Status {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Status) -> Result<Self, Invalid> {
+        Ok(Self {
+            health: health(wire.health, "health")?,
+            embedded: wire.embedded,
+            services: wire.services,
+            edges: wire.edges,
+            proxies: wire.proxies,
+            incidents_open: wire.incidents_open,
+            collector: required(wire.collector, "collector")?
+                .try_into()
+                .map_err(|invalid: Invalid| invalid.within("collector"))?,
+        })
+    }
+}
+
+impl From<CollectorStatus> for v1::CollectorStatus {
+    fn from(value: CollectorStatus) -> Self {
+        Self {
+            version: value.version,
+            uptime_s: value.uptime_s,
+            spans_per_s: value.spans_per_s,
+            senders: value.senders,
+            dropped: value.dropped.into_iter().collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::CollectorStatus> for CollectorStatus {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::CollectorStatus) -> Result<Self, Invalid> {
+        Ok(Self {
+            version: line(&wire.version),
+            uptime_s: wire.uptime_s,
+            spans_per_s: finite(wire.spans_per_s, "spans_per_s")?,
+            senders: wire.senders,
+            dropped: wire
+                .dropped
+                .into_iter()
+                .map(|(reason, count)| (line(&reason), count))
+                .collect(),
+        })
+    }
+}
+
+impl From<Service> for v1::Service {
+    fn from(value: Service) -> Self {
+        Self {
+            name: value.name,
+            namespace: value.namespace,
+            environment: value.environment,
+            kind: v1::ServiceKind::from(value.kind).into(),
+            rate: value.rate,
+            error_ratio: value.error_ratio,
+            p50_ms: value.p50_ms,
+            p95_ms: value.p95_ms,
+            p99_ms: value.p99_ms,
+            instances: value.instances,
+        }
+    }
+}
+
+impl TryFrom<v1::Service> for Service {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Service) -> Result<Self, Invalid> {
+        Ok(Self {
+            name: line(&wire.name),
+            namespace: line(&wire.namespace),
+            environment: line(&wire.environment),
+            kind: service_kind(wire.kind, "kind")?,
+            rate: maybe_finite(wire.rate, "rate")?,
+            error_ratio: maybe_finite(wire.error_ratio, "error_ratio")?,
+            p50_ms: maybe_finite(wire.p50_ms, "p50_ms")?,
+            p95_ms: maybe_finite(wire.p95_ms, "p95_ms")?,
+            p99_ms: maybe_finite(wire.p99_ms, "p99_ms")?,
+            instances: wire.instances,
+        })
+    }
+}
+
+impl From<EdgeView> for v1::EdgeView {
+    fn from(value: EdgeView) -> Self {
+        Self {
+            source: value.source,
+            destination: value.destination,
+            protocol: value.protocol,
+            rate: value.rate,
+            error_ratio: value.error_ratio,
+            refused_per_s: value.refused_per_s,
+            attempts_per_request: value.attempts_per_request,
+            p50_ms: value.p50_ms,
+            p95_ms: value.p95_ms,
+            p99_ms: value.p99_ms,
+            mtls: v1::Mtls::from(value.mtls).into(),
+            proxies: value.proxies,
+            breaker: Some(value.breaker.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::EdgeView> for EdgeView {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::EdgeView) -> Result<Self, Invalid> {
+        Ok(Self {
+            source: line(&wire.source),
+            destination: line(&wire.destination),
+            protocol: line(&wire.protocol),
+            rate: maybe_finite(wire.rate, "rate")?,
+            error_ratio: maybe_finite(wire.error_ratio, "error_ratio")?,
+            refused_per_s: maybe_finite(wire.refused_per_s, "refused_per_s")?,
+            attempts_per_request: maybe_finite(wire.attempts_per_request, "attempts_per_request")?,
+            p50_ms: maybe_finite(wire.p50_ms, "p50_ms")?,
+            p95_ms: maybe_finite(wire.p95_ms, "p95_ms")?,
+            p99_ms: maybe_finite(wire.p99_ms, "p99_ms")?,
+            mtls: mtls(wire.mtls, "mtls")?,
+            proxies: wire.proxies,
+            breaker: required(wire.breaker, "breaker")?
+                .try_into()
+                .map_err(|invalid: Invalid| invalid.within("breaker"))?,
+        })
+    }
+}
+
+impl From<EdgeBreaker> for v1::EdgeBreaker {
+    fn from(value: EdgeBreaker) -> Self {
+        Self {
+            state: v1::BreakerState::from(value.state).into(),
+            percent: value.percent.map(Into::into),
+            until_unix_ms: value.until.map(|at| at.0),
+            applied: value.applied,
+            proxies: value.proxies,
+        }
+    }
+}
+
+impl TryFrom<v1::EdgeBreaker> for EdgeBreaker {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::EdgeBreaker) -> Result<Self, Invalid> {
+        Ok(Self {
+            state: breaker_state(wire.state, "state")?,
+            percent: wire.percent.map(|value| percent(value, "percent")).transpose()?,
+            until: wire.until_unix_ms.map(Stamp),
+            applied: wire.applied,
+            proxies: wire.proxies,
+        })
+    }
+}
+
+impl From<Incident> for v1::Incident {
+    fn from(value: Incident) -> Self {
+        Self {
+            id: value.id,
+            kind: value.kind,
+            resolved: value.state == IncidentState::Resolved,
+            phase: value.phase,
+            opened_at_unix_ms: value.opened_at.0,
+            resolved_at_unix_ms: value.resolved_at.map(|at| at.0),
+            summary: value.summary,
+            confidence: value.confidence,
+            originator: value.originator,
+            victim: value.victim,
+            edge: value.edge.map(Into::into),
+            amplification: value.amplification,
+            layers: all(value.layers),
+            evidence: all(value.evidence),
+            counter_evidence: value.counter_evidence,
+            suspects: all(value.suspects),
+            action: value.action.map(Into::into),
+            data_quality: Some(value.data_quality.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Incident> for Incident {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Incident) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: line(&wire.id),
+            kind: line(&wire.kind),
+            state: if wire.resolved { IncidentState::Resolved } else { IncidentState::Open },
+            phase: line(&wire.phase),
+            opened_at: Stamp(wire.opened_at_unix_ms),
+            resolved_at: wire.resolved_at_unix_ms.map(Stamp),
+            summary: line(&wire.summary),
+            confidence: finite(wire.confidence, "confidence")?,
+            originator: maybe_line(wire.originator.as_ref()),
+            victim: maybe_line(wire.victim.as_ref()),
+            edge: wire
+                .edge
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(|invalid: Invalid| invalid.within("edge"))?,
+            amplification: maybe_finite(wire.amplification, "amplification")?,
+            layers: each(wire.layers, "layers", LISTED_MAX)?,
+            evidence: each(wire.evidence, "evidence", LISTED_MAX)?,
+            counter_evidence: lines(&wire.counter_evidence),
+            suspects: each(wire.suspects, "suspects", LISTED_MAX)?,
+            action: wire
+                .action
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(|invalid: Invalid| invalid.within("action"))?,
+            data_quality: required(wire.data_quality, "data_quality")?
+                .try_into()
+                .map_err(|invalid: Invalid| invalid.within("data_quality"))?,
+        })
+    }
+}
+
+impl From<Layer> for v1::Layer {
+    fn from(value: Layer) -> Self {
+        Self { source: value.source, destination: value.destination, factor: value.factor }
+    }
+}
+
+impl TryFrom<v1::Layer> for Layer {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Layer) -> Result<Self, Invalid> {
+        Ok(Self {
+            source: line(&wire.source),
+            destination: line(&wire.destination),
+            factor: finite(wire.factor, "factor")?,
+        })
+    }
+}
+
+impl From<Evidence> for v1::Evidence {
+    fn from(value: Evidence) -> Self {
+        Self {
+            signal: value.signal,
+            baseline: value.baseline,
+            current: value.current,
+            unit: value.unit,
+            series: value.series,
+        }
+    }
+}
+
+impl TryFrom<v1::Evidence> for Evidence {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Evidence) -> Result<Self, Invalid> {
+        Ok(Self {
+            signal: line(&wire.signal),
+            baseline: maybe_finite(wire.baseline, "baseline")?,
+            current: maybe_finite(wire.current, "current")?,
+            unit: line(&wire.unit),
+            series: series(&wire.series)?,
+        })
+    }
+}
+
+impl From<Suspect> for v1::Suspect {
+    fn from(value: Suspect) -> Self {
+        Self {
+            service: value.service,
+            score: value.score,
+            confidence: value.confidence,
+            reason: value.reason,
+        }
+    }
+}
+
+impl TryFrom<v1::Suspect> for Suspect {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Suspect) -> Result<Self, Invalid> {
+        Ok(Self {
+            service: line(&wire.service),
+            score: finite(wire.score, "score")?,
+            confidence: finite(wire.confidence, "confidence")?,
+            reason: line(&wire.reason),
+        })
+    }
+}
+
+impl From<SuggestedAction> for v1::SuggestedAction {
+    fn from(value: SuggestedAction) -> Self {
+        Self {
+            action: v1::ActionKind::from(value.action).into(),
+            source: value.source,
+            destination: value.destination,
+            ttl_s: value.ttl_s,
+            tier: value.tier.into(),
+            predicted: value.predicted,
+        }
+    }
+}
+
+impl TryFrom<v1::SuggestedAction> for SuggestedAction {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::SuggestedAction) -> Result<Self, Invalid> {
+        Ok(Self {
+            action: action_kind(wire.action, "action")?,
+            source: line(&wire.source),
+            destination: line(&wire.destination),
+            ttl_s: wire.ttl_s,
+            tier: tier(wire.tier)?,
+            predicted: line(&wire.predicted),
+        })
+    }
+}
+
+impl From<DataQuality> for v1::DataQuality {
+    fn from(value: DataQuality) -> Self {
+        Self {
+            source: value.source,
+            coverage: value.coverage,
+            sampling: value.sampling,
+            recognised: value.recognised,
+            late_ratio: value.late_ratio,
+            stale_proxies: value.stale_proxies,
+            note: value.note,
+        }
+    }
+}
+
+impl TryFrom<v1::DataQuality> for DataQuality {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::DataQuality) -> Result<Self, Invalid> {
+        Ok(Self {
+            source: line(&wire.source),
+            coverage: maybe_finite(wire.coverage, "coverage")?,
+            sampling: maybe_finite(wire.sampling, "sampling")?,
+            recognised: maybe_finite(wire.recognised, "recognised")?,
+            late_ratio: maybe_finite(wire.late_ratio, "late_ratio")?,
+            stale_proxies: wire.stale_proxies,
+            note: line(&wire.note),
+        })
+    }
+}
+
+impl From<Advisory> for v1::Advisory {
+    fn from(value: Advisory) -> Self {
+        Self {
+            kind: value.kind,
+            source: value.source,
+            destination: value.destination,
+            summary: value.summary,
+            since_unix_ms: value.since.0,
+        }
+    }
+}
+
+impl TryFrom<v1::Advisory> for Advisory {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Advisory) -> Result<Self, Invalid> {
+        Ok(Self {
+            kind: line(&wire.kind),
+            source: line(&wire.source),
+            destination: line(&wire.destination),
+            summary: line(&wire.summary),
+            since: Stamp(wire.since_unix_ms),
+        })
+    }
+}
+
+impl From<Breaker> for v1::Breaker {
+    fn from(value: Breaker) -> Self {
+        Self {
+            edge: value.edge,
+            kind: value.kind,
+            endpoint: value.endpoint,
+            state: v1::BreakerState::from(value.state).into(),
+            cause: value.cause,
+            since_unix_ms: value.since.map(|at| at.0),
+            until_unix_ms: value.until.map(|at| at.0),
+            by: value.by,
+            reason: value.reason,
+            applied: value.applied,
+            proxies: value.proxies,
+            refused_total: value.refused_total,
+        }
+    }
+}
+
+impl TryFrom<v1::Breaker> for Breaker {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Breaker) -> Result<Self, Invalid> {
+        Ok(Self {
+            edge: line(&wire.edge),
+            kind: line(&wire.kind),
+            endpoint: maybe_line(wire.endpoint.as_ref()),
+            state: breaker_state(wire.state, "state")?,
+            cause: line(&wire.cause),
+            since: wire.since_unix_ms.map(Stamp),
+            until: wire.until_unix_ms.map(Stamp),
+            by: maybe_line(wire.by.as_ref()),
+            reason: maybe_line(wire.reason.as_ref()),
+            applied: wire.applied,
+            proxies: wire.proxies,
+            refused_total: wire.refused_total,
+        })
+    }
+}
+
+impl From<Proxy> for v1::Proxy {
+    fn from(value: Proxy) -> Self {
+        Self {
+            id: value.id,
+            service: value.service,
+            namespace: value.namespace,
+            instance: value.instance,
+            build: value.build,
+            policy_version: value.policy_version,
+            connected: value.connected,
+            last_seen_ms: value.last_seen_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Proxy> for Proxy {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Proxy) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: line(&wire.id),
+            service: line(&wire.service),
+            namespace: line(&wire.namespace),
+            instance: line(&wire.instance),
+            build: line(&wire.build),
+            policy_version: maybe_line(wire.policy_version.as_ref()),
+            connected: wire.connected,
+            last_seen_ms: wire.last_seen_ms,
+        })
+    }
+}
+
+impl From<Event> for v1::Event {
+    fn from(value: Event) -> Self {
+        Self { at_unix_ms: value.at.0, kind: value.kind, text: value.text }
+    }
+}
+
+impl TryFrom<v1::Event> for Event {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Event) -> Result<Self, Invalid> {
+        Ok(Self { at: Stamp(wire.at_unix_ms), kind: line(&wire.kind), text: line(&wire.text) })
+    }
+}
+
+impl From<TripResult> for v1::TripResult {
+    fn from(value: TripResult) -> Self {
+        Self {
+            id: value.id,
+            edge: Some(value.edge.into()),
+            action: value.action,
+            applied: value.applied,
+            proxies: value.proxies,
+            coverage: value.coverage,
+            applied_ms: value.applied_ms,
+            expires_at_unix_ms: value.expires_at.map(|at| at.0),
+            note: value.note,
+        }
+    }
+}
+
+impl TryFrom<v1::TripResult> for TripResult {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::TripResult) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: line(&wire.id),
+            edge: edge(wire.edge)?,
+            action: line(&wire.action),
+            applied: wire.applied,
+            proxies: wire.proxies,
+            coverage: maybe_finite(wire.coverage, "coverage")?,
+            applied_ms: maybe_finite(wire.applied_ms, "applied_ms")?,
+            expires_at: wire.expires_at_unix_ms.map(Stamp),
+            note: line(&wire.note),
+        })
+    }
+}
+
+fn series(wire: &[f64]) -> Result<Vec<f64>, Invalid> {
+    if SERIES_MAX < wire.len() {
+        let reason = format!("has {} values; at most {SERIES_MAX}", wire.len());
+        return Err(Invalid::new("series", reason));
+    }
+    wire.iter().map(|&value| finite(value, "series")).collect()
+}
+
+fn tier(wire: u32) -> Result<u8, Invalid> {
+    match wire {
+        0 => Ok(0),
+        1 => Ok(1),
+        2 => Ok(2),
+        _ => Err(Invalid::new("tier", format!("is {wire}; 0 … 2 is allowed"))),
+    }
+}
