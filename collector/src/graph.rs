@@ -10,6 +10,9 @@ use petgraph::visit::EdgeRef;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// Nodes and edges that nothing touched for this long are forgotten: longer than the pause between
 /// two runs of a job every five minutes, short enough that a renamed service leaves the screen
 /// while the one who renamed it still looks.

@@ -57,12 +57,13 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
 const ANNOUNCED_MAX: usize = 16_384;
 
 /// Joins spans within their traces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pairing {
     traces: HashMap<TraceId, Trace>,
     /// All traces by when they must be looked at.
     due: BTreeSet<(Instant, TraceId)>,
     spans_held: usize,
+    spans_max: usize,
     seen: seen::Seen,
     clocks: clock::Clocks,
     names: names::Names,
@@ -92,7 +93,18 @@ pub struct Dropped {
 impl Pairing {
     /// An empty join table.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            traces: HashMap::new(),
+            due: BTreeSet::new(),
+            spans_held: 0,
+            spans_max: SPANS_MAX,
+            seen: seen::Seen::default(),
+            clocks: clock::Clocks::default(),
+            names: names::Names::default(),
+            learned: callee::Learned::default(),
+            announced: HashMap::new(),
+            dropped: Dropped::default(),
+        }
     }
 
     /// Takes the spans of one export request, and appends what they say.
@@ -108,7 +120,7 @@ impl Pairing {
                 continue;
             };
             span.origin = Arc::clone(origin);
-            let held = Held { span, arrived: now.instant, shift_ms: *shift_ms };
+            let held = Held { span, arrived: now.instant, shift_ms: *shift_ms, linked: None };
             if is_served_for_certain(&held.span) {
                 out.push(served(&held, false));
             }
@@ -122,7 +134,7 @@ impl Pairing {
         for id in touched {
             self.look(now, id, out);
         }
-        while SPANS_MAX < self.spans_held {
+        while self.spans_max < self.spans_held {
             let Some(&(_, next)) = self.due.first() else { break };
             let before = self.spans_held;
             self.close(now, next, out);
@@ -157,21 +169,23 @@ impl Pairing {
         Dropped { names: self.names.overflowed, addresses: self.learned.overflowed, ..self.dropped }
     }
 
-    /// Each sender of a batch once: its name, interned, and what to add to its times.
+    /// For each resource of a batch its sender, interned, and what to add to the sender's times.
     fn senders(
         &mut self,
         now: Now,
         spans: &[Span],
         out: &mut Vec<Observation>,
     ) -> HashMap<*const Origin, (Arc<Origin>, i64)> {
-        let mut newest: HashMap<*const Origin, (&Arc<Origin>, u64)> = HashMap::new();
+        let mut resources: HashMap<*const Origin, Arc<Origin>> = HashMap::new();
+        let mut newest: HashMap<Arc<Origin>, u64> = HashMap::new();
         for span in spans {
-            let (_, end) = newest.entry(Arc::as_ptr(&span.origin)).or_insert((&span.origin, 0));
-            *end = span.end_unix_ns.max(*end);
+            let resource = resources.entry(Arc::as_ptr(&span.origin));
+            let origin = resource.or_insert_with(|| self.names.origin(&span.origin));
+            let end = newest.entry(Arc::clone(origin)).or_default();
+            *end = (span.end_unix_ns / 1_000_000).max(*end);
         }
-        let senders = newest.into_iter().map(|(key, (origin, end_unix_ns))| {
-            let origin = self.names.origin(origin);
-            let newest_ms = end_unix_ns / 1_000_000;
+        let mut shifts: HashMap<Arc<Origin>, i64> = HashMap::new();
+        for (origin, newest_ms) in newest {
             let shift = self.clocks.shift_ms(now.instant, now.unix_ms, &origin, newest_ms);
             out.push(Observation::Node {
                 service: origin.service.clone(),
@@ -180,9 +194,13 @@ impl Pairing {
                 version: origin.version.clone(),
                 at_unix_ms: newest_ms.saturating_add_signed(shift),
             });
-            (key, (origin, shift))
-        });
-        senders.collect()
+            shifts.insert(origin, shift);
+        }
+        let shift = |origin: &Arc<Origin>| shifts.get(origin).copied().unwrap_or(0);
+        resources
+            .into_iter()
+            .map(|(key, origin)| (key, (Arc::clone(&origin), shift(&origin))))
+            .collect()
     }
 
     /// Puts a span into its trace; whether the trace is now as large as it may be.
@@ -239,9 +257,9 @@ impl Pairing {
     ) -> Option<Instant> {
         trace.evaluated = Some(now.instant);
         let traces = &self.traces;
-        let linked = |trace: TraceId, id| attempts::queue(traces.get(&trace)?.get(id)?);
+        trace.resolve_links(|trace, id| attempts::queue(traces.get(&trace)?.get(id)?));
         let shape = shape::Shape::of(trace.spans(), trace.index());
-        let found = attempts::of(&shape, &mut self.learned, &linked, now.instant, is_last);
+        let found = attempts::of(&shape, &mut self.learned, now.instant, is_last);
         if is_last {
             self.dropped.unplaced += found.unplaced;
         }
@@ -276,6 +294,12 @@ impl Pairing {
                 at_unix_ms: attempt.at_unix_ms,
             });
         }
+    }
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

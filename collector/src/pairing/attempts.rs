@@ -18,7 +18,7 @@ use super::tries::Try;
 use crate::observe::{AttemptClass, Ending};
 use crate::spans::{Emitter, Span, SpanKind, Target};
 use fusebox_proto::report::Protocol;
-use fusebox_proto::trace::{SpanId, TraceId};
+use fusebox_proto::trace::SpanId;
 use fusebox_proto::view::ServiceKind;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeMap;
@@ -49,9 +49,6 @@ pub(super) struct Found {
     pub(super) unplaced: u64,
 }
 
-/// Looks up what a span of another trace sent a message to.
-pub(super) type Linked<'a> = &'a dyn Fn(TraceId, SpanId) -> Option<Callee>;
-
 /// Tries that may be repetitions of each other: one owner, one target, one address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Call<'a> {
@@ -74,13 +71,7 @@ pub(super) struct Reader<'a> {
 
 /// All attempts of a trace, as far as its spans tell at `now`. With `is_last`, nothing more is
 /// waited for.
-pub(super) fn of(
-    shape: &Shape<'_>,
-    learned: &mut Learned,
-    linked: Linked<'_>,
-    now: Instant,
-    is_last: bool,
-) -> Found {
+pub(super) fn of(shape: &Shape<'_>, learned: &mut Learned, now: Instant, is_last: bool) -> Found {
     let mut reader =
         Reader { shape, now, is_last, calls: BTreeMap::new(), found: Found::default() };
     for at in 0..shape.spans.len() {
@@ -91,11 +82,11 @@ pub(super) fn of(
                 reader.self_call(at, learned);
             }
             for &entry in shape.entries(at) {
-                reader.bare_entry(entry, at);
+                reader.bare_entry(entry, at, learned);
             }
         }
         if shape.spans[at].span.kind == SpanKind::Consumer && !shape.is_inner_consumer(at) {
-            reader.consumer(at, linked);
+            reader.consumer(at);
         }
     }
     for (call, tries) in std::mem::take(&mut reader.calls) {
@@ -159,7 +150,7 @@ impl<'a> Reader<'a> {
 
     /// A span below one of another service that is no client span: the caller's library has no
     /// instrumentation, but passed the context on.
-    fn bare_entry(&mut self, entry: usize, caller: usize) {
+    fn bare_entry(&mut self, entry: usize, caller: usize, learned: &mut Learned) {
         let span = self.span(entry);
         if span.kind == SpanKind::Consumer {
             return;
@@ -172,6 +163,11 @@ impl<'a> Reader<'a> {
         let alone = span.target.is_none().then_some(span.span_id);
         let call = Call { owner, target: span.target, address: "", alone };
         let callee = Callee { service: span.origin.service.clone(), kind: ServiceKind::Service };
+        if self.shape.is_exit(caller) {
+            for exit in self.shape.exits(caller) {
+                learned.learn(self.now, self.span(exit), &callee);
+            }
+        }
         let attempt = super::tries::of_entry(self.shape, entry, caller);
         self.calls.entry(call).or_default().push((Some(callee), attempt));
     }
@@ -194,13 +190,13 @@ impl<'a> Reader<'a> {
 
     /// A message was taken from a queue by the span `at`. Its producer's name for the queue counts,
     /// where that is known: some consumers see an exchange or a routing key.
-    fn consumer(&mut self, at: usize, linked: Linked<'_>) {
+    fn consumer(&mut self, at: usize) {
         let span = self.span(at);
         let producer = self.shape.caller(at);
         let exits = producer.into_iter().flat_map(|producer| self.shape.exits(producer));
         let by_parent = exits.collect::<Vec<_>>().into_iter().rev();
         let mut by_parent = by_parent.filter_map(|exit| queue(self.span(exit)));
-        let by_link = || span.links.iter().find_map(|&(trace, id)| linked(trace, id));
+        let by_link = || self.held(at).linked.clone();
         match by_parent.next().or_else(by_link).or_else(|| callee::destination(span)) {
             Some(queue) => self.taken(at, &queue),
             None => {

@@ -58,7 +58,7 @@ impl<'a> Shape<'a> {
             }
         }
         for at in 0..spans.len() {
-            shape.exits[at] = shape.is_exit(at);
+            shape.exits[at] = shape.leaves(at);
         }
         for at in 0..spans.len() {
             shape.relate(at);
@@ -70,8 +70,8 @@ impl<'a> Shape<'a> {
         self.spans[a].span.origin.service == self.spans[b].span.origin.service
     }
 
-    /// Whether a span leaves its service.
-    fn is_exit(&self, at: usize) -> bool {
+    /// Whether a span leaves its service, by its kind and its neighbours.
+    fn leaves(&self, at: usize) -> bool {
         let span = &self.spans[at].span;
         let has_entries = !self.entries[at].is_empty();
         let parent = self.parents[at].filter(|&parent| self.is_same(at, parent));
@@ -92,7 +92,7 @@ impl<'a> Shape<'a> {
             (Emitter::EnvoyRouter, _) => {
                 has_entries
                     || parent.is_some_and(|above| {
-                        self.spans[above].span.emitter == Emitter::Envoy && self.is_exit(above)
+                        self.spans[above].span.emitter == Emitter::Envoy && self.leaves(above)
                     })
             }
             _ => false,
@@ -126,6 +126,11 @@ impl<'a> Shape<'a> {
             (SpanKind::Server | SpanKind::Consumer, _) => true,
             _ => false,
         }
+    }
+
+    /// Whether span `at` leaves its service.
+    pub(super) fn is_exit(&self, at: usize) -> bool {
+        self.exits[at]
     }
 
     /// Whether span `at` makes the attempts of a call to another service.

@@ -58,10 +58,20 @@ impl Sums {
         *self.attempts.entry((edge, ending.class, ending.outcome, proxy)).or_default() += weight;
     }
 
+    /// All attempts, to the nearest whole one.
+    fn attempts_total(&self) -> u64 {
+        self.attempts.values().sum::<f64>().round() as u64
+    }
+
+    /// All requests served, to the nearest whole one.
+    fn served_total(&self) -> u64 {
+        self.served.values().sum::<f64>().round() as u64
+    }
+
     /// One line an edge: `a > b: 1 first, 9 retry; 3 failure, 7 timeout`, sorted.
     fn edges(&self) -> Vec<String> {
-        let mut edges: BTreeMap<&str, (BTreeMap<AttemptClass, f64>, BTreeMap<Outcome, f64>)> =
-            BTreeMap::new();
+        type Counts<T> = BTreeMap<T, f64>;
+        let mut edges: BTreeMap<&str, (Counts<AttemptClass>, Counts<Outcome>)> = BTreeMap::new();
         for ((edge, class, outcome, _), weight) in &self.attempts {
             let (classes, outcomes) = edges.entry(edge).or_default();
             *classes.entry(*class).or_default() += weight;
@@ -118,4 +128,17 @@ fn run_until(pairing: &mut Pairing, until: Now, out: &mut Vec<Observation>) {
 /// The sums of one batch.
 fn sums(batch: SpanBatch) -> Sums {
     Sums::of(&told(vec![(0.0, batch)]))
+}
+
+/// The spans of a batch, each twice, in the order of `keys` and at their times in ms, those of
+/// the same 100 ms in one batch.
+fn shuffled(batch: &SpanBatch, keys: &[(u32, u32)]) -> Arrivals {
+    let twice = batch.spans.iter().chain(&batch.spans).cloned();
+    let mut ordered: Vec<_> = keys.iter().zip(twice).collect();
+    ordered.sort_by_key(|((key, at_ms), _)| (at_ms / 100, *key));
+    let mut arrivals: BTreeMap<u32, SpanBatch> = BTreeMap::new();
+    for ((_, at_ms), span) in ordered {
+        arrivals.entry(at_ms / 100).or_default().spans.push(span);
+    }
+    arrivals.into_iter().map(|(at, batch)| (f64::from(at) / 10.0, batch)).collect()
 }

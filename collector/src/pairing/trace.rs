@@ -1,8 +1,9 @@
 //! A trace while its spans come in.
 
+use super::callee::Callee;
 use super::ledger::Ledger;
-use crate::spans::Span;
-use fusebox_proto::trace::SpanId;
+use crate::spans::{Span, SpanKind};
+use fusebox_proto::trace::{SpanId, TraceId};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -30,6 +31,8 @@ pub(super) struct Held {
     pub(super) arrived: Instant,
     /// To be added to its times, which its sender's clock gave.
     pub(super) shift_ms: i64,
+    /// The queue that a linked span of another trace sent its message to.
+    pub(super) linked: Option<Callee>,
 }
 
 impl Held {
@@ -58,6 +61,16 @@ impl Trace {
         self.touched = held.arrived;
         self.index.insert(held.span.span_id, self.spans.len());
         self.spans.push(held);
+    }
+
+    /// Looks up what the messages of consumers without a parent were sent to. What was found once is
+    /// kept: the producer's trace may be forgotten first.
+    pub(super) fn resolve_links(&mut self, look_up: impl Fn(TraceId, SpanId) -> Option<Callee>) {
+        for held in &mut self.spans {
+            if held.span.kind == SpanKind::Consumer && held.linked.is_none() {
+                held.linked = held.span.links.iter().find_map(|&(trace, id)| look_up(trace, id));
+            }
+        }
     }
 
     /// All spans, in order of arrival.
