@@ -23,14 +23,8 @@ pub enum Noun {
 
 impl Noun {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Status,
-        Self::Services,
-        Self::Edges,
-        Self::Incidents,
-        Self::Breakers,
-        Self::Proxies,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Status, Self::Services, Self::Edges, Self::Incidents, Self::Breakers, Self::Proxies];
 
     /// As on the command line and in the path.
     pub const fn as_str(self) -> &'static str {
