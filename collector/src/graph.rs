@@ -6,7 +6,7 @@ use fusebox_proto::{Edge, ServiceId};
 use petgraph::Direction;
 use petgraph::algo::tarjan_scc;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
+use petgraph::visit::{EdgeRef, IntoEdgeReferences};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,8 @@ pub struct Link {
     pub protocol: Protocol,
     /// When there was last evidence of it.
     pub seen_at: Instant,
+    /// Pieces of evidence that were not taken back.
+    sightings: u64,
 }
 
 /// What did not fit since the start.
@@ -95,6 +97,7 @@ impl Graph {
         if let Some(index) = self.mesh.find_edge(source, destination) {
             let link = &mut self.mesh[index];
             link.seen_at = now;
+            link.sightings = link.sightings.saturating_add(1);
             if protocol != Protocol::Unknown {
                 link.protocol = protocol;
             }
@@ -102,9 +105,21 @@ impl Graph {
             self.dropped.edges += 1;
             return false;
         } else {
-            self.mesh.add_edge(source, destination, Link { protocol, seen_at: now });
+            self.mesh.add_edge(source, destination, Link { protocol, seen_at: now, sightings: 1 });
         }
         true
+    }
+
+    /// One piece of the evidence of an edge was wrong. When all of it was, the edge goes with the
+    /// next [`Graph::age`], and so do its ends where they have no other edge and never spoke for
+    /// themselves.
+    pub fn retract_edge(&mut self, edge: &Edge) {
+        let index = |service| self.index.get(service).copied();
+        let ends = index(&edge.source).zip(index(&edge.destination));
+        let found = ends.and_then(|(from, to)| self.mesh.find_edge(from, to));
+        if let Some(link) = found.and_then(|index| self.mesh.edge_weight_mut(index)) {
+            link.sightings = link.sightings.saturating_sub(1);
+        }
     }
 
     /// The node of `service`, made or refreshed; `None` if there is no place for it.
@@ -143,15 +158,31 @@ impl Graph {
         }
         self.aged_at = Some(now);
         let is_old = |seen_at: Instant| UNSEEN_MAX < now.saturating_duration_since(seen_at);
-        let edges: Vec<EdgeIndex> =
-            self.mesh.edge_indices().filter(|&edge| is_old(self.mesh[edge].seen_at)).collect();
+        let mut orphans: HashSet<NodeIndex> = HashSet::new();
+        let links = self.mesh.edge_references();
+        let edges: Vec<EdgeIndex> = links
+            .filter(|edge| edge.weight().sightings == 0 || is_old(edge.weight().seen_at))
+            .map(|edge| edge.id())
+            .collect();
         for index in edges {
+            if self.mesh[index].sightings == 0 {
+                let (source, destination) = self.mesh.edge_endpoints(index).unzip();
+                orphans.extend(source.into_iter().chain(destination));
+            }
             aged.edges.extend(self.edge_of(index));
             self.mesh.remove_edge(index);
         }
+        let is_orphan = |node: NodeIndex| {
+            orphans.contains(&node)
+                && self.mesh[node].kind != ServiceKind::Service
+                && self.mesh.neighbors_undirected(node).next().is_none()
+        };
         // An edge keeps its ends alive: a node that is left is not older than its edges.
-        let nodes: Vec<NodeIndex> =
-            self.mesh.node_indices().filter(|&node| is_old(self.mesh[node].seen_at)).collect();
+        let nodes: Vec<NodeIndex> = self
+            .mesh
+            .node_indices()
+            .filter(|&node| is_old(self.mesh[node].seen_at) || is_orphan(node))
+            .collect();
         for index in nodes {
             if let Some(node) = self.mesh.remove_node(index) {
                 self.index.remove(&node.service);

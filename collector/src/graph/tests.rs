@@ -64,6 +64,25 @@ fn what_is_not_seen_ages_out() {
     assert!(graph.get(&named("a")).is_none());
 }
 
+/// Scenario: evidence of edges that turns out to be wrong: all of it, or a part.
+/// Guarantees: what has no evidence left goes, with an end that nothing else is known of; a service
+/// that spoke for itself stays, and so does an edge that was seen once more.
+#[test]
+fn wrong_evidence_is_taken_back() {
+    let now = Now::read().instant;
+    let mut graph = graph(now, &["a>b:1", "a>c", "a>c", "a>d"]);
+    graph.touch_node(now, &named("d"), ServiceKind::Service);
+    for wrong in ["a>b:1", "a>c", "a>d", "a>nobody", "nobody>b"] {
+        graph.retract_edge(&edge(wrong));
+    }
+    let mut aged = graph.age(now);
+    aged.edges.sort();
+    assert_eq!(aged.services, [named("b:1")]);
+    assert_eq!(aged.edges, [edge("a>b:1"), edge("a>d")]);
+    assert_eq!(graph.edges().count(), 1);
+    assert!(graph.get(&named("d")).is_some());
+}
+
 /// Scenario: more nodes than there is place for.
 /// Guarantees: what does not fit is counted, and what is there is still refreshed.
 #[test]
