@@ -16,16 +16,37 @@
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
 //! | `names` | printed names, and what an operator means |
 //! | `snapshot` | all of it in the words of the contract |
+//!
+//! | shell | owns |
+//! |---|---|
+//! | [`config`], `token` | what it was told, and what must not be |
+//! | `app` | the tasks, their start and end; `app/driver` keeps the engine's time |
+//! | `listen` | sockets: one way for all four addresses |
+//! | `otlp` | OTLP/gRPC and OTLP/HTTP, up to the engine's inbox |
+//! | `serve` | proxies and consoles over gRPC |
+//! | `http` | health, metrics, the JSON API |
+//! | `tally` | what the shell counts |
 
+mod app;
+pub mod config;
 pub mod decode;
 mod desired;
 mod detect;
 pub mod engine;
 pub mod graph;
+mod http;
 mod incident;
+mod listen;
 mod names;
 pub mod observe;
+mod otlp;
 pub mod pairing;
+mod serve;
 mod snapshot;
 pub mod spans;
 mod store;
+mod tally;
+mod token;
+
+pub use app::{Running, StartError, start};
+pub use config::{Config, Options};

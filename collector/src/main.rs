@@ -1,2 +1,59 @@
-//! placeholder
-fn main() {}
+//! `fusebox-collector`: the collector as a process of its own.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fusebox_collector::{Options, StartError};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How long calls in flight may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// What is logged where `FUSEBOX_LOG` does not say otherwise.
+const LOG_DEFAULT: &str = "info";
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = EnvFilter::try_from_env("FUSEBOX_LOG").unwrap_or_else(|_| LOG_DEFAULT.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fusebox-collector: {error:#}");
+            let is_usage = error.downcast_ref().is_some_and(StartError::is_usage);
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<()> {
+    let config = options.resolve().map_err(StartError::from)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut term, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut running = fusebox_collector::start(config).await?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            otlp_grpc = %running.otlp_grpc(),
+            otlp_http = %running.otlp_http(),
+            control = %running.control(),
+            http = %running.http(),
+            "listening; what is known lasts as long as this process"
+        );
+        tokio::select! {
+            _ = term.recv() => (),
+            _ = interrupt.recv() => (),
+            name = running.failed() => anyhow::bail!("the task {name} ended unexpectedly"),
+        }
+        tracing::info!("shutting down");
+        let ended = running.shutdown(GRACE).await;
+        ended.then_some(()).with_context(|| format!("calls in flight after {GRACE:?}: cut off"))
+    })
+}

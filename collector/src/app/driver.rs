@@ -1,0 +1,234 @@
+//! The shell of the [`Engine`]: one task owns it, feeds it, keeps its time, does what it wants.
+//!
+//! Two inboxes, so that a flood of spans never delays a command: proxies and operators first, then
+//! spans a few at a time. What the engine knows leaves as a snapshot behind a watch channel, where
+//! the newest wins: at most every 100 ms, and almost at once after something that someone waits
+//! to see.
+
+use crate::engine::{ConnectionId, Engine, Event, Output, Refusal};
+use crate::otlp::Delivery;
+use crate::tally::Tally;
+use fusebox_proto::Now;
+use fusebox_proto::command::ToProxy;
+use fusebox_proto::report::Hello;
+use fusebox_proto::view::{Snapshot, TripResult};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// Messages of proxies and operators that wait for the engine; past it their streams wait.
+pub(crate) const MESSAGES_MAX: usize = 1_024;
+/// OTLP requests that wait for the engine; past it they are refused.
+pub(crate) const DELIVERIES_MAX: usize = 256;
+/// OTLP requests taken between two looks at messages and time.
+const DELIVERIES_AT_ONCE: usize = 16;
+/// Messages taken between two looks at the time.
+const MESSAGES_AT_ONCE: usize = 64;
+/// Between two snapshots, while only figures change.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two snapshots after an acknowledgement, a command, an incident: bursts of them make one.
+const PUBLISH_INTERVAL_URGENT: Duration = Duration::from_millis(10);
+/// A snapshot is never older than this.
+const PUBLISH_INTERVAL_IDLE: Duration = Duration::from_secs(1);
+
+/// What comes in from the control address.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A proxy introduced itself on a new stream.
+    Attach {
+        /// Its stream.
+        connection: ConnectionId,
+        /// What it said.
+        hello: Hello,
+        /// Where messages for it go.
+        commands: Commands,
+        /// Ends its stream.
+        stop: CancellationToken,
+    },
+    /// What a proxy says.
+    FromProxy(Event),
+    /// A stream of a proxy ended.
+    Detach { connection: ConnectionId },
+    /// An operator asks; the answer goes to `reply`.
+    Operator { request_id: String, event: Event, reply: oneshot::Sender<Answer> },
+}
+
+/// The way to a proxy; an error ends its stream.
+pub(crate) type Commands = mpsc::Sender<Result<ToProxy, Status>>;
+
+/// What an operator's request came to.
+pub(crate) type Answer = Result<Vec<TripResult>, Refusal>;
+
+/// A stream of a proxy, seen from here.
+struct Stream {
+    commands: Commands,
+    stop: CancellationToken,
+}
+
+/// The task that owns the engine.
+pub(crate) struct Driver {
+    engine: Engine,
+    tally: Arc<Tally>,
+    messages: mpsc::Receiver<Message>,
+    deliveries: mpsc::Receiver<Delivery>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    streams: HashMap<ConnectionId, Stream>,
+    /// Those who wait, by the id of their request; asked twice, both are answered.
+    waiting: HashMap<String, Vec<oneshot::Sender<Answer>>>,
+    published_at: Instant,
+    /// When the next snapshot is due.
+    publish_at: Instant,
+}
+
+impl Driver {
+    /// A driver of `engine`, at `now`.
+    pub(crate) fn new(
+        now: Now,
+        engine: Engine,
+        tally: Arc<Tally>,
+        messages: mpsc::Receiver<Message>,
+        deliveries: mpsc::Receiver<Delivery>,
+    ) -> Self {
+        let snapshots = watch::Sender::new(Arc::new(engine.snapshot(now)));
+        Self {
+            engine,
+            tally,
+            messages,
+            deliveries,
+            snapshots,
+            streams: HashMap::new(),
+            waiting: HashMap::new(),
+            published_at: now.instant,
+            publish_at: now.instant + PUBLISH_INTERVAL_IDLE,
+        }
+    }
+
+    /// Where snapshots appear.
+    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.subscribe()
+    }
+
+    /// Runs until nobody is left who could say something.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::with_capacity(MESSAGES_AT_ONCE);
+        let mut deliveries = Vec::with_capacity(DELIVERIES_AT_ONCE);
+        loop {
+            let due =
+                self.engine.poll_timeout().map_or(self.publish_at, |at| at.min(self.publish_at));
+            tokio::select! {
+                biased;
+                count = self.messages.recv_many(&mut messages, MESSAGES_AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep_until(due.into()) => (),
+                1.. = self.deliveries.recv_many(&mut deliveries, DELIVERIES_AT_ONCE) => (),
+            }
+            let now = Now::read();
+            for message in messages.drain(..) {
+                self.message(now, message);
+            }
+            for delivery in deliveries.drain(..) {
+                let Delivery { sender, batch, .. } = delivery;
+                self.engine.handle(now, Event::Spans { sender, batch });
+                self.publish_within(now, PUBLISH_INTERVAL);
+            }
+            if self.engine.poll_timeout().is_some_and(|at| at <= now.instant) {
+                self.engine.handle_timeout(now);
+                self.publish_within(now, PUBLISH_INTERVAL_URGENT);
+            }
+            while let Some(output) = self.engine.poll_output() {
+                self.perform(output);
+            }
+            if self.publish_at <= now.instant {
+                self.publish(now);
+            }
+        }
+    }
+
+    fn message(&mut self, now: Now, message: Message) {
+        let interval = match &message {
+            Message::FromProxy(Event::Report { .. }) => PUBLISH_INTERVAL,
+            _ => PUBLISH_INTERVAL_URGENT,
+        };
+        self.publish_within(now, interval);
+        match message {
+            Message::Attach { connection, hello, commands, stop } => {
+                self.streams.insert(connection, Stream { commands, stop });
+                self.engine.handle(now, Event::Hello { connection, hello });
+            }
+            Message::FromProxy(event) => self.engine.handle(now, event),
+            Message::Detach { connection } => {
+                self.streams.remove(&connection);
+                self.engine.handle(now, Event::Gone { connection });
+            }
+            Message::Operator { request_id, event, reply } => {
+                self.waiting.retain(|_, replies| {
+                    replies.retain(|reply| !reply.is_closed());
+                    !replies.is_empty()
+                });
+                self.waiting.entry(request_id).or_default().push(reply);
+                self.engine.handle(now, event);
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Push { connection, command } => {
+                self.send(connection, ToProxy::Command(command));
+            }
+            Output::Taken { connection, boot, number } => {
+                self.send(connection, ToProxy::ReportAck { boot, number });
+            }
+            Output::Close { connection, reason } => self.close(connection, &reason),
+            Output::Done { request_id, results } => self.answer(&request_id, &Ok(results)),
+            Output::Refused { request_id, refusal } => self.answer(&request_id, &Err(refusal)),
+        }
+    }
+
+    /// A proxy that does not read loses its stream rather than a command: it connects again, says
+    /// what it holds, and is told what it should.
+    fn send(&mut self, connection: ConnectionId, message: ToProxy) {
+        let Some(stream) = self.streams.get(&connection) else { return };
+        if stream.commands.try_send(Ok(message)).is_err() && !stream.commands.is_closed() {
+            self.tally.drop_n("slow_proxies", 1);
+            self.close(connection, "the proxy does not read its commands");
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, reason: &str) {
+        if let Some(stream) = self.streams.remove(&connection) {
+            tracing::info!(connection = connection.0, reason, "closing the stream of a proxy");
+            // A full queue tells it nothing; the end of the stream does.
+            let _ = stream.commands.try_send(Err(Status::aborted(reason)));
+            stream.stop.cancel();
+        }
+    }
+
+    fn answer(&mut self, request_id: &str, answer: &Answer) {
+        for reply in self.waiting.remove(request_id).unwrap_or_default() {
+            // Who asked may have gone.
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    /// Makes sure that a snapshot follows the last one within `interval`, or now if that is over.
+    fn publish_within(&mut self, now: Now, interval: Duration) {
+        let at = (self.published_at + interval).max(now.instant);
+        self.publish_at = self.publish_at.min(at);
+    }
+
+    fn publish(&mut self, now: Now) {
+        for (reason, count) in self.tally.take_dropped() {
+            self.engine.handle(now, Event::Dropped { reason, count });
+        }
+        self.snapshots.send_replace(Arc::new(self.engine.snapshot(now)));
+        self.published_at = now.instant;
+        self.publish_at = now.instant + PUBLISH_INTERVAL_IDLE;
+    }
+}

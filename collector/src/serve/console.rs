@@ -1,0 +1,131 @@
+//! `Console`: a snapshot, then what changes; and the two things that an operator can do.
+
+use super::{Answers, Shared, engine_gone};
+use crate::app::driver::{Answer, Message};
+use crate::engine::{Event, Refusal};
+use fusebox_proto::Invalid;
+use fusebox_proto::command::{ResetRequest, TripRequest};
+use fusebox_proto::delta::Delta;
+use fusebox_proto::view::{Snapshot, Update};
+use fusebox_proto::wire::v1;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, async_trait};
+
+/// A request of a console is a few words.
+pub(super) const REQUEST_LEN_MAX: usize = 64 * 1024;
+/// More consoles at once than this are refused.
+const CONSOLES_MAX: usize = 64;
+/// The engine answers within a second; this is for an engine that is too busy to.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Service {
+    shared: Shared,
+    places: Arc<Semaphore>,
+}
+
+impl Service {
+    /// A service that nobody watches.
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared, places: Arc::new(Semaphore::new(CONSOLES_MAX)) }
+    }
+
+    async fn ask(&self, request_id: String, event: Event) -> Result<v1::CommandReply, Status> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Operator { request_id, event, reply };
+        self.shared.messages.send(message).await.map_err(|_| engine_gone())?;
+        let answer: Answer = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .map_err(|_| Status::deadline_exceeded("the collector is too busy to answer"))?
+            .map_err(|_| engine_gone())?;
+        let results = answer.map_err(|refusal| refused(&refusal))?;
+        Ok(v1::CommandReply { results: results.into_iter().map(Into::into).collect() })
+    }
+}
+
+fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Unknown { .. } => Status::not_found(refusal.to_string()),
+        Refusal::Ambiguous { .. } | Refusal::Invalid(_) => {
+            Status::invalid_argument(refusal.to_string())
+        }
+    }
+}
+
+fn invalid(invalid: &Invalid) -> Status {
+    Status::invalid_argument(invalid.to_string())
+}
+
+#[async_trait]
+impl v1::console_server::Console for Service {
+    type WatchStream = Answers<v1::Update>;
+
+    async fn watch(
+        &self,
+        _: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{CONSOLES_MAX} consoles watch already"))
+        })?;
+        let watch = Watch {
+            snapshots: self.shared.snapshots.clone(),
+            shown: None,
+            stop: self.shared.stop.clone(),
+            _place: place,
+        };
+        Ok(Response::new(Box::pin(futures_util::stream::unfold(watch, Watch::next))))
+    }
+
+    async fn trip(
+        &self,
+        request: Request<v1::TripRequest>,
+    ) -> Result<Response<v1::CommandReply>, Status> {
+        let request = TripRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        tracing::info!(
+            source = request.source, destination = request.destination, action = %request.action,
+            by = request.by, reason = request.reason, "an operator trips"
+        );
+        let reply = self.ask(request.request_id.clone(), Event::Trip(request)).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn reset(
+        &self,
+        request: Request<v1::ResetRequest>,
+    ) -> Result<Response<v1::CommandReply>, Status> {
+        let request = ResetRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        tracing::info!(scope = ?request.scope, by = request.by, "an operator resets");
+        let reply = self.ask(request.request_id.clone(), Event::Reset(request)).await?;
+        Ok(Response::new(reply))
+    }
+}
+
+/// One console that watches. Pulled by its connection: a slow one skips what it had no time for.
+struct Watch {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What the console knows.
+    shown: Option<Arc<Snapshot>>,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Result<v1::Update, Status>, Self)> {
+        if self.shown.is_some() {
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                changed = self.snapshots.changed() => changed.ok()?,
+            }
+        }
+        let newest = Arc::clone(&self.snapshots.borrow_and_update());
+        let update = match self.shown.replace(Arc::clone(&newest)) {
+            None => Update::Snapshot(Box::new(Snapshot::clone(&newest))),
+            Some(shown) => Update::Delta(Box::new(Delta::between(&shown, &newest))),
+        };
+        Some((Ok(update.into()), self))
+    }
+}

@@ -1,0 +1,9 @@
+//! The collector's shell over real sockets: what senders, proxies, consoles and browsers meet.
+
+mod attach;
+mod command_line;
+mod otlp;
+mod pages;
+mod real_bodies;
+mod support;
+mod watch;
