@@ -14,7 +14,7 @@ const DIGITS: u8 = 2;
 pub const LATENCY_BYTES_MAX: usize = 64 * 1024;
 
 /// First word of the uncompressed V2 format.
-const COOKIE: u32 = 0x1c84_9303;
+const COOKIE: u32 = 0x1c84_9313;
 /// Cookie, length of the payload, offset, digits, lowest, highest, ratio.
 const HEADER_LEN: usize = 40;
 
