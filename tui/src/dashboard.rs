@@ -1,4 +1,13 @@
-//! The way in: options, and `run`.
+//! The way in: options, and [`run`].
+
+use crate::link::{Address, Collector};
+use crate::model::{Model, Session};
+use crate::theme::{Depth, NAMES, Theme};
+use crate::{plain, run as screen};
+use anyhow::Context as _;
+use fusebox_proto::Now;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::IsTerminal as _;
 
 /// What the dashboard needs to know before its first frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +28,8 @@ pub struct Options {
     pub theme: Option<String>,
     /// Where telemetry is to be sent: shown while nobody sends any.
     pub ingest: Ingest,
-    /// One line about this session for the empty screen and the header, such as why a collector
-    /// was embedded, or the name of the demo's scenario.
+    /// One line about this session for the empty screen, such as why a collector was embedded, or
+    /// the name of the demo's scenario.
     pub notice: Option<String>,
 }
 
@@ -34,10 +43,54 @@ pub struct Ingest {
 }
 
 /// Connects to the collector and runs the dashboard until the operator leaves. It never gives up
-/// on a collector that does not answer: it says so on the screen and tries again.
+/// on a collector that does not answer: it says so on the screen and tries again. Without a
+/// terminal it writes lines, as with `plain`.
 ///
 /// It lives on a thread and runtime of its own, so that a slow terminal delays nothing else in
 /// the process (an embedded collector, a demo). May be awaited from any runtime.
+///
+/// # Errors
+/// If an option makes no sense, or the terminal cannot be had.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    anyhow::bail!("the dashboard for {} is being built", options.collector)
+    let address = Address::new(&options.collector, options.token.as_deref())?;
+    let theme = theme(&options)?;
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("dashboard".into()).spawn(move || {
+        // Nobody waits for the result of a dashboard that was given up.
+        drop(done.send(run_here(options, address, theme)));
+    })?;
+    result.await.context("the dashboard panicked")?
+}
+
+fn run_here(options: Options, address: Address, theme: Theme) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let is_plain = options.plain || dumb || !std::io::stdout().is_terminal();
+    let session = Session {
+        collector: options.collector,
+        ingest: options.ingest,
+        by: options.by,
+        read_only: options.read_only,
+        notice: options.notice,
+        seed: RandomState::new().build_hasher().finish(),
+    };
+    let model = Model::new(session, Now::read());
+    let result = runtime.block_on(async {
+        let collector = Collector::follow(address);
+        if is_plain {
+            plain::run(model, collector).await
+        } else {
+            screen::run(model, theme, collector).await
+        }
+    });
+    // A read of the keyboard that is under way cannot be called back.
+    runtime.shutdown_background();
+    result
+}
+
+fn theme(options: &Options) -> anyhow::Result<Theme> {
+    let name = options.theme.as_deref().unwrap_or(NAMES[0]);
+    let depth = Depth::detect(|name| std::env::var(name).ok());
+    Theme::new(name, depth, options.ascii)
+        .with_context(|| format!("--theme {name}: is none of {}", NAMES.join(", ")))
 }

@@ -1,4 +1,29 @@
-//! The dashboard of Fusebox, as a library: model, update, view, and the shells around them.
-//! The binary of the same package adds the command line, the embedded collector and the demo.
+//! The dashboard of Fusebox, as a library. The binary of the same package adds the command line,
+//! the embedded collector and the demo.
+//!
+//! Model, update, view: [`model::update`] takes one message and the time and answers with effects;
+//! [`view::draw`] reads the model and paints a buffer. Neither does any IO, so a whole session is a
+//! list of messages in a test. Around them:
+//!
+//! | module | |
+//! |---|---|
+//! | [`dashboard`] | the way in: options, and `run` |
+//! | [`keys`] | the one table of keys: dispatch, footer and help are made from it |
+//! | [`arrange`] | the graph on integer cells, stable |
+//! | [`theme`], [`format`] | colours by meaning, figures for people |
+//! | [`export`] | a buffer as a picture |
+//! | `run`, `terminal`, `link`, `plain` | the shells: loop, terminal, collector, lines of text |
 
+pub mod arrange;
 pub mod dashboard;
+pub mod export;
+pub mod format;
+pub mod keys;
+pub mod model;
+pub mod theme;
+pub mod view;
+
+mod link;
+mod plain;
+mod run;
+mod terminal;

@@ -1,0 +1,316 @@
+//! The one table of keys. Dispatch, the footer and the help screen are made from it, so that they
+//! cannot disagree.
+
+use crate::model::{Model, Overlay, Screen};
+use std::fmt;
+
+/// A key without its modifiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A character, with shift already applied.
+    Char(char),
+    /// Enter.
+    Enter,
+    /// Escape.
+    Esc,
+    /// Tab.
+    Tab,
+    /// Shift and tab.
+    BackTab,
+    /// Arrow up.
+    Up,
+    /// Arrow down.
+    Down,
+    /// Arrow left.
+    Left,
+    /// Arrow right.
+    Right,
+    /// Page up.
+    PageUp,
+    /// Page down.
+    PageDown,
+    /// Home.
+    Home,
+    /// End.
+    End,
+    /// Backspace.
+    Backspace,
+}
+
+/// A key with control or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Chord {
+    /// The key.
+    pub key: Key,
+    /// Whether control is held.
+    pub ctrl: bool,
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Open the circuit of the target.
+    Trip,
+    /// Refuse the retries of the target.
+    Mute,
+    /// Do to the target what the collector suggests, where no other key does.
+    Suggested,
+    /// Close the circuit of the target through its ramp.
+    Reset,
+    /// Close at once what I opened last.
+    Undo,
+    /// Carry out what the panel asks about.
+    Confirm,
+    /// Show a view.
+    Show(Screen),
+    /// The next view.
+    NextScreen,
+    /// The view before.
+    PreviousScreen,
+    /// Move up.
+    Up,
+    /// Move down.
+    Down,
+    /// Move left.
+    Left,
+    /// Move right.
+    Right,
+    /// Move a page up.
+    PageUp,
+    /// Move a page down.
+    PageDown,
+    /// To the first row.
+    First,
+    /// To the last row.
+    Last,
+    /// Look closer.
+    Open,
+    /// The next edge of the node.
+    NextEdge,
+    /// The edge before.
+    PreviousEdge,
+    /// To the incident of the target.
+    Incident,
+    /// Sort by the next column.
+    Sort,
+    /// Turn the order around.
+    SortReverse,
+    /// Type a filter.
+    Filter,
+    /// Show infrastructure as nodes.
+    Unfold,
+    /// Lay the graph out anew.
+    Relayout,
+    /// Every key of this view.
+    Help,
+    /// Paint everything anew.
+    Redraw,
+    /// Leave to the shell.
+    Suspend,
+    /// One step back.
+    Back,
+    /// Leave, or one step back.
+    Quit,
+    /// Leave.
+    Leave,
+}
+
+/// Where a binding holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On every screen and under every overlay, except while text is typed.
+    Everywhere,
+    /// On every screen without an overlay.
+    Screens,
+    /// On these screens without an overlay.
+    On(&'static [Screen]),
+    /// While a panel asks for `y`.
+    Asking,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// Keys; the first is the one that is shown.
+    pub chords: &'static [Chord],
+    /// What they do.
+    pub action: Action,
+    /// Where they do it.
+    pub place: Place,
+    /// For the footer; empty: not in the footer.
+    pub short: &'static str,
+    /// For the help screen.
+    pub help: &'static str,
+}
+
+const fn key(key: Key) -> Chord {
+    Chord { key, ctrl: false }
+}
+
+const fn char(c: char) -> Chord {
+    Chord { key: Key::Char(c), ctrl: false }
+}
+
+const fn ctrl(c: char) -> Chord {
+    Chord { key: Key::Char(c), ctrl: true }
+}
+
+const fn row(
+    chords: &'static [Chord],
+    action: Action,
+    place: Place,
+    short: &'static str,
+    help: &'static str,
+) -> Binding {
+    Binding { chords, action, place, short, help }
+}
+
+const LISTS: Place = Place::On(&[Screen::Edges, Screen::Breakers]);
+const GRAPH: Place = Place::On(&[Screen::Graph]);
+
+/// Every key there is, in the order in which footer and help show them.
+pub const TABLE: &[Binding] = &[
+    row(&[char('y')], Action::Confirm, Place::Asking, "yes, do it", "carry out what is asked"),
+    row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the circuit of the target"),
+    row(
+        &[char('m')],
+        Action::Mute,
+        Place::Screens,
+        "mute retries",
+        "refuse the target's retries only",
+    ),
+    row(
+        &[char('a')],
+        Action::Suggested,
+        Place::Screens,
+        "as suggested",
+        "do what is suggested, where that is a cap or a share",
+    ),
+    row(
+        &[char('r')],
+        Action::Reset,
+        Place::Screens,
+        "reset",
+        "close the target's circuit through its ramp",
+    ),
+    row(&[char('u')], Action::Undo, Place::Screens, "undo", "close at once what you did last"),
+    row(&[key(Key::Up), char('k')], Action::Up, Place::Screens, "", "up"),
+    row(&[key(Key::Down), char('j')], Action::Down, Place::Screens, "↑↓ pick", "down"),
+    row(&[key(Key::Left), char('h')], Action::Left, GRAPH, "", "left, against the calls"),
+    row(&[key(Key::Right), char('l')], Action::Right, GRAPH, "←→ move", "right, along the calls"),
+    row(&[key(Key::Tab)], Action::NextEdge, GRAPH, "edge", "next edge of the node"),
+    row(&[key(Key::BackTab)], Action::PreviousEdge, GRAPH, "", "edge before"),
+    row(&[char('x')], Action::Unfold, GRAPH, "infra", "databases and queues as nodes or badges"),
+    row(&[char('R')], Action::Relayout, GRAPH, "", "lay the graph out anew"),
+    row(&[key(Key::PageUp)], Action::PageUp, LISTS, "", "a page up"),
+    row(&[key(Key::PageDown)], Action::PageDown, LISTS, "", "a page down"),
+    row(&[key(Key::Home), char('g')], Action::First, LISTS, "", "first row"),
+    row(&[key(Key::End), char('G')], Action::Last, LISTS, "", "last row"),
+    row(&[char('s')], Action::Sort, Place::On(&[Screen::Edges]), "sort", "sort by the next column"),
+    row(
+        &[char('S')],
+        Action::SortReverse,
+        Place::On(&[Screen::Edges]),
+        "",
+        "turn the order around",
+    ),
+    row(&[char('/')], Action::Filter, LISTS, "filter", "show rows that contain a text"),
+    row(&[key(Key::Enter)], Action::Open, Place::Screens, "graph", "the target on the graph"),
+    row(
+        &[char('i')],
+        Action::Incident,
+        Place::On(&[Screen::Graph, Screen::Edges, Screen::Breakers]),
+        "incident",
+        "the incident of the target",
+    ),
+    row(
+        &[char('1')],
+        Action::Show(Screen::Triage),
+        Place::Screens,
+        "",
+        "Triage: what is wrong, what to press",
+    ),
+    row(&[char('2')], Action::Show(Screen::Graph), Place::Screens, "", "Graph: who calls whom"),
+    row(
+        &[char('4')],
+        Action::Show(Screen::Edges),
+        Place::Screens,
+        "",
+        "Edges: every pair in figures",
+    ),
+    row(
+        &[char('6')],
+        Action::Show(Screen::Breakers),
+        Place::Screens,
+        "",
+        "Breakers: every circuit that is not closed",
+    ),
+    row(&[char(']')], Action::NextScreen, Place::Screens, "", "next view"),
+    row(&[char('[')], Action::PreviousScreen, Place::Screens, "", "view before"),
+    row(&[char('?')], Action::Help, Place::Screens, "help", "this page"),
+    row(&[ctrl('l'), ctrl('r')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
+    row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell; `fg` comes back"),
+    row(&[key(Key::Esc)], Action::Back, Place::Everywhere, "", "one step back, never out"),
+    row(&[char('q')], Action::Quit, Place::Everywhere, "quit", "one step back; from Triage: out"),
+    row(&[ctrl('c')], Action::Leave, Place::Everywhere, "", "out, always"),
+];
+
+/// The binding of this chord here and now, if there is one.
+pub fn find(model: &Model, chord: Chord) -> Option<&'static Binding> {
+    TABLE.iter().find(|b| b.chords.contains(&chord) && b.holds(model))
+}
+
+/// Bindings that do something here and now, in the table's order.
+pub fn valid(model: &Model) -> impl Iterator<Item = &'static Binding> + '_ {
+    TABLE.iter().filter(|b| b.holds(model) && model.can(b.action))
+}
+
+impl Binding {
+    /// Whether it holds where the operator is.
+    pub fn holds(&self, model: &Model) -> bool {
+        match (self.place, &model.overlay) {
+            (Place::Everywhere, _) | (Place::Screens, None) => true,
+            (Place::On(screens), None) => screens.contains(&model.screen),
+            (Place::Asking, Some(Overlay::Ask(ask))) => ask.typed.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether it changes something outside this console.
+    pub fn acts(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Trip
+                | Action::Mute
+                | Action::Suggested
+                | Action::Reset
+                | Action::Undo
+                | Action::Confirm
+        )
+    }
+}
+
+impl fmt::Display for Chord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ctrl {
+            f.write_str("ctrl-")?;
+        }
+        let name = match self.key {
+            Key::Char(c) => return write!(f, "{c}"),
+            Key::Enter => "enter",
+            Key::Esc => "esc",
+            Key::Tab => "tab",
+            Key::BackTab => "shift-tab",
+            Key::Up => "↑",
+            Key::Down => "↓",
+            Key::Left => "←",
+            Key::Right => "→",
+            Key::PageUp => "pgup",
+            Key::PageDown => "pgdn",
+            Key::Home => "home",
+            Key::End => "end",
+            Key::Backspace => "backspace",
+        };
+        f.write_str(name)
+    }
+}

@@ -1,0 +1,262 @@
+//! The collector over gRPC: follows it for ever, carries commands to it.
+//!
+//! One task follows: connect, watch, and when that ends say why and try again, at first soon, then
+//! every few seconds. Each command is a task of its own with a deadline; a command that found no
+//! connection is sent again under its id, which makes a second arrival harmless.
+
+use crate::model::commands::{COMMANDS_MAX, Request};
+use crate::model::{Link, Message};
+use fusebox_proto::view::{TripResult, Update};
+use fusebox_proto::wire::v1::{self, console_client::ConsoleClient};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+/// Messages on their way to the model. The stream waits when it is full, and the collector then
+/// sends fewer and larger ones.
+const INBOX_MAX: usize = 16;
+/// A snapshot of thousands of edges is some megabytes.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// A connection that does not answer pings for this long is dead.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_WITHIN: Duration = Duration::from_secs(3);
+/// The collector answers within a second; the rest is the way.
+const COMMAND_WITHIN: Duration = Duration::from_secs(5);
+/// Attempts of a command that found no connection.
+const COMMAND_ATTEMPTS: u32 = 3;
+const COMMAND_PAUSE: Duration = Duration::from_millis(200);
+
+/// First pause between attempts to connect.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause: someone who looks at the screen waits for it.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How to reach the collector.
+#[derive(Clone)]
+pub(crate) struct Address {
+    endpoint: Endpoint,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Address {
+    /// A control address, with the token that it wants.
+    pub(crate) fn new(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .with_context(|| {
+                format!("--collector {url}: is not a URL such as http://127.0.0.1:4319")
+            })?
+            .connect_timeout(CONNECT_WITHIN)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_WITHIN)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        let token = token.map(|token| format!("Bearer {token}").parse()).transpose();
+        let token = token.context("the token has characters that a header cannot carry")?;
+        Ok(Self { endpoint, token })
+    }
+
+    fn client(&self, channel: Channel) -> Client {
+        let authorise = Authorise { token: self.token.clone() };
+        ConsoleClient::with_interceptor(channel, authorise)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+/// Puts the token on every call.
+#[derive(Clone)]
+struct Authorise {
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl tonic::service::Interceptor for Authorise {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Client = ConsoleClient<InterceptedService<Channel, Authorise>>;
+
+/// The collector, as the loop sees it. Dropping it ends its tasks.
+pub(crate) struct Collector {
+    inbox: mpsc::Receiver<Message>,
+    requests: mpsc::Sender<Request>,
+    _tasks: JoinSet<()>,
+}
+
+impl Collector {
+    /// Begins to follow the collector.
+    pub(crate) fn follow(address: Address) -> Self {
+        let (messages, inbox) = mpsc::channel(INBOX_MAX);
+        let (requests, outbox) = mpsc::channel(COMMANDS_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(address.clone(), messages.clone()));
+        tasks.spawn(command(address, outbox, messages));
+        Self { inbox, requests, _tasks: tasks }
+    }
+
+    /// What came next.
+    pub(crate) async fn recv(&mut self) -> Option<Message> {
+        self.inbox.recv().await
+    }
+
+    /// Sends a command; where it cannot, the answer comes at once.
+    pub(crate) fn send(&self, request: Request) -> Option<Message> {
+        let refused = self.requests.try_send(request).err()?;
+        let id = refused.into_inner().id().to_owned();
+        Some(Message::Answer { id, result: Err("too many commands are on their way".into()) })
+    }
+}
+
+/// Connects and watches, again and again.
+async fn watch(address: Address, messages: mpsc::Sender<Message>) {
+    let mut attempts = 0;
+    loop {
+        let reason = match address.endpoint.connect().await {
+            Ok(channel) => {
+                let (updates, reason) = updates(address.client(channel), &messages).await;
+                if 0 < updates {
+                    attempts = 0;
+                }
+                reason
+            }
+            Err(error) => innermost(&error),
+        };
+        attempts += 1;
+        if messages.send(Message::Link(Link::Lost { reason, attempts })).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause(attempts)).await;
+    }
+}
+
+/// Hands on updates until the stream ends; how many there were, and why it ended.
+async fn updates(mut client: Client, messages: &mpsc::Sender<Message>) -> (u64, String) {
+    let mut stream = match client.watch(v1::WatchRequest {}).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return (0, words(&status)),
+    };
+    let mut count = 0;
+    loop {
+        let update = match stream.message().await {
+            Ok(Some(update)) => Update::try_from(update),
+            Ok(None) => return (count, "the collector closed the connection".into()),
+            Err(status) => return (count, words(&status)),
+        };
+        let message = match update {
+            Ok(Update::Snapshot(snapshot)) => Message::Snapshot(snapshot),
+            Ok(Update::Delta(delta)) => Message::Delta(delta),
+            Err(invalid) => return (count, format!("the collector sent nonsense: {invalid}")),
+        };
+        count += 1;
+        if messages.send(message).await.is_err() {
+            return (count, "the console ends".into());
+        }
+    }
+}
+
+/// Carries commands, each on its own.
+async fn command(
+    address: Address,
+    mut outbox: mpsc::Receiver<Request>,
+    messages: mpsc::Sender<Message>,
+) {
+    let client = address.client(address.endpoint.connect_lazy());
+    let mut running = JoinSet::new();
+    while let Some(request) = outbox.recv().await {
+        let (client, messages) = (client.clone(), messages.clone());
+        running.spawn(async move {
+            let id = request.id().to_owned();
+            let result = match tokio::time::timeout(COMMAND_WITHIN, send(client, request)).await {
+                Ok(result) => result,
+                Err(_) => Err("the collector did not answer in time".into()),
+            };
+            // Only a console that ends no longer listens.
+            drop(messages.send(Message::Answer { id, result }).await);
+        });
+        while running.try_join_next().is_some() {}
+    }
+}
+
+async fn send(mut client: Client, request: Request) -> Result<TripResult, String> {
+    let mut attempt = 1;
+    loop {
+        let reply = match request.clone() {
+            Request::Trip(trip) => client.trip(v1::TripRequest::from(trip)).await,
+            Request::Reset(reset) => client.reset(v1::ResetRequest::from(reset)).await,
+        };
+        match reply {
+            Ok(reply) => {
+                let first = reply.into_inner().results.into_iter().next();
+                let first = first.ok_or("the collector knows of no lease there")?;
+                return TripResult::try_from(first).map_err(|invalid| invalid.to_string());
+            }
+            Err(status) if status.code() == Code::Unavailable && attempt < COMMAND_ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(COMMAND_PAUSE).await;
+            }
+            Err(status) => return Err(words(&status)),
+        }
+    }
+}
+
+/// Pause before the next attempt to connect, after so many failed.
+fn pause(attempts: u32) -> Duration {
+    PAUSE_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(PAUSE_MAX)
+}
+
+/// A status for people.
+fn words(status: &Status) -> String {
+    let said = fusebox_proto::text::visible(status.message());
+    match status.code() {
+        Code::Unauthenticated => "the collector wants a token, or another one".into(),
+        Code::PermissionDenied => format!("the collector does not allow it: {said}"),
+        Code::Unavailable if status.message().is_empty() => "the collector is gone".into(),
+        _ if said.is_empty() => format!("the collector answered {:?}", status.code()),
+        _ => said.into_owned(),
+    }
+}
+
+/// The cause at the bottom of an error: what the operating system said.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    fusebox_proto::text::visible(&at.to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: attempts to connect fail for ever.
+    /// Guarantees: pauses grow from short to the longest and stay there.
+    #[test]
+    fn pauses_grow_and_stop_growing() {
+        let check = |attempts, ms| assert_eq!(pause(attempts), Duration::from_millis(ms));
+        check(1, 250);
+        check(2, 500);
+        check(5, 4_000);
+        check(6, 5_000);
+        check(u32::MAX, 5_000);
+    }
+
+    /// Scenario: addresses and tokens as people mistype them.
+    /// Guarantees: what cannot work is refused at the start, with what is allowed.
+    #[test]
+    fn nonsense_is_refused_at_the_start() {
+        assert!(Address::new("http://127.0.0.1:4319", Some("secret")).is_ok());
+        let error = Address::new("not a url", None).err().expect("refused").to_string();
+        assert!(error.contains("http://127.0.0.1:4319"), "{error}");
+        assert!(Address::new("http://127.0.0.1:4319", Some("a\nb")).is_err());
+    }
+}

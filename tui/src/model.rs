@@ -1,0 +1,356 @@
+//! Everything on the screen, as plain data.
+//!
+//! What the collector says are *facts* ([`Model::snapshot`]); what the operator asked for are
+//! *intents* ([`commands`]). They meet only in [`standing`], which says of an edge what was asked
+//! and how much of it is true. Selection is by identity: a table that sorts itself anew under the
+//! cursor moves the row, never the target.
+
+pub mod act;
+pub mod chain;
+pub mod commands;
+pub mod graph;
+pub mod guard;
+pub mod history;
+pub mod rows;
+pub mod select;
+pub mod severity;
+pub mod standing;
+pub mod update;
+
+use crate::dashboard::Ingest;
+use crate::keys::{Action, Chord};
+use act::Ask;
+use commands::{Commands, Request};
+use fusebox_proto::Now;
+use fusebox_proto::delta::Delta;
+use fusebox_proto::view::{
+    EdgeName, EdgeView, Incident, IncidentState, Snapshot, Stamp, TripResult,
+};
+use graph::Graph;
+use guard::Guard;
+use history::History;
+use rows::Sort;
+use std::time::{Duration, Instant};
+
+pub use update::update;
+
+/// Data older than this is stale: shown so, and nothing is tripped on it.
+pub const STALE_AFTER: Duration = Duration::from_secs(3);
+/// How long a line of the console's own stays in the footer.
+pub const NOTICE_FOR: Duration = Duration::from_secs(6);
+/// A filter is at most this many characters long.
+pub const FILTER_LEN_MAX: usize = 64;
+
+/// What does not change while the console runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Control address of the collector.
+    pub collector: String,
+    /// Where telemetry is to be sent.
+    pub ingest: Ingest,
+    /// Who acts.
+    pub by: String,
+    /// No key changes anything.
+    pub read_only: bool,
+    /// One line about this session.
+    pub notice: Option<String>,
+    /// Makes ids of requests unique among consoles.
+    pub seed: u64,
+}
+
+/// A view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Screen {
+    /// What is wrong and what to press.
+    #[default]
+    Triage,
+    /// Who calls whom.
+    Graph,
+    /// Every edge in figures.
+    Edges,
+    /// Every circuit that is not closed.
+    Breakers,
+}
+
+impl Screen {
+    /// All views that exist, in the order of their keys.
+    pub const ALL: [Self; 4] = [Self::Triage, Self::Graph, Self::Edges, Self::Breakers];
+
+    /// Its key and its name.
+    pub const fn tab(self) -> (char, &'static str) {
+        match self {
+            Self::Triage => ('1', "Triage"),
+            Self::Graph => ('2', "Graph"),
+            Self::Edges => ('4', "Edges"),
+            Self::Breakers => ('6', "Breakers"),
+        }
+    }
+}
+
+/// What lies over a view.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    /// Every key of this view.
+    Help,
+    /// The filter is being typed.
+    Filter,
+    /// An action waits for consent.
+    Ask(Ask),
+}
+
+/// The connection to the collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// No answer yet.
+    Connecting,
+    /// Updates flow.
+    Live,
+    /// The stream ended or cannot be had.
+    Lost {
+        /// Why, in words.
+        reason: String,
+        /// How many attempts failed since.
+        attempts: u32,
+    },
+}
+
+/// What the operator chose, by identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Id of an incident on Triage.
+    pub incident: Option<String>,
+    /// Node of the graph.
+    pub service: Option<String>,
+    /// Edge on Graph and Edges.
+    pub edge: Option<EdgeName>,
+    /// Edge and endpoint of a breaker.
+    pub breaker: Option<(String, Option<String>)>,
+}
+
+/// A line of the console's own, for a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    /// Whether something was refused or failed.
+    pub bad: bool,
+    /// When it goes.
+    pub until: Instant,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A key went down.
+    Key(Chord),
+    /// Text was pasted: never commands.
+    Paste(String),
+    /// The terminal got the focus.
+    Focus,
+    /// The terminal has this size.
+    Resize {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// Everything, anew.
+    Snapshot(Box<Snapshot>),
+    /// What changed.
+    Delta(Box<Delta>),
+    /// The connection changed.
+    Link(Link),
+    /// The collector answered a request.
+    Answer {
+        /// Of the request.
+        id: String,
+        /// What came of it, or why nothing did.
+        result: Result<TripResult, String>,
+    },
+    /// A time that [`Model::poll_timeout`] named has come.
+    Tick,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send this to the collector.
+    Send(Request),
+    /// Paint everything anew.
+    Redraw,
+    /// Leave to the shell and come back.
+    Suspend,
+    /// End.
+    Quit,
+}
+
+/// Everything on the screen.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What does not change.
+    pub session: Session,
+    /// The connection.
+    pub link: Link,
+    /// Facts.
+    pub snapshot: Snapshot,
+    /// Facts of the last minute.
+    pub history: History,
+    /// The view.
+    pub screen: Screen,
+    /// What lies over it.
+    pub overlay: Option<Overlay>,
+    /// What the operator chose.
+    pub selection: Selection,
+    /// Text that rows of a table must contain.
+    pub filter: String,
+    /// Order of the edges' table.
+    pub sort: Sort,
+    /// Positions of the graph.
+    pub graph: Graph,
+    /// Intents.
+    pub commands: Commands,
+    /// A line of the console's own.
+    pub notice: Option<Notice>,
+    /// What keeps keys from firing by accident.
+    pub guard: Guard,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    /// When the newest data came and how old it was then; [`None`] before the first.
+    pub arrival: Option<Arrival>,
+    /// The moment of the last message.
+    pub now: Now,
+}
+
+/// When the newest data came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// On our clock.
+    pub at: Instant,
+    /// Age of the data then.
+    pub age: Duration,
+}
+
+impl Model {
+    /// A console that knows nothing yet.
+    pub fn new(session: Session, now: Now) -> Self {
+        Self {
+            session,
+            link: Link::Connecting,
+            snapshot: Snapshot::default(),
+            history: History::default(),
+            screen: Screen::Triage,
+            overlay: None,
+            selection: Selection::default(),
+            filter: String::new(),
+            sort: Sort::default(),
+            graph: Graph::default(),
+            commands: Commands::default(),
+            notice: None,
+            guard: Guard::default(),
+            size: (80, 24),
+            arrival: None,
+            now,
+        }
+    }
+
+    /// How old the newest data is; [`None`] before there is any.
+    pub fn data_age(&self) -> Option<Duration> {
+        let arrival = self.arrival?;
+        Some(arrival.age + self.now.instant.saturating_duration_since(arrival.at))
+    }
+
+    /// Whether what is shown is too old to act on. Without any sender there is nothing to be stale.
+    pub fn is_stale(&self) -> bool {
+        self.link != Link::Live || self.data_age().is_none_or(|age| STALE_AFTER < age)
+    }
+
+    /// Whether nobody sends any telemetry.
+    pub fn has_no_data(&self) -> bool {
+        self.snapshot.services.is_empty() && self.snapshot.edges.is_empty()
+    }
+
+    /// Wall clock of the collector now, as far as we know: leases run by it.
+    pub fn wall(&self) -> Stamp {
+        let age = self.data_age().unwrap_or_default();
+        Stamp(self.snapshot.at.0.saturating_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Open incidents, newest first.
+    pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.snapshot.incidents.iter().filter(|i| i.state == IncidentState::Open)
+    }
+
+    /// The chosen open incident, else the newest.
+    pub fn incident(&self) -> Option<&Incident> {
+        let chosen = self.selection.incident.as_ref();
+        self.open_incidents()
+            .find(|i| Some(&i.id) == chosen)
+            .or_else(|| self.open_incidents().next())
+    }
+
+    /// The figures of an edge.
+    pub fn edge(&self, name: &EdgeName) -> Option<&EdgeView> {
+        let key = (name.source.as_str(), name.destination.as_str());
+        let at = self
+            .snapshot
+            .edges
+            .binary_search_by(|e| (e.source.as_str(), e.destination.as_str()).cmp(&key));
+        at.ok().map(|at| &self.snapshot.edges[at])
+    }
+
+    /// Whether this action would do something now: the footer shows only what would.
+    pub fn can(&self, action: Action) -> bool {
+        match action {
+            Action::Trip | Action::Mute => !self.session.read_only && self.target().is_some(),
+            Action::Suggested => !self.session.read_only && self.suggested_kind().is_some(),
+            Action::Reset => !self.session.read_only && self.resettable().is_some(),
+            Action::Undo => !self.session.read_only && self.undoable().is_some(),
+            Action::Confirm => !self.session.read_only,
+            Action::Incident => self.open_incidents().next().is_some(),
+            Action::Up | Action::Down if self.screen == Screen::Triage => {
+                1 < self.open_incidents().count()
+            }
+            Action::Open => self.screen != Screen::Graph && self.target().is_some(),
+            _ => true,
+        }
+    }
+
+    /// When the screen changes by time alone, if it does.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let now = self.now.instant;
+        let second = now + Duration::from_secs(1);
+        let ages = self.link == Link::Live
+            && self.arrival.is_some()
+            && !self.is_stale()
+            && self.arrival.and_then(|a| (a.at + STALE_AFTER).checked_sub(a.age)).is_some();
+        [
+            self.notice.as_ref().map(|n| n.until),
+            self.guard.armed.as_ref().map(|armed| armed.at + guard::ARM_FOR),
+            ages.then(|| self.stale_at()).flatten(),
+            self.shows_seconds().then_some(second),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn stale_at(&self) -> Option<Instant> {
+        let arrival = self.arrival?;
+        Some(arrival.at + STALE_AFTER.saturating_sub(arrival.age) + Duration::from_millis(1))
+    }
+
+    /// Whether something on the screen counts seconds without new data: a lease, a command under
+    /// way, the age of stale data.
+    fn shows_seconds(&self) -> bool {
+        let counts_age = self.arrival.is_some() && self.is_stale();
+        counts_age
+            || self.commands.is_waiting()
+            || self.snapshot.breakers.iter().any(|b| b.until.is_some())
+    }
+
+    /// Shows a line of the console's own.
+    pub fn say(&mut self, text: impl Into<String>, bad: bool) {
+        let until = self.now.instant + NOTICE_FOR;
+        self.notice = Some(Notice { text: text.into(), bad, until });
+    }
+}

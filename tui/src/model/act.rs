@@ -1,0 +1,292 @@
+//! From a key to a request: which edge, how dangerous, may it fire.
+//!
+//! The target is an edge, by name: that of the chosen incident on Triage, the chosen one
+//! elsewhere. How dangerous an action is (its *tier*) the collector computes for what it suggests;
+//! an action that refuses no more than the suggested one shares its tier, everything else asks.
+
+use super::commands::{Command, Outcome, Request, Verb};
+use super::guard::{ARM_FOR, Armed};
+use super::{Effect, Model, Overlay, Screen};
+use crate::format;
+use crate::keys::{Action, Chord};
+use fusebox_proto::command::{
+    ActionKind, BreakerState, REASON_LEN_MAX, ResetRequest, ResetScope, TTL_DEFAULT, TTL_MAX,
+    TTL_MIN, TripRequest,
+};
+use fusebox_proto::text;
+use fusebox_proto::view::{EdgeName, Incident, SuggestedAction};
+use std::time::Duration;
+
+/// An action that waits for consent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// On which edge: fixed when the panel opened, whatever the data does since.
+    pub edge: EdgeName,
+    /// What.
+    pub kind: ActionKind,
+    /// For how long.
+    pub ttl: Duration,
+    /// What the collector predicts, where it does.
+    pub predicted: Option<String>,
+    /// Why it asks.
+    pub why: String,
+    /// Tier 2: what was typed so far of the edge's name.
+    pub typed: Option<String>,
+}
+
+impl Ask {
+    /// What is to be typed in tier 2.
+    pub fn name(&self) -> String {
+        format!("{}>{}", self.edge.source, self.edge.destination)
+    }
+}
+
+/// What a key that acts would do now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// On which edge.
+    pub edge: EdgeName,
+    /// What.
+    pub kind: ActionKind,
+    /// For how long.
+    pub ttl: Duration,
+    /// 0 fires at once, 1 asks, 2 wants the name.
+    pub tier: u8,
+    /// What the collector predicts, where it suggested just this.
+    pub predicted: Option<String>,
+}
+
+impl Model {
+    /// The edge that keys act on, named by the footer at all times.
+    pub fn target(&self) -> Option<EdgeName> {
+        match self.screen {
+            Screen::Triage => {
+                self.incident().and_then(incident_edge).or_else(|| self.leased_edge())
+            }
+            Screen::Graph => self.graph_edge(),
+            Screen::Edges => self.selected_edge(),
+            Screen::Breakers => self.selected_breaker_edge(),
+        }
+    }
+
+    /// What the collector suggests for this edge in an open incident.
+    pub fn suggestion(&self, edge: &EdgeName) -> Option<&SuggestedAction> {
+        let is_for =
+            |a: &&SuggestedAction| a.source == edge.source && a.destination == edge.destination;
+        self.open_incidents().filter_map(|i| i.action.as_ref()).find(is_for)
+    }
+
+    /// What is suggested for the target, where neither `t` nor `m` does it.
+    pub fn suggested_kind(&self) -> Option<ActionKind> {
+        let kind = self.suggestion(&self.target()?)?.action;
+        matches!(kind, ActionKind::Cap | ActionKind::Shed).then_some(kind)
+    }
+
+    /// What opening or muting the target would be.
+    pub fn plan(&self, kind: ActionKind) -> Option<Plan> {
+        let edge = self.target()?;
+        let suggestion = self.suggestion(&edge);
+        let tier = match suggestion {
+            Some(s) if harm(kind) <= harm(s.action) => s.tier,
+            Some(s) => s.tier.max(1),
+            None => 1,
+        };
+        let exact = suggestion.filter(|s| s.action == kind);
+        let ttl =
+            exact.map_or(TTL_DEFAULT, |s| Duration::from_secs(s.ttl_s).clamp(TTL_MIN, TTL_MAX));
+        let predicted = exact.map(|s| s.predicted.clone()).filter(|p| !p.is_empty());
+        Some(Plan { edge, kind, ttl, tier, predicted })
+    }
+
+    /// The target, if its circuit is held by a lease that can be ended.
+    pub fn resettable(&self) -> Option<EdgeName> {
+        let edge = self.target()?;
+        let state = self.edge(&edge)?.breaker.state;
+        (state != BreakerState::Closed).then_some(edge)
+    }
+
+    /// My newest lease that may still be in force.
+    pub fn undoable(&self) -> Option<&Command> {
+        self.commands.undoable(self.wall())
+    }
+
+    /// An acting key was pressed: it fires, asks, is armed, or is refused with the reason.
+    pub(super) fn press(&mut self, chord: Chord, action: Action) -> Vec<Effect> {
+        if let Some(reason) = self.refusal(action) {
+            self.say(reason, true);
+            return Vec::new();
+        }
+        let at = self.now.instant;
+        if self.guard.armed.is_none_or(|armed| armed.action != action) {
+            self.guard.armed = Some(Armed { at, chord, action });
+        }
+        Vec::new()
+    }
+
+    /// Fires what was armed, when its time has come.
+    pub(super) fn fire_armed(&mut self) -> Vec<Effect> {
+        let Some(armed) = self.guard.armed else { return Vec::new() };
+        if self.now.instant < armed.at + ARM_FOR {
+            return Vec::new();
+        }
+        self.guard.armed = None;
+        match armed.action {
+            Action::Trip => self.fire_or_ask(ActionKind::Open),
+            Action::Mute => self.fire_or_ask(ActionKind::MuteRetries),
+            Action::Suggested => {
+                self.suggested_kind().map(|kind| self.fire_or_ask(kind)).unwrap_or_default()
+            }
+            Action::Reset => {
+                self.resettable().map(|edge| self.reset(edge, false)).into_iter().collect()
+            }
+            Action::Undo => self.undo(),
+            Action::Confirm => self.confirm(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why an acting key does nothing now, if it does nothing.
+    fn refusal(&self, action: Action) -> Option<String> {
+        if self.session.read_only {
+            return Some("read-only: this console changes nothing".into());
+        }
+        // What makes things safer again needs no fresh data; what refuses traffic does.
+        let refuses_traffic = !matches!(action, Action::Reset | Action::Undo);
+        if refuses_traffic && self.is_stale() {
+            let age = self.data_age().map(format::age);
+            return Some(match age {
+                Some(age) => format!("refused: data is {age} old; `fusebox trip` acts blind"),
+                None => "refused: there is no data yet".into(),
+            });
+        }
+        if let Some(reason) = self.guard.refuses(self.now.instant) {
+            return Some(reason.into());
+        }
+        let nothing = match action {
+            Action::Trip | Action::Mute if self.target().is_none() => "no edge to act on",
+            Action::Suggested if self.suggested_kind().is_none() => "nothing else is suggested",
+            Action::Reset if self.resettable().is_none() => {
+                "the circuit is closed: nothing to reset"
+            }
+            Action::Undo if self.undoable().is_none() => "nothing of yours is in force",
+            _ => return None,
+        };
+        Some(nothing.into())
+    }
+
+    fn fire_or_ask(&mut self, kind: ActionKind) -> Vec<Effect> {
+        let Some(plan) = self.plan(kind) else { return Vec::new() };
+        if plan.tier == 0 {
+            return self.trip(plan.edge, plan.kind, plan.ttl);
+        }
+        let why = match (plan.tier, self.suggestion(&plan.edge)) {
+            (2.., _) => "this edge is critical: type its name",
+            (_, None) => "no incident names this edge",
+            (_, Some(s)) if s.action == kind => {
+                "the collector is not certain enough to fire at once"
+            }
+            (_, Some(_)) => "this refuses more than what is suggested",
+        };
+        self.overlay = Some(Overlay::Ask(Ask {
+            edge: plan.edge,
+            kind,
+            ttl: plan.ttl,
+            predicted: plan.predicted,
+            why: why.into(),
+            typed: (2 <= plan.tier).then(String::new),
+        }));
+        Vec::new()
+    }
+
+    /// Consent was given: carries out what the panel asks about.
+    pub(super) fn confirm(&mut self) -> Vec<Effect> {
+        if let Some(reason) = self.refusal(Action::Confirm) {
+            self.say(reason, true);
+            return Vec::new();
+        }
+        match self.overlay.take() {
+            Some(Overlay::Ask(ask)) => self.trip(ask.edge, ask.kind, ask.ttl),
+            other => {
+                self.overlay = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn trip(&mut self, edge: EdgeName, kind: ActionKind, ttl: Duration) -> Vec<Effect> {
+        let verb = Verb::Trip(kind);
+        let is_same = |c: &Command| c.verb == verb && c.outcome == Outcome::Waiting;
+        if self.commands.newest(&edge).is_some_and(is_same) {
+            self.say("already asked; waiting for the proxies", false);
+            return Vec::new();
+        }
+        let request_id = self.commands.next_id(self.session.seed);
+        let incident = self.open_incidents().find(|i| incident_edge(i).as_ref() == Some(&edge));
+        let reason = incident.map_or_else(String::new, |i| i.summary.clone());
+        let request = TripRequest {
+            request_id: request_id.clone(),
+            source: edge.source.clone(),
+            destination: edge.destination.clone(),
+            action: kind,
+            percent: None,
+            ttl,
+            reason: text::cut(&reason, REASON_LEN_MAX).into_owned(),
+            by: self.session.by.clone(),
+        };
+        self.remember(request_id, edge, verb, ttl);
+        vec![Effect::Send(Request::Trip(request))]
+    }
+
+    fn undo(&mut self) -> Vec<Effect> {
+        let Some(edge) = self.undoable().map(|command| command.edge.clone()) else {
+            return Vec::new();
+        };
+        self.commands.mark_undone(&edge);
+        vec![self.reset(edge, true)]
+    }
+
+    fn reset(&mut self, edge: EdgeName, at_once: bool) -> Effect {
+        let request_id = self.commands.next_id(self.session.seed);
+        let request = ResetRequest {
+            request_id: request_id.clone(),
+            scope: ResetScope::Edge {
+                source: edge.source.clone(),
+                destination: edge.destination.clone(),
+            },
+            at_once,
+            reason: String::new(),
+            by: self.session.by.clone(),
+        };
+        self.commands.mark_undone(&edge);
+        self.remember(request_id, edge, Verb::Reset { at_once }, Duration::ZERO);
+        Effect::Send(Request::Reset(request))
+    }
+
+    fn remember(&mut self, id: String, edge: EdgeName, verb: Verb, ttl: Duration) {
+        let sent_at = self.now.instant;
+        let outcome = Outcome::Waiting;
+        self.commands.sent(Command { id, edge, verb, sent_at, ttl, outcome, undone: false });
+    }
+
+    /// An edge that an operator holds: the target of a calm Triage, so that it can be reset there.
+    pub fn leased_edge(&self) -> Option<EdgeName> {
+        let leased = self.snapshot.edges.iter().find(|e| e.breaker.until.is_some())?;
+        Some(EdgeName { source: leased.source.clone(), destination: leased.destination.clone() })
+    }
+}
+
+/// The edge to act on in an incident.
+pub fn incident_edge(incident: &Incident) -> Option<EdgeName> {
+    match &incident.action {
+        Some(action) => Some(EdgeName {
+            source: action.source.clone(),
+            destination: action.destination.clone(),
+        }),
+        None => incident.edge.clone(),
+    }
+}
+
+/// Rank of an action by how much it refuses.
+fn harm(kind: ActionKind) -> usize {
+    ActionKind::ALL.iter().position(|k| *k == kind).unwrap_or(ActionKind::ALL.len())
+}

@@ -1,0 +1,218 @@
+//! The dashboard without a screen: a line for each change of state, and keys as lines. For screen
+//! readers, pipes and terminals that cannot do more.
+
+use crate::format;
+use crate::keys::{self, Chord, Key};
+use crate::link::Collector;
+use crate::model::act::incident_edge;
+use crate::model::standing::Standing;
+use crate::model::{Effect, Link, Message, Model, Overlay, update};
+use crate::run::Signals;
+use fusebox_proto::Now;
+use fusebox_proto::view::{Event, IncidentState};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::signal::unix::SignalKind;
+
+/// Writes lines until the operator leaves; a line of input is one key.
+pub(crate) async fn run(mut model: Model, mut collector: Collector) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let mut has_input = true;
+    let mut told = Told::default();
+    loop {
+        for line in told.news(&model) {
+            // Whoever read us is gone.
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                return Ok(());
+            }
+        }
+        let deadline = model.poll_timeout();
+        let message = tokio::select! {
+            biased;
+            line = input.next_line(), if has_input => {
+                let line = line?;
+                has_input = line.is_some();
+                typed(&model, line.as_deref().unwrap_or_default().trim())?
+            }
+            kind = signals.recv() => {
+                if kind != SignalKind::from_raw(signal_hook::consts::SIGCONT) {
+                    return Ok(());
+                }
+                Message::Tick
+            }
+            message = collector.recv() => message.unwrap_or(Message::Tick),
+            () = sleep_until(deadline) => Message::Tick,
+        };
+        if !tell(&mut model, &collector, message) {
+            return Ok(());
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A line of input: the help, or one key.
+fn typed(model: &Model, line: &str) -> anyhow::Result<Message> {
+    if line == "?" {
+        for binding in keys::valid(model).filter(|b| b.acts()) {
+            writeln!(std::io::stdout(), "{}: {}", binding.chords[0], binding.help)?;
+        }
+        writeln!(std::io::stdout(), "q: leave")?;
+        return Ok(Message::Tick);
+    }
+    let mut characters = line.chars();
+    Ok(match (characters.next(), characters.next()) {
+        (Some(c), None) => Message::Key(Chord { key: Key::Char(c), ctrl: false }),
+        _ => Message::Tick,
+    })
+}
+
+fn tell(model: &mut Model, collector: &Collector, message: Message) -> bool {
+    for effect in update(model, Now::read(), message) {
+        match effect {
+            Effect::Quit => return false,
+            Effect::Send(request) => {
+                if let Some(refused) = collector.send(request) {
+                    update(model, Now::read(), refused);
+                }
+            }
+            Effect::Redraw | Effect::Suspend => {}
+        }
+    }
+    true
+}
+
+/// What was told, so that only news is.
+#[derive(Debug, Default)]
+struct Told {
+    link: Option<String>,
+    data: Option<String>,
+    incidents: BTreeMap<String, String>,
+    standing: Option<String>,
+    notice: Option<String>,
+    question: Option<String>,
+    newest: Option<Event>,
+}
+
+impl Told {
+    /// Lines for what changed since the last time.
+    fn news(&mut self, model: &Model) -> Vec<String> {
+        let mut lines = Vec::new();
+        tell_once(&mut self.link, Some(link(model)), &mut lines);
+        tell_once(&mut self.data, data(model), &mut lines);
+        self.incidents(model, &mut lines);
+        tell_once(&mut self.standing, standing(model), &mut lines);
+        tell_once(&mut self.question, question(model), &mut lines);
+        let notice = model.notice.as_ref().map(|n| n.text.clone());
+        tell_once(&mut self.notice, notice, &mut lines);
+        self.events(model, &mut lines);
+        lines
+    }
+
+    fn incidents(&mut self, model: &Model, lines: &mut Vec<String>) {
+        let mut now = BTreeMap::new();
+        for incident in &model.snapshot.incidents {
+            let state = match incident.state {
+                IncidentState::Open => "open",
+                IncidentState::Resolved => "resolved",
+            };
+            let text = format!("incident {} {state}: {}", incident.id, incident.summary);
+            let brief = format!("{state} {}", incident.phase);
+            if self.incidents.get(&incident.id) != Some(&brief) {
+                lines.push(text);
+                let action =
+                    incident.action.as_ref().filter(|_| incident.state == IncidentState::Open);
+                lines.extend(action.map(|a| {
+                    format!(
+                        "suggested: {} {} to {}: {}",
+                        a.action, a.source, a.destination, a.predicted
+                    )
+                }));
+            }
+            now.insert(incident.id.clone(), brief);
+        }
+        self.incidents = now;
+    }
+
+    fn events(&mut self, model: &Model, lines: &mut Vec<String>) {
+        let events = &model.snapshot.events;
+        if let Some(newest) = &self.newest {
+            let fresh: Vec<_> = events.iter().take_while(|e| *e != newest).collect();
+            let told = fresh.into_iter().rev();
+            lines.extend(told.map(|e| format!("{} {}: {}", format::clock(e.at), e.kind, e.text)));
+        }
+        // The first list is history; only what comes after it is news.
+        self.newest = events.first().cloned().or(self.newest.take());
+    }
+}
+
+fn tell_once(told: &mut Option<String>, now: Option<String>, lines: &mut Vec<String>) {
+    if *told != now {
+        lines.extend(now.clone());
+        *told = now;
+    }
+}
+
+fn link(model: &Model) -> String {
+    let address = &model.session.collector;
+    match &model.link {
+        Link::Connecting => format!("connecting to {address}"),
+        Link::Live => format!("connected to {address}"),
+        Link::Lost { reason, .. } => format!("no connection to {address}: {reason}; trying again"),
+    }
+}
+
+fn data(model: &Model) -> Option<String> {
+    let status = &model.snapshot.status;
+    match &model.link {
+        Link::Live if model.has_no_data() => {
+            let place = if status.embedded { "EMBEDDED" } else { "CONNECTED" };
+            let ingest = &model.session.ingest;
+            Some(format!(
+                "{place}, {} senders: nothing is known. OTLP goes to {} (gRPC) or {} (HTTP)",
+                status.collector.senders, ingest.otlp_grpc, ingest.otlp_http
+            ))
+        }
+        Link::Live if model.is_stale() => Some("data is stale".into()),
+        Link::Live => {
+            Some(format!("data arrives: {} services, {} edges", status.services, status.edges))
+        }
+        _ => None,
+    }
+}
+
+fn standing(model: &Model) -> Option<String> {
+    let edge = model.incident().and_then(incident_edge).or_else(|| model.leased_edge())?;
+    let name = format!("{} to {}", edge.source, edge.destination);
+    match model.standing(&edge) {
+        Standing::Nothing => Some(format!("{name}: closed, requests pass")),
+        Standing::Asked(_) => Some(format!("{name}: asked, waiting for the proxies")),
+        Standing::Failed { reason, .. } => Some(format!("{name}: not done: {reason}")),
+        Standing::Fact(fact) => Some(format!(
+            "{name}: {}, {} of {} proxies",
+            fact.state.as_str().replace('_', " "),
+            fact.applied,
+            fact.proxies
+        )),
+    }
+}
+
+fn question(model: &Model) -> Option<String> {
+    match &model.overlay {
+        Some(Overlay::Ask(ask)) => Some(format!(
+            "{} {}: {}. {}; y consents, q does not",
+            ask.kind,
+            ask.name(),
+            ask.predicted.as_deref().unwrap_or("no prediction"),
+            ask.why
+        )),
+        _ => None,
+    }
+}
