@@ -1,7 +1,7 @@
 //! OTLP in: what applications and proxies send, over gRPC and over HTTP.
 //!
-//! Both transports do the same: read a bounded body, unfold it, read spans out of it in the task
-//! of the connection, and hand them to the engine's bounded inbox. What is not taken is a
+//! Both transports do the same: read a bounded body, unfold it, read spans out of it beside the
+//! engine, and hand them to its bounded inbox. What is not taken is a
 //! [`Refusal`], which says whose fault it is and whether the same may be sent again.
 
 mod body;
@@ -18,6 +18,7 @@ use crate::listen::Ends;
 use crate::spans::{Emitter, Rejected, Span, SpanBatch};
 use crate::tally::Tally;
 use ::http::HeaderValue;
+use body::Compression;
 use bytes::Bytes;
 use ledger::{Charge, Ledger};
 use opentelemetry_proto::tonic::collector::{logs, metrics, trace};
@@ -97,12 +98,17 @@ pub(crate) struct Intake {
     tally: Arc<Tally>,
 }
 
-/// A body that was read, and what it holds of the memory.
+/// A body as it came, and what it holds of the memory.
 struct Received {
-    body: Bytes,
+    packed: Bytes,
+    compression: Compression,
     encoding: Encoding,
     charge: Charge,
 }
+
+/// Bodies up to this length are decoded where they are; a longer one would keep the runtime's
+/// thread from everything else, a command to a proxy too.
+const INLINE_LEN_MAX: usize = 64 * 1024;
 
 impl Intake {
     /// A door to `deliveries`.
@@ -111,13 +117,16 @@ impl Intake {
     }
 
     /// Takes one request, counts it, and makes the answer's message.
-    fn take(
+    async fn take(
         &self,
         signal: Signal,
         received: Result<Received, Refusal>,
         ends: Ends,
     ) -> Result<Rejected, Refusal> {
-        let result = received.and_then(|received| self.deliver(signal, received, ends));
+        let result = match received {
+            Ok(received) => self.deliver(signal, received, ends).await,
+            Err(refusal) => Err(refusal),
+        };
         match &result {
             Ok(rejected) => {
                 self.tally.taken(signal);
@@ -132,30 +141,48 @@ impl Intake {
     }
 
     /// Asks for a place first: under overload nothing is decoded in vain.
-    fn deliver(&self, signal: Signal, received: Received, ends: Ends) -> Result<Rejected, Refusal> {
+    async fn deliver(
+        &self,
+        signal: Signal,
+        received: Received,
+        ends: Ends,
+    ) -> Result<Rejected, Refusal> {
         let place = self.deliveries.try_reserve().map_err(|error| match error {
             TrySendError::Full(()) => Refusal::Overloaded,
             TrySendError::Closed(()) => Refusal::ShuttingDown,
         })?;
-        let Received { body, encoding, charge } = received;
-        let mut batch = read(signal, encoding, &body)?;
+        let (mut batch, charge) = if received.packed.len() <= INLINE_LEN_MAX {
+            received.read(signal)
+        } else {
+            match tokio::task::spawn_blocking(move || received.read(signal)).await {
+                Ok(read) => read,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => Err(Refusal::ShuttingDown),
+            }
+        }?;
         let rejected = std::mem::take(&mut batch.rejected);
         place.send(Delivery { sender: sender(&batch, ends), batch, _charge: charge });
         Ok(rejected)
     }
 }
 
-fn read(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<SpanBatch, Refusal> {
-    let nothing = |_| SpanBatch::default();
-    match (signal, encoding) {
-        (Signal::Traces, Encoding::Protobuf) => decode::protobuf(body),
-        (Signal::Traces, Encoding::Json) => decode::json(body),
-        (Signal::Metrics, Encoding::Protobuf) => decode::metrics_protobuf(body).map(nothing),
-        (Signal::Metrics, Encoding::Json) => decode::metrics_json(body).map(nothing),
-        (Signal::Logs, Encoding::Protobuf) => decode::logs_protobuf(body).map(nothing),
-        (Signal::Logs, Encoding::Json) => decode::logs_json(body).map(nothing),
+impl Received {
+    /// Unfolds and decodes it. Metrics and logs are checked, and leave no spans.
+    fn read(self, signal: Signal) -> Result<(SpanBatch, Charge), Refusal> {
+        let Self { packed, compression, encoding, charge } = self;
+        let body = compression.unfold(packed, &charge)?;
+        let nothing = |_| SpanBatch::default();
+        let batch = match (signal, encoding) {
+            (Signal::Traces, Encoding::Protobuf) => decode::protobuf(&body),
+            (Signal::Traces, Encoding::Json) => decode::json(&body),
+            (Signal::Metrics, Encoding::Protobuf) => decode::metrics_protobuf(&body).map(nothing),
+            (Signal::Metrics, Encoding::Json) => decode::metrics_json(&body).map(nothing),
+            (Signal::Logs, Encoding::Protobuf) => decode::logs_protobuf(&body).map(nothing),
+            (Signal::Logs, Encoding::Json) => decode::logs_json(&body).map(nothing),
+        }
+        .map_err(|error: DecodeError| Refusal::Malformed(error.to_string()))?;
+        Ok((batch, charge))
     }
-    .map_err(|error: DecodeError| Refusal::Malformed(error.to_string()))
 }
 
 /// The process behind a request: by its resource where spans name it, else by its address, so that
@@ -206,22 +233,23 @@ mod tests {
     /// Scenario: an engine that takes nothing for a while, and then is gone.
     /// Guarantees: what does not fit is refused so that it may be repeated, before it is decoded,
     /// and counted; the same once nobody is left to take it.
-    #[test]
-    fn a_full_inbox_refuses_retryably() {
+    #[tokio::test]
+    async fn a_full_inbox_refuses_retryably() {
         let (deliveries, inbox) = mpsc::channel(1);
         let tally = Arc::new(Tally::default());
         let intake = Intake::new(deliveries, Arc::clone(&tally));
         let loopback = "127.0.0.1:1".parse().expect("an address");
         let ends = Ends { remote: loopback, local: loopback };
-        let take = |body: &'static [u8]| {
+        let take = async |body: &'static [u8]| {
             let charge = intake.ledger.charge();
-            let received = Received { body: body.into(), encoding: Encoding::Protobuf, charge };
-            intake.take(Signal::Traces, Ok(received), ends)
+            let (compression, encoding) = (Compression::Identity, Encoding::Protobuf);
+            let received = Received { packed: body.into(), compression, encoding, charge };
+            intake.take(Signal::Traces, Ok(received), ends).await
         };
-        assert_eq!(take(b""), Ok(Rejected::default()));
-        assert_eq!(take(b"not read at all"), Err(Refusal::Overloaded));
+        assert_eq!(take(b"").await, Ok(Rejected::default()));
+        assert_eq!(take(b"not read at all").await, Err(Refusal::Overloaded));
         drop(inbox);
-        assert_eq!(take(b""), Err(Refusal::ShuttingDown));
+        assert_eq!(take(b"").await, Err(Refusal::ShuttingDown));
         assert_eq!(tally.requests(Signal::Traces), 1);
         let dropped: Vec<_> = tally.take_dropped().into_iter().collect();
         assert_eq!(dropped, [("otlp_overloaded", 1), ("otlp_shutting_down", 1)]);

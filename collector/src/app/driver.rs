@@ -1,7 +1,7 @@
 //! The shell of the [`Engine`]: one task owns it, feeds it, keeps its time, does what it wants.
 //!
 //! Two inboxes, so that a flood of spans never delays a command: proxies and operators first, then
-//! spans a few at a time. What the engine knows leaves as a snapshot behind a watch channel, where
+//! one request of spans at a time. What the engine knows leaves as a snapshot behind a watch channel, where
 //! the newest wins: at most every 100 ms, and almost at once after something that someone waits
 //! to see.
 
@@ -23,8 +23,6 @@ use tonic::Status;
 pub(crate) const MESSAGES_MAX: usize = 1_024;
 /// OTLP requests that wait for the engine; past it they are refused.
 pub(crate) const DELIVERIES_MAX: usize = 256;
-/// OTLP requests taken between two looks at messages and time.
-const DELIVERIES_AT_ONCE: usize = 16;
 /// Messages taken between two looks at the time.
 const MESSAGES_AT_ONCE: usize = 64;
 /// Between two snapshots, while only figures change.
@@ -114,7 +112,6 @@ impl Driver {
     /// Runs until nobody is left who could say something.
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::with_capacity(MESSAGES_AT_ONCE);
-        let mut deliveries = Vec::with_capacity(DELIVERIES_AT_ONCE);
         loop {
             let due =
                 self.engine.poll_timeout().map_or(self.publish_at, |at| at.min(self.publish_at));
@@ -126,16 +123,11 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => (),
-                1.. = self.deliveries.recv_many(&mut deliveries, DELIVERIES_AT_ONCE) => (),
+                Some(delivery) = self.deliveries.recv() => self.delivery(delivery),
             }
             let now = Now::read();
             for message in messages.drain(..) {
                 self.message(now, message);
-            }
-            for delivery in deliveries.drain(..) {
-                let Delivery { sender, batch, .. } = delivery;
-                self.engine.handle(now, Event::Spans { sender, batch });
-                self.publish_within(now, PUBLISH_INTERVAL);
             }
             if self.engine.poll_timeout().is_some_and(|at| at <= now.instant) {
                 self.engine.handle_timeout(now);
@@ -148,6 +140,13 @@ impl Driver {
                 self.publish(now);
             }
         }
+    }
+
+    fn delivery(&mut self, delivery: Delivery) {
+        let now = Now::read();
+        let Delivery { sender, batch, .. } = delivery;
+        self.engine.handle(now, Event::Spans { sender, batch });
+        self.publish_within(now, PUBLISH_INTERVAL);
     }
 
     fn message(&mut self, now: Now, message: Message) {

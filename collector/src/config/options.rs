@@ -36,6 +36,10 @@ pub struct Options {
     #[serde(deserialize_with = "some_address")]
     http: Option<SocketAddr>,
 
+    /// Keep nothing on disk; this version never does
+    #[arg(long, env = "FUSEBOX_IN_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
+    in_memory: bool,
+
     /// A file with the token that proxies and consoles must show
     #[arg(long, env = "FUSEBOX_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,

@@ -49,7 +49,7 @@ async fn export(
         return Refusal::UnknownType("not application/grpc".into()).into_http(Encoding::Json);
     }
     let received = receive(&intake, request).await;
-    let mut response = match intake.take(signal, received, ends) {
+    let mut response = match intake.take(signal, received, ends).await {
         Ok(rejected) => answer(&success(signal, Encoding::Protobuf, rejected)),
         Err(refusal) => Status::from(refusal).into_http(),
     };
@@ -63,10 +63,9 @@ async fn receive(intake: &Intake, request: Request) -> Result<Received, Refusal>
     let compression = Compression::parse(&name).ok_or(Refusal::UnknownCompression { name })?;
     let charge = intake.ledger.charge();
     let framed = body::read(request.into_body(), &charge, PREFIX_LEN + BODY_LEN_MAX).await?;
-    let (is_compressed, message) = unframe(framed)?;
+    let (is_compressed, packed) = unframe(framed)?;
     let compression = if is_compressed { compression } else { Compression::Identity };
-    let body = compression.unfold(message, &charge)?;
-    Ok(Received { body, encoding: Encoding::Protobuf, charge })
+    Ok(Received { packed, compression, encoding: Encoding::Protobuf, charge })
 }
 
 /// The one message of a unary call, and whether it is compressed.

@@ -32,7 +32,7 @@ async fn export(
         Err(refusal) => Err(refusal.clone()),
     };
     let encoding = encoding.unwrap_or(Encoding::Json);
-    match intake.take(signal, received, ends) {
+    match intake.take(signal, received, ends).await {
         Err(refusal) => refusal.into_http(encoding),
         Ok(rejected) => {
             let mut response = Response::new(Body::from(success(signal, encoding, rejected)));
@@ -51,8 +51,7 @@ async fn receive(
     let compression = Compression::parse(&name).ok_or(Refusal::UnknownCompression { name })?;
     let charge = intake.ledger.charge();
     let packed = body::read(request.into_body(), &charge, BODY_LEN_MAX).await?;
-    let body = compression.unfold(packed, &charge)?;
-    Ok(Received { body, encoding, charge })
+    Ok(Received { packed, compression, encoding, charge })
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
