@@ -1,0 +1,105 @@
+//! `/config` and `/breakers`.
+
+use crate::config::Endpoint;
+use crate::outbound::Edge;
+use crate::pool::Pool;
+use crate::proxy::Proxy;
+use fusebox_proto::{Now, ServiceId};
+use serde_json::{Value, json};
+
+/// What the proxy was told, with the ports that it got.
+pub(super) fn config(proxy: &Proxy) -> String {
+    let config = &proxy.config;
+    let inbound = config
+        .inbound
+        .iter()
+        .map(|one| json!({ "listen": one.listen.to_string(), "app": endpoint(&one.app) }));
+    let outbound = config.outbound.iter().zip(&proxy.outbound).map(|(one, running)| {
+        json!({
+            "listen": one.listen.to_string(),
+            "host": one.host,
+            "destination": running.edge.destination.to_string(),
+            "endpoints": one.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        })
+    });
+    pretty(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "proxy": proxy.id.to_string(),
+        "boot": proxy.reports.lock().boot(),
+        "service": service(&config.service),
+        "instance": config.instance,
+        "collector": config.collector,
+        "admin": config.admin.to_string(),
+        "workers": config.workers,
+        "trace_root_percent": config.trace_root_percent,
+        "insecure": config.insecure,
+        "inbound": inbound.collect::<Vec<_>>(),
+        "outbound": outbound.collect::<Vec<_>>(),
+        "limits": {
+            "connections_max": config.limits.connections_max,
+            "pending_max": config.limits.pending_max,
+            "streams_max": config.limits.streams_max,
+            "connect_timeout_ms": u64::try_from(config.limits.connect_timeout.as_millis()).ok(),
+        },
+    }))
+}
+
+/// Every edge, and where its circuit stands.
+pub(super) fn breakers(proxy: &Proxy, now: Now) -> String {
+    let breakers = proxy.edges.iter().map(|edge| breaker(proxy, edge, now));
+    pretty(&json!({ "breakers": breakers.collect::<Vec<_>>() }))
+}
+
+fn breaker(proxy: &Proxy, edge: &Edge, now: Now) -> Value {
+    let (status, held, in_flight) = {
+        let core = edge.core.lock();
+        (core.status(now), core.held(now), core.in_flight())
+    };
+    let pools = proxy.outbound.iter().filter(|one| one.edge.destination == edge.destination);
+    let endpoints: Vec<Value> = pools.flat_map(|one| endpoints(&one.pool)).collect();
+    json!({
+        "edge": {
+            "source": proxy.config.service.to_string(),
+            "destination": edge.destination.to_string(),
+        },
+        "kind": "operator",
+        "state": status.state.as_str(),
+        "cause": status.cause.as_str(),
+        "since_ms": status.since_ms,
+        "remaining_ms": status.remaining_ms,
+        "percent": status.percent,
+        "revision": status.revision,
+        "by": held.as_ref().map(|held| &held.command.by),
+        "reason": held.as_ref().map(|held| &held.command.reason),
+        "refused_total": status.refused_total,
+        "in_flight": in_flight,
+        "endpoints": endpoints,
+    })
+}
+
+fn endpoints(pool: &Pool) -> impl Iterator<Item = Value> {
+    pool.endpoints().iter().map(|endpoint| {
+        json!({
+            "address": endpoint.address(),
+            "connections": endpoint.connections(),
+            "pending": endpoint.pending(),
+            "load": endpoint.load(),
+        })
+    })
+}
+
+fn service(service: &ServiceId) -> Value {
+    json!({
+        "name": service.name(),
+        "namespace": service.namespace(),
+        "environment": service.environment(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({ "address": endpoint.address, "labels": endpoint.labels })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,203 @@
+//! `/metrics`, in Prometheus' text format.
+
+use crate::proxy::Proxy;
+use crate::totals::{EdgeTotals, Totals};
+use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
+use fusebox_proto::{Latency, Now, ServiceId};
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Upper bounds of the latency buckets, ms.
+const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
+
+/// All counters since the start.
+pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
+    let mut page = Page(String::with_capacity(8 * 1024));
+    let version = env!("CARGO_PKG_VERSION");
+    page.kind("fusebox_proxy_info", "gauge", "Which proxy this is.");
+    page.value(
+        "fusebox_proxy_info",
+        &labels(&[("version", version), ("proxy", proxy.id.as_str())]),
+        1,
+    );
+    edges(&mut page, totals);
+    refusals(&mut page, totals);
+    latencies(&mut page, totals);
+    inbound(&mut page, totals);
+    breakers(&mut page, proxy, now);
+    pools(&mut page, proxy);
+    let reports = proxy.reports.lock().dropped();
+    let name = "fusebox_proxy_invalid_messages_total";
+    page.kind(name, "counter", "Messages of the collector that did not parse.");
+    page.value(name, "", proxy.invalid_messages.load(Relaxed));
+    dropped(&mut page, Dropped { reports, ..proxy.dropped() });
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn kind(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{name}{{{labels}}} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, latency: &Latency) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        for ms in BUCKETS_MS {
+            let below = latency.count() - latency.count_above_us(ms * 1_000);
+            let le = ms as f64 / 1_000.0;
+            self.value(&format!("{name}_bucket"), &format!("{labels}{comma}le=\"{le}\""), below);
+        }
+        self.value(
+            &format!("{name}_bucket"),
+            &format!("{labels}{comma}le=\"+Inf\""),
+            latency.count(),
+        );
+        let sum = latency.mean_us() * latency.count() as f64 / 1e6;
+        self.value(&format!("{name}_sum"), labels, sum);
+        self.value(&format!("{name}_count"), labels, latency.count());
+    }
+}
+
+/// `a="b",c="d"`, escaped.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (at, (name, value)) in pairs.iter().enumerate() {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let _ = write!(text, "{}{name}=\"{value}\"", if at == 0 { "" } else { "," });
+    }
+    text
+}
+
+fn edge_labels(destination: &ServiceId, protocol: Protocol, more: &[(&str, &str)]) -> String {
+    let destination = destination.to_string();
+    let mut pairs = vec![("destination", &*destination), ("protocol", protocol.as_str())];
+    pairs.extend_from_slice(more);
+    labels(&pairs)
+}
+
+type Count = fn(&EdgeCounts) -> u64;
+type Column = (&'static str, Count);
+
+fn table(page: &mut Page, totals: &Totals, name: &str, label: &str, columns: &[Column]) {
+    for (destination, protocol, EdgeTotals { counts, .. }) in totals.edges() {
+        for (value, count) in columns {
+            page.value(name, &edge_labels(destination, protocol, &[(label, value)]), count(counts));
+        }
+    }
+}
+
+fn edges(page: &mut Page, totals: &Totals) {
+    let name = "fusebox_proxy_attempts_total";
+    page.kind(name, "counter", "Attempts forwarded, by what they are to their request.");
+    let columns: [Column; 4] = [
+        ("first", |c| c.first_attempts),
+        ("retry_certain", |c| c.retries_certain),
+        ("retry_probable", |c| c.retries_probable),
+        ("hedge", |c| c.hedges),
+    ];
+    table(page, totals, name, "class", &columns);
+    let name = "fusebox_proxy_ended_total";
+    page.kind(
+        name,
+        "counter",
+        "Attempts ended: a failure is the server's, a timeout the caller's.",
+    );
+    let columns: [Column; 4] = [
+        ("success", |c| c.successes),
+        ("failure", |c| c.failures),
+        ("timeout", |c| c.timeouts),
+        ("hedge_loser", |c| c.hedge_losers),
+    ];
+    table(page, totals, name, "outcome", &columns);
+    let gauges: [(&str, &str, Count); 2] = [
+        ("fusebox_proxy_in_flight", "Attempts in flight.", |c| c.in_flight),
+        ("fusebox_proxy_pending", "Attempts that wait for a connection.", |c| c.pending),
+    ];
+    for (name, help, count) in gauges {
+        page.kind(name, "gauge", help);
+        for (destination, protocol, edge) in totals.edges() {
+            page.value(name, &edge_labels(destination, protocol, &[]), count(&edge.counts));
+        }
+    }
+}
+
+fn refusals(page: &mut Page, totals: &Totals) {
+    let name = "fusebox_proxy_refused_total";
+    page.kind(name, "counter", "Attempts refused here, by reason.");
+    let columns: [Column; 8] = [
+        ("retries-muted", |c| c.retries_refused),
+        ("forced-open", |c| c.refused.forced_open),
+        ("open", |c| c.refused.open),
+        ("half-open", |c| c.refused.half_open),
+        ("capped", |c| c.refused.capped),
+        ("shed", |c| c.refused.shed),
+        ("connection-overflow", |c| c.refused.connection_overflow),
+        ("pending-overflow", |c| c.refused.pending_overflow),
+    ];
+    table(page, totals, name, "reason", &columns);
+}
+
+fn latencies(page: &mut Page, totals: &Totals) {
+    let name = "fusebox_proxy_attempt_seconds";
+    page.kind(name, "histogram", "From the first byte sent to the last byte of the answer.");
+    for (destination, protocol, edge) in totals.edges() {
+        page.histogram(name, &edge_labels(destination, protocol, &[]), &edge.latency);
+    }
+}
+
+fn inbound(page: &mut Page, totals: &Totals) {
+    let inbound = totals.inbound();
+    let counters = [
+        ("fusebox_proxy_inbound_requests_total", "Requests to the application.", inbound.requests),
+        ("fusebox_proxy_inbound_failures_total", "Requests it failed.", inbound.failures),
+        ("fusebox_proxy_inbound_cancelled_total", "Requests given up.", inbound.cancelled),
+    ];
+    for (name, help, value) in counters {
+        page.kind(name, "counter", help);
+        page.value(name, "", value);
+    }
+    let name = "fusebox_proxy_inbound_in_flight";
+    page.kind(name, "gauge", "Requests in the application.");
+    page.value(name, "", inbound.in_flight);
+    let name = "fusebox_proxy_inbound_seconds";
+    page.kind(name, "histogram", "Time in the application.");
+    page.histogram(name, "", &inbound.latency);
+}
+
+fn breakers(page: &mut Page, proxy: &Proxy, now: Now) {
+    let name = "fusebox_proxy_breaker_state";
+    page.kind(name, "gauge", "1 for the state in which the circuit of an edge stands.");
+    for edge in &proxy.edges {
+        let state = edge.core.lock().status(now).state;
+        let destination = edge.destination.to_string();
+        let pairs = [("destination", &*destination), ("state", state.as_str())];
+        page.value(name, &labels(&pairs), 1);
+    }
+}
+
+fn pools(page: &mut Page, proxy: &Proxy) {
+    let name = "fusebox_proxy_connections";
+    page.kind(name, "gauge", "Connections to an endpoint, those being opened included.");
+    for endpoint in proxy.pools().flat_map(crate::pool::Pool::endpoints) {
+        page.value(name, &labels(&[("endpoint", endpoint.address())]), endpoint.connections());
+    }
+}
+
+fn dropped(page: &mut Page, dropped: Dropped) {
+    let name = "fusebox_proxy_dropped_total";
+    page.kind(name, "counter", "What was forgotten because a bound was reached.");
+    let columns = [
+        ("spans", dropped.spans),
+        ("reports", dropped.reports),
+        ("retry_keys", dropped.retry_keys),
+        ("transitions", dropped.transitions),
+    ];
+    for (what, count) in columns {
+        page.value(name, &labels(&[("what", what)]), count);
+    }
+}

@@ -1,0 +1,205 @@
+//! The two bodies that cross a hop, neither boxed.
+//!
+//! [`RequestBody`] goes up: what was read ahead of it for the digest, then the rest as it comes.
+//! [`ResponseBody`] comes down, and carries the [`Guard`] of its request: the guard learns how the
+//! body ended, or is dropped when the caller went away. A connection is therefore free, and an
+//! attempt over, at the end of the *body*.
+
+mod prefix;
+
+pub(crate) use prefix::read_ahead;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A request body on its way to the server.
+#[derive(Debug, Default)]
+pub(crate) struct RequestBody {
+    /// Read ahead, not yet sent.
+    prefix: VecDeque<Bytes>,
+    /// Read ahead behind all of the body.
+    trailers: Option<HeaderMap>,
+    /// What was not read ahead.
+    rest: Option<Incoming>,
+}
+
+impl RequestBody {
+    /// A body of which nothing was read yet.
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        let rest = (!incoming.is_end_stream()).then_some(incoming);
+        Self { rest, ..Self::default() }
+    }
+
+    /// Whether there is nothing to send, so that the request can be sent again.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.prefix.is_empty() && self.trailers.is_none() && self.rest.is_none()
+    }
+
+    /// Reads what is left and throws it away, so that the connection stays usable after a request
+    /// was answered without its body. Past `bytes_max` or `patience` the connection is closed.
+    pub(crate) fn drain(self, bytes_max: usize, patience: Duration) {
+        let Some(mut rest) = self.rest else {
+            return;
+        };
+        tokio::spawn(tokio::time::timeout(patience, async move {
+            let mut left = bytes_max;
+            while let Some(Ok(frame)) = rest.frame().await {
+                left = match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                    Some(left) => left,
+                    None => break,
+                };
+            }
+        }));
+    }
+
+    /// The first bytes that were read ahead, at most `len_max` of them, in one piece.
+    fn first_bytes(&self, len_max: usize) -> Bytes {
+        match self.prefix.front() {
+            Some(only) if self.prefix.len() == 1 => only.slice(..only.len().min(len_max)),
+            _ => {
+                let mut first = BytesMut::with_capacity(len_max);
+                for part in &self.prefix {
+                    let room = len_max - first.len();
+                    first.extend_from_slice(&part[..part.len().min(room)]);
+                }
+                first.freeze()
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(bytes) = self.prefix.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.prefix.is_empty()
+            && self.trailers.is_none()
+            && self.rest.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ahead: u64 = self.prefix.iter().map(|bytes| bytes.len() as u64).sum();
+        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(ahead + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(ahead + upper);
+        }
+        hint
+    }
+}
+
+/// Watches one forwarded request to its end. Dropped without an end, the caller went away.
+pub(crate) trait Guard: Unpin {
+    /// The response body ended.
+    fn ended(self, end: End<'_>);
+}
+
+/// How a response body ended.
+#[derive(Debug)]
+pub(crate) enum End<'a> {
+    /// All of it was handed on; HTTP/2 and chunked HTTP/1 may have trailers.
+    Complete(Option<&'a HeaderMap>),
+    /// The server broke off.
+    Broken,
+}
+
+/// A response body on its way to the caller.
+#[derive(Debug)]
+pub(crate) enum ResponseBody<G: Guard> {
+    /// The proxy's own words.
+    Own(Option<Bytes>),
+    /// The server's.
+    Forwarded {
+        /// As it comes.
+        incoming: Incoming,
+        /// Taken when it ended.
+        guard: Option<G>,
+    },
+}
+
+impl<G: Guard> ResponseBody<G> {
+    /// The server's body under the eyes of `guard`, which learns at once if there is none.
+    pub(crate) fn forwarded(incoming: Incoming, guard: G) -> Self {
+        let mut guard = Some(guard);
+        if incoming.is_end_stream() {
+            end(&mut guard, End::Complete(None));
+        }
+        Self::Forwarded { incoming, guard }
+    }
+}
+
+fn end<G: Guard>(guard: &mut Option<G>, how: End<'_>) {
+    if let Some(guard) = guard.take() {
+        guard.ended(how);
+    }
+}
+
+impl<G: Guard> Body for ResponseBody<G> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let (incoming, guard) = match self.get_mut() {
+            Self::Own(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Self::Forwarded { incoming, guard } => (incoming, guard),
+        };
+        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        match &frame {
+            // hyper's server does not ask again once a body says that it is at its end.
+            Some(Ok(frame)) => match frame.trailers_ref() {
+                Some(trailers) => end(guard, End::Complete(Some(trailers))),
+                None if incoming.is_end_stream() => end(guard, End::Complete(None)),
+                None => (),
+            },
+            Some(Err(_)) => end(guard, End::Broken),
+            None => end(guard, End::Complete(None)),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Forwarded { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Forwarded { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

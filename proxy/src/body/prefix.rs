@@ -1,0 +1,66 @@
+//! Reading ahead of a request body, so that a repetition of the request can be recognised by it.
+
+use super::RequestBody;
+use crate::edge::{BODY_PREFIX_LEN_MAX, BodyDigest};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use std::time::Duration;
+
+/// A body whose first bytes take longer than this is streaming, or its caller waits for us: it is
+/// forwarded as it comes, without a digest. A body that is simply there arrives with its head or a
+/// packet later, within microseconds.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Length of the prefix of a gRPC message: a flag, then the length in four bytes.
+const GRPC_PREFIX_LEN: usize = 5;
+
+/// Reads the first bytes of `body`, which keeps them, and digests them. Of a gRPC call the first
+/// message is enough: its caller may send the second only after our answer to the first.
+///
+/// # Errors
+/// If the caller broke off, or sent what is no body.
+pub(crate) async fn read_ahead(
+    body: &mut RequestBody,
+    is_grpc: bool,
+    seed: u64,
+) -> Result<BodyDigest, hyper::Error> {
+    match tokio::time::timeout(PATIENCE, fill(body, is_grpc)).await {
+        Ok(len) => Ok(BodyDigest::of(seed, &body.first_bytes(len?))),
+        Err(_streams) => Ok(BodyDigest::Unknown),
+    }
+}
+
+/// Reads until what decides the digest is there, and says how many bytes that are.
+async fn fill(body: &mut RequestBody, is_grpc: bool) -> Result<usize, hyper::Error> {
+    let mut len = 0;
+    let mut wanted = BODY_PREFIX_LEN_MAX;
+    while len < wanted {
+        let Some(rest) = &mut body.rest else { break };
+        let Some(frame) = rest.frame().await else {
+            body.rest = None;
+            break;
+        };
+        match frame?.into_data() {
+            Ok(bytes) if bytes.is_empty() => (),
+            Ok(bytes) => {
+                len += bytes.len();
+                body.prefix.push_back(bytes);
+            }
+            Err(frame) => body.trailers = frame.into_trailers().ok(),
+        }
+        if body.rest.as_ref().is_some_and(http_body::Body::is_end_stream) {
+            body.rest = None;
+        }
+        if is_grpc && let Some(message) = first_message_len(body) {
+            wanted = message.min(BODY_PREFIX_LEN_MAX);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Length of the first gRPC message with its prefix, once that prefix is there.
+fn first_message_len(body: &RequestBody) -> Option<usize> {
+    let first: Bytes = body.first_bytes(GRPC_PREFIX_LEN);
+    let len: [u8; 4] = first.get(1..GRPC_PREFIX_LEN)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(len)).ok()?.checked_add(GRPC_PREFIX_LEN)
+}

@@ -1,0 +1,233 @@
+//! The command line of `fusebox-proxy`.
+
+use crate::config::{ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound};
+use clap::Parser;
+use fusebox_proto::{Invalid, ServiceId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// A sidecar proxy with breakers.
+///
+/// Every flag is also read from the environment as `FUSEBOX_<FLAG>`; flags that may be repeated
+/// take several values there, separated by spaces.
+#[derive(Debug, Parser)]
+#[command(name = "fusebox-proxy", version, about)]
+pub struct Args {
+    /// Name of the service whose sidecar this is
+    #[arg(long, value_name = "NAME", env = "FUSEBOX_SERVICE")]
+    service: String,
+    /// Namespace of the service
+    #[arg(long, value_name = "NS", default_value = "", env = "FUSEBOX_NAMESPACE")]
+    namespace: String,
+    /// Environment of the service, such as production; two environments never merge
+    #[arg(long, value_name = "ENV", default_value = "", env = "FUSEBOX_ENVIRONMENT")]
+    environment: String,
+    /// Which instance of the service [default: the machine's name and the admin port]
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "",
+        hide_default_value = true,
+        env = "FUSEBOX_INSTANCE"
+    )]
+    instance: String,
+    /// Control address of a collector, such as <http://127.0.0.1:4319>; without one the proxy works
+    /// alone
+    #[arg(long, value_name = "URL", value_parser = collector, env = "FUSEBOX_COLLECTOR")]
+    collector: Option<String>,
+    /// Where /metrics, /healthz, /readyz, /config and /breakers are served
+    #[arg(long, value_name = "ADDR", default_value_t = ADMIN_DEFAULT, value_parser = listen, env = "FUSEBOX_ADMIN")]
+    admin: SocketAddr,
+    /// Threads that serve traffic
+    #[arg(long, value_name = "N", default_value_t = 1, env = "FUSEBOX_WORKERS")]
+    workers: usize,
+    /// Start a trace for this share of the requests that carry no traceparent
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, env = "FUSEBOX_TRACE_ROOT")]
+    trace_root: f64,
+    /// Allow listening beyond loopback although nothing is encrypted
+    #[arg(long, env = "FUSEBOX_INSECURE")]
+    insecure: bool,
+    /// A listener in front of the application, such as 127.0.0.1:15006=127.0.0.1:8080
+    #[arg(long, value_name = "LISTEN=APP", value_parser = inbound, value_delimiter = ' ', env = "FUSEBOX_INBOUND")]
+    inbound: Vec<Inbound>,
+    /// A listener for calls to a service, such as
+    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082
+    #[arg(long, value_name = "LISTEN=HOST@ENDPOINT[,ENDPOINT]...", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
+    outbound: Vec<Outbound>,
+}
+
+impl Args {
+    /// The configuration that these arguments describe.
+    ///
+    /// # Errors
+    /// What is wrong, in which flag, and what is allowed.
+    pub fn config(self) -> Result<Config, Invalid> {
+        let service = ServiceId::new(&self.environment, &self.namespace, &self.service)
+            .map_err(|invalid| Invalid::new(flag_of(&invalid.field), invalid.reason))?;
+        for outbound in &self.outbound {
+            outbound.edge(&service).map_err(|invalid| {
+                Invalid::new("--outbound", format!("{:?} {}", outbound.host, invalid.reason))
+            })?;
+        }
+        let config = Config {
+            service,
+            instance: self.instance,
+            collector: self.collector,
+            admin: self.admin,
+            workers: self.workers,
+            trace_root_percent: self.trace_root,
+            insecure: self.insecure,
+            inbound: self.inbound,
+            outbound: self.outbound,
+            limits: Limits::default(),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// The flag that a part of a service's name came from.
+fn flag_of(part: &str) -> &'static str {
+    match part {
+        "environment" => "--environment",
+        "namespace" => "--namespace",
+        _ => "--service",
+    }
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    let allowed = "allowed is http://HOST:PORT, the collector's control address";
+    let uri: http::Uri = text.parse().map_err(|e| format!("{e}; {allowed}"))?;
+    if uri.scheme_str() != Some("http") || uri.port_u16().is_none() {
+        return Err(allowed.into());
+    }
+    if !matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("/")) {
+        return Err(format!("has a path; {allowed}"));
+    }
+    Ok(text.to_owned())
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no listening address; allowed is IP:PORT such as 127.0.0.1:15001")
+    })
+}
+
+fn inbound(text: &str) -> Result<Inbound, String> {
+    let (at, app) = text.split_once('=').ok_or("has no '='; allowed is LISTEN=APP")?;
+    Ok(Inbound { listen: listen(at)?, app: endpoint(app)? })
+}
+
+fn outbound(text: &str) -> Result<Outbound, String> {
+    const ALLOWED: &str = "allowed is LISTEN=HOST@ENDPOINT[,ENDPOINT]...";
+    let (at, rest) = text.split_once('=').ok_or_else(|| format!("has no '='; {ALLOWED}"))?;
+    let (host, list) = rest.split_once('@').ok_or_else(|| format!("has no '@'; {ALLOWED}"))?;
+    if host.is_empty() {
+        return Err(format!("has no host before '@'; {ALLOWED}"));
+    }
+    let endpoints: Vec<Endpoint> = list.split(',').map(endpoint).collect::<Result<_, _>>()?;
+    if ENDPOINTS_MAX < endpoints.len() {
+        return Err(format!("has {} endpoints; at most {ENDPOINTS_MAX}", endpoints.len()));
+    }
+    Ok(Outbound { listen: listen(at)?, host: host.to_owned(), endpoints })
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let mut parts = text.split(';');
+    let address = parts.next().unwrap_or_default();
+    let wrong = || format!("{address:?} is no endpoint; allowed is HOST:PORT[;LABEL=VALUE]...");
+    let authority: http::uri::Authority = address.parse().map_err(|_| wrong())?;
+    if authority.host().is_empty() || address.contains('@') {
+        return Err(wrong());
+    }
+    if authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(wrong());
+    }
+    let mut labels = BTreeMap::new();
+    for part in parts {
+        let label = part.split_once('=').filter(|(label, _)| !label.is_empty());
+        let (label, value) =
+            label.ok_or_else(|| format!("{part:?} is no label; allowed is LABEL=VALUE"))?;
+        labels.insert(label.to_owned(), value.to_owned());
+    }
+    Ok(Endpoint { address: address.to_owned(), labels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &str) -> Result<Config, String> {
+        let words = std::iter::once("fusebox-proxy").chain(flags.split_whitespace());
+        let args = Args::try_parse_from(words).map_err(|error| {
+            assert_eq!(error.exit_code(), 2, "usage errors exit 2");
+            error.to_string()
+        })?;
+        args.config().map_err(|invalid| invalid.to_string())
+    }
+
+    /// Scenario: command lines as people write them.
+    /// Guarantees: they parse into what they say.
+    #[test]
+    fn good_command_lines() {
+        let config = parse(
+            "--service payment --namespace shop --environment prod --instance a \
+             --collector http://127.0.0.1:4319 --admin 127.0.0.1:0 --workers 2 --trace-root 12.5 \
+             --inbound 127.0.0.1:15006=127.0.0.1:8080 --inbound [::1]:15007=localhost:8081 \
+             --outbound 127.0.0.1:15001=inventory@127.0.0.1:8081,[::1]:8082;version=v2;zone=a",
+        )
+        .unwrap();
+        assert_eq!(config.service.to_string(), "prod/shop/payment");
+        assert_eq!(config.proxy_id().unwrap().as_str(), "prod/shop/payment/a");
+        assert_eq!(config.workers, 2);
+        assert_eq!(config.inbound.len(), 2);
+        let outbound = &config.outbound[0];
+        assert_eq!(
+            outbound.edge(&config.service).unwrap().destination.to_string(),
+            "prod/shop/inventory"
+        );
+        assert_eq!(outbound.endpoints[1].to_string(), "[::1]:8082;version=v2;zone=a");
+
+        let exposed = parse("--service a --insecure --inbound 0.0.0.0:1=127.0.0.1:2").unwrap();
+        assert!(exposed.insecure);
+        assert_eq!(exposed.admin, ADMIN_DEFAULT);
+        assert_eq!(exposed.collector, None);
+    }
+
+    /// Scenario: command lines with one thing wrong each.
+    /// Guarantees: the message names the flag and says what is allowed.
+    #[test]
+    fn bad_command_lines() {
+        let check = |flags: &str, flag: &str, says: &str| {
+            let message = parse(flags).expect_err(flags);
+            assert!(message.contains(flag) && message.contains(says), "{flags}: {message}");
+        };
+        let some = "--service a --inbound 127.0.0.1:1=127.0.0.1:2";
+        check("--inbound 127.0.0.1:1=127.0.0.1:2", "--service", "required");
+        check("--service a", "--inbound", "at least one");
+        check("--service a --inbound 127.0.0.1:1", "--inbound", "LISTEN=APP");
+        check("--service a --inbound x=127.0.0.1:2", "--inbound", "IP:PORT");
+        check("--service a --inbound 127.0.0.1:1=127.0.0.1", "--inbound", "HOST:PORT");
+        check("--service a --inbound 127.0.0.1:1=127.0.0.1:0", "--inbound", "HOST:PORT");
+        check("--service a --inbound 127.0.0.1:1=:80", "--inbound", "HOST:PORT");
+        check("--service a --outbound 127.0.0.1:1=b", "--outbound", "HOST@ENDPOINT");
+        check("--service a --outbound 127.0.0.1:1=@127.0.0.1:2", "--outbound", "no host");
+        check("--service a --outbound 127.0.0.1:1=b@", "--outbound", "HOST:PORT");
+        check("--service a --outbound 127.0.0.1:1=b@h:1;v", "--outbound", "LABEL=VALUE");
+        check("--service a --outbound 127.0.0.1:1=b@u@h:1", "--outbound", "HOST:PORT");
+        check("--service a --inbound 0.0.0.0:1=127.0.0.1:2", "--inbound", "--insecure");
+        check(&format!("{some} --admin 10.0.0.1:1"), "--admin", "--insecure");
+        check(&format!("{some} --workers 0"), "--workers", "1 to 64");
+        check(&format!("{some} --workers x"), "--workers", "invalid");
+        check(&format!("{some} --trace-root 101"), "--trace-root", "0 to 100");
+        check(&format!("{some} --trace-root NaN"), "--trace-root", "0 to 100");
+        check(&format!("{some} --collector 127.0.0.1:4319"), "--collector", "http://HOST:PORT");
+        check(&format!("{some} --collector https://h:1"), "--collector", "http://HOST:PORT");
+        check(&format!("{some} --collector http://h"), "--collector", "http://HOST:PORT");
+        check(&format!("{some} --collector http://h:1/x"), "--collector", "path");
+        check(&format!("{some} --what"), "--what", "unexpected");
+        let long = "n".repeat(200);
+        check(&format!("--service {long} --inbound 127.0.0.1:1=127.0.0.1:2"), "--service", "128");
+        check(&format!("--service a --outbound 127.0.0.1:1={long}@h:1"), "--outbound", "128");
+    }
+}

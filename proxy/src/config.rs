@@ -1,0 +1,202 @@
+//! What a proxy is told at its start: plain data, checked once.
+
+use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Where the admin port listens unless told otherwise.
+pub const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15_000);
+
+/// More workers than this are refused: a sidecar that needs more is not a sidecar.
+pub const WORKERS_MAX: usize = 64;
+
+/// More listeners than this, of both kinds together, are refused.
+pub const LISTENERS_MAX: usize = 256;
+
+/// More endpoints behind one listener than this are refused.
+pub const ENDPOINTS_MAX: usize = 256;
+
+/// Everything a proxy is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whose sidecar it is.
+    pub service: ServiceId,
+    /// Which instance of the service; empty: the name of the machine and the admin port.
+    pub instance: String,
+    /// Control address of the collector, such as `http://127.0.0.1:4319`; without one the proxy
+    /// works alone.
+    pub collector: Option<String>,
+    /// Where `/metrics`, `/healthz`, `/breakers` and the others are served.
+    pub admin: SocketAddr,
+    /// Threads that serve traffic.
+    pub workers: usize,
+    /// Share of requests without a `traceparent` for which a trace is started, percent.
+    pub trace_root_percent: f64,
+    /// Whether listeners beyond loopback are allowed although nothing is encrypted.
+    pub insecure: bool,
+    /// Listeners in front of the own application.
+    pub inbound: Vec<Inbound>,
+    /// Listeners for calls of the own application.
+    pub outbound: Vec<Outbound>,
+    /// Bounds of each endpoint's connection pool.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A proxy of `service` with no listeners yet, on ports that the system chooses.
+    pub fn new(service: ServiceId) -> Self {
+        Self {
+            service,
+            instance: String::new(),
+            collector: None,
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            workers: 1,
+            trace_root_percent: 0.0,
+            insecure: false,
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The id under which a collector knows this proxy: `service/instance`.
+    ///
+    /// # Errors
+    /// If the two are longer together than an id may be.
+    pub fn proxy_id(&self) -> Result<ProxyId, Invalid> {
+        ProxyId::new(&format!("{}/{}", self.service, self.instance))
+    }
+
+    /// Whether a proxy can be started with this.
+    ///
+    /// # Errors
+    /// The first field that is not allowed, and what is.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let listeners = self.inbound.len() + self.outbound.len();
+        if listeners == 0 {
+            return Err(Invalid::new("--inbound, --outbound", "at least one of them is needed"));
+        }
+        if LISTENERS_MAX < listeners {
+            let reason = format!("{listeners} listeners; at most {LISTENERS_MAX}");
+            return Err(Invalid::new("--inbound, --outbound", reason));
+        }
+        if !(1..=WORKERS_MAX).contains(&self.workers) {
+            let reason = format!("{} is not 1 to {WORKERS_MAX}", self.workers);
+            return Err(Invalid::new("--workers", reason));
+        }
+        if !(0.0..=100.0).contains(&self.trace_root_percent) {
+            let reason = format!("{} is not 0 to 100", self.trace_root_percent);
+            return Err(Invalid::new("--trace-root", reason));
+        }
+        self.proxy_id()?;
+        self.check_exposure()
+    }
+
+    /// Nothing here is encrypted, so only the own machine may connect unless someone said
+    /// `--insecure`.
+    fn check_exposure(&self) -> Result<(), Invalid> {
+        let admin = std::iter::once(("--admin", self.admin));
+        let inbound = self.inbound.iter().map(|inbound| ("--inbound", inbound.listen));
+        let outbound = self.outbound.iter().map(|outbound| ("--outbound", outbound.listen));
+        let exposed =
+            admin.chain(inbound).chain(outbound).find(|(_, listen)| !listen.ip().is_loopback());
+        match exposed {
+            Some((flag, listen)) if !self.insecure => Err(Invalid::new(
+                flag,
+                format!(
+                    "{listen} is reachable from other machines without encryption; use a loopback \
+                     address such as 127.0.0.1:{}, or add --insecure",
+                    listen.port()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A listener in front of the own application: `LISTEN=APP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Where callers connect; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Where the application listens.
+    pub app: Endpoint,
+}
+
+/// A listener for calls to one service: `LISTEN=HOST@ENDPOINT[,ENDPOINT]...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// Where the own application connects; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The called service, as its callers name it.
+    pub host: String,
+    /// Instances of that service, at least one.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Outbound {
+    /// The edge that this listener's traffic belongs to, from `source`.
+    ///
+    /// # Errors
+    /// If the host is no name of a service.
+    pub fn edge(&self, source: &ServiceId) -> Result<Edge, Invalid> {
+        Ok(Edge::new(source.clone(), ServiceId::from_host(&self.host, source)?))
+    }
+}
+
+/// One instance of a service: `HOST:PORT[;LABEL=VALUE]...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `host:port`; a host name is resolved at each connect.
+    pub address: String,
+    /// What the operator says about it, such as `version=v2`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.to_string(), labels: BTreeMap::new() }
+    }
+}
+
+/// As it is written on the command line.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)?;
+        self.labels.iter().try_for_each(|(label, value)| write!(f, ";{label}={value}"))
+    }
+}
+
+/// Bounds of one endpoint's pool, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections to one endpoint, those being opened included.
+    pub connections_max: usize,
+    /// HTTP/1 requests that wait for a connection to one endpoint; a further one is refused with
+    /// `pending-overflow`.
+    pub pending_max: usize,
+    /// HTTP/2 requests at once on one endpoint; a further one is refused with
+    /// `connection-overflow`.
+    pub streams_max: usize,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// Istio's default of 2^32 limits nothing, Envoy's of 1,024 is what people run with. One
+    /// application does not usefully keep a thousand calls open to one instance of a service; and
+    /// 1,024 connections of at most 2 × 64 KiB of buffers keep a sidecar's memory bounded.
+    fn default() -> Self {
+        Self {
+            connections_max: 1_024,
+            // As many again may wait: at the fifty requests a second and connection that a 20 ms
+            // service answers, a full queue is 20 ms deep.
+            pending_max: 1_024,
+            // Streams cost a tenth of a connection.
+            streams_max: 10_240,
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}

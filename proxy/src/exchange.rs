@@ -1,0 +1,166 @@
+//! What in- and outbound traffic have in common: reading heads, judging ends.
+
+use crate::body::End;
+use crate::edge::Outcome;
+use crate::refuse::{GRPC_STATUS, GRPC_UNAVAILABLE, REFUSED};
+use crate::spans::{Ending, Error};
+use fusebox_proto::report::Protocol;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use http::{Version, request, response};
+use std::borrow::Cow;
+
+/// gRPC's `UNKNOWN`: what a call without a readable status ended with.
+const GRPC_UNKNOWN: u16 = 2;
+
+/// What a request speaks. gRPC-Web over HTTP/1 counts as HTTP/1.
+pub(crate) fn protocol(head: &request::Parts) -> Protocol {
+    if head.version != Version::HTTP_2 {
+        return Protocol::Http1;
+    }
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    if kind.starts_with(b"application/grpc") { Protocol::Grpc } else { Protocol::Http2 }
+}
+
+/// `:authority` or `Host`, after the gate has seen to it that there is one.
+pub(crate) fn authority(head: &request::Parts) -> Cow<'_, str> {
+    match (head.uri.authority(), head.headers.get(HOST)) {
+        (Some(authority), _) => Cow::Borrowed(authority.as_str()),
+        (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
+        (None, None) => Cow::Borrowed(""),
+    }
+}
+
+/// What the head of a response says about its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    http_status: u16,
+    /// Of trailers alone.
+    grpc_status: Option<u16>,
+    is_grpc: bool,
+    /// A proxy further down refused.
+    is_refusal: bool,
+}
+
+/// How a forwarded request ended, for the counters and for its span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    /// Whose fault.
+    pub(crate) outcome: Outcome,
+    /// For the span.
+    pub(crate) ending: Ending,
+}
+
+impl Verdict {
+    /// The HTTP status, or the gRPC status where there is one; 0 where the caller got none.
+    pub(crate) fn status(&self) -> u16 {
+        self.ending.grpc_status.or(self.ending.http_status).unwrap_or(0)
+    }
+
+    /// The caller went away.
+    pub(crate) fn cancelled() -> Self {
+        let ending = Ending { error: Some(Error::Cancelled), ..Ending::default() };
+        Self { outcome: Outcome::Cancelled, ending }
+    }
+
+    /// There was no answer from the server; the caller got `http_status` from us.
+    pub(crate) fn unanswered(outcome: Outcome, http_status: u16, is_grpc: bool) -> Self {
+        let (http_status, grpc_status) =
+            if is_grpc { (200, Some(GRPC_UNAVAILABLE)) } else { (http_status, None) };
+        let error = Some(Error::Unavailable);
+        let ending =
+            Ending { http_status: Some(http_status), grpc_status, error, ..Ending::default() };
+        Self { outcome, ending }
+    }
+}
+
+impl Answer {
+    /// Reads the head of a response.
+    pub(crate) fn new(head: &response::Parts, is_grpc: bool) -> Self {
+        Self {
+            http_status: head.status.as_u16(),
+            grpc_status: if is_grpc { grpc_status(&head.headers) } else { None },
+            is_grpc,
+            is_refusal: head.headers.contains_key(REFUSED),
+        }
+    }
+
+    /// Judges the end of its body. A 5xx is the server's failure, and so is a gRPC status that
+    /// [`Outcome::of_grpc`] calls one, in trailers or in trailers alone; a gRPC response without a
+    /// status broke off. A refusal by a proxy further down is ours.
+    pub(crate) fn verdict(self, end: &End<'_>) -> Verdict {
+        let trailers = match end {
+            End::Complete(trailers) => *trailers,
+            End::Broken => return self.with(Outcome::Failure, None, Some(Error::Reset)),
+        };
+        let in_trailers = trailers.and_then(grpc_status);
+        let grpc_status = if self.is_grpc && self.http_status == 200 {
+            in_trailers.or(self.grpc_status).or(Some(GRPC_UNKNOWN))
+        } else {
+            None
+        };
+        if self.is_refusal {
+            return self.with(Outcome::Ours, grpc_status, None);
+        }
+        let outcome =
+            grpc_status.map_or_else(|| Outcome::of_http(self.http_status), Outcome::of_grpc);
+        let error = (outcome == Outcome::Failure).then_some(Error::Status);
+        self.with(outcome, grpc_status, error)
+    }
+
+    fn with(self, outcome: Outcome, grpc_status: Option<u16>, error: Option<Error>) -> Verdict {
+        let http_status = Some(self.http_status);
+        Verdict { outcome, ending: Ending { http_status, grpc_status, error, refused: None } }
+    }
+}
+
+fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    let value = headers.get(GRPC_STATUS)?;
+    Some(value.to_str().ok().and_then(|value| value.parse().ok()).unwrap_or(GRPC_UNKNOWN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: ends of responses of every kind, plain and gRPC.
+    /// Guarantees: each is put to the account of the one whose it is.
+    #[test]
+    fn whose_end_it_was() {
+        let check = |http: u16,
+                     headers: &[(&'static str, &str)],
+                     trailer: Option<&str>,
+                     is_grpc,
+                     outcome,
+                     status| {
+            let mut response = http::Response::builder().status(http);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            let (head, ()) = response.body(()).unwrap().into_parts();
+            let trailers =
+                trailer.map(|value| HeaderMap::from_iter([(GRPC_STATUS, value.parse().unwrap())]));
+            let verdict = Answer::new(&head, is_grpc).verdict(&End::Complete(trailers.as_ref()));
+            assert_eq!(
+                (verdict.outcome, verdict.status()),
+                (outcome, status),
+                "{http} {trailer:?}"
+            );
+        };
+        let refused = [("x-fusebox-refused", "open; edge=a>b")];
+        check(200, &[], None, false, Outcome::Success, 200);
+        check(404, &[], None, false, Outcome::Success, 404);
+        check(500, &[], None, false, Outcome::Failure, 500);
+        check(503, &[], None, false, Outcome::Failure, 503);
+        check(503, &refused, None, false, Outcome::Ours, 503);
+        check(424, &refused, None, false, Outcome::Ours, 424);
+        check(200, &[], Some("0"), true, Outcome::Success, 0);
+        check(200, &[], Some("5"), true, Outcome::Success, 5);
+        check(200, &[], Some("13"), true, Outcome::Failure, 13);
+        check(200, &[], Some("junk"), true, Outcome::Failure, GRPC_UNKNOWN);
+        check(200, &[], None, true, Outcome::Failure, GRPC_UNKNOWN);
+        check(200, &[("grpc-status", "14")], None, true, Outcome::Failure, 14);
+        check(200, &[("grpc-status", "14"), refused[0]], None, true, Outcome::Ours, 14);
+        check(502, &[], None, true, Outcome::Failure, 502);
+        check(200, &[], Some("13"), false, Outcome::Success, 200);
+    }
+}

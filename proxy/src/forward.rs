@@ -1,0 +1,188 @@
+//! Sending one request to an endpoint, and again where that is safe.
+//!
+//! A request may be sent a second time in two cases only. hyper gave it back unsent: then nothing
+//! of it left the process, and any method will do. Or a connection that had carried requests before
+//! died without a byte of answer: servers close idle connections, and a request can cross that on
+//! its way; then the method must be idempotent and the body empty, and it is done once. Whatever
+//! else breaks is an answer that the caller must see: what to do then is policy, not plumbing.
+
+use crate::body::RequestBody;
+use crate::edge::Overflow;
+use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked, Pool};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use std::time::Instant;
+
+/// How often a request that came back unsent is tried again: each time, all connections that are
+/// known were thrown away before.
+const UNSENT_MAX: usize = 3;
+
+/// Why a request got no answer from the server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// A limit of the pool. Ours; nothing was sent.
+    #[error("the connection pool is full")]
+    Overflow(Overflow),
+    /// No connection. The server's; nothing was sent.
+    #[error("no connection: {0}")]
+    Connect(ConnectError),
+    /// A connection kept from earlier requests died under this one, which may not be sent twice.
+    /// Nobody's, so ours.
+    #[error("an idle connection was closed by the server just when it was used again")]
+    Stale,
+    /// The server broke off, or answered what is no HTTP. The server's.
+    #[error("no answer: {0}")]
+    Broken(hyper::Error),
+    /// The caller broke off its request body.
+    #[error("the request body broke off")]
+    Caller,
+}
+
+impl From<AcquireError> for SendError {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Overflow(overflow) => Self::Overflow(overflow),
+            AcquireError::Connect(error) => Self::Connect(error),
+        }
+    }
+}
+
+/// The connection that a response is coming from.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    lease: Lease,
+    _picked: Picked,
+}
+
+#[derive(Debug)]
+enum Lease {
+    Http1(Http1Lease),
+    /// Held for its place; it is free when dropped.
+    Http2 {
+        _lease: Http2Lease,
+    },
+}
+
+impl Exchange {
+    /// Gives the connection back at the end of the response body. Dropped instead, it closes, and
+    /// what it was doing is cancelled.
+    pub(crate) fn release(self, now: Instant) {
+        if let Lease::Http1(lease) = self.lease {
+            lease.release(now);
+        }
+    }
+}
+
+/// Sends `request` in its own version of HTTP to one of the endpoints of `pool`.
+pub(crate) async fn send(
+    pool: &Pool,
+    now: Instant,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Exchange), SendError> {
+    let picked = pool.pick();
+    if request.version() == Version::HTTP_2 {
+        return send_http2(picked, request).await;
+    }
+    let (response, lease) = send_http1(&picked, now, request).await?;
+    if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
+        picked.keep_alive(timeout_s);
+    }
+    Ok((response, Exchange { lease: Lease::Http1(lease), _picked: picked }))
+}
+
+async fn send_http1(
+    picked: &Picked,
+    now: Instant,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Http1Lease), SendError> {
+    let mut may_resend = true;
+    for _ in 0..UNSENT_MAX {
+        let mut lease = picked.http1(now).await?;
+        let copy = (may_resend && lease.is_used()).then(|| Copy::of(&request)).flatten();
+        let mut error = match lease.sender().try_send_request(request).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(error) => error,
+        };
+        let unsent = error.take_message();
+        request = match (unsent, copy) {
+            (Some(unsent), _) => unsent,
+            (None, Some(copy)) if is_death(error.error()) => {
+                may_resend = false;
+                copy.into_request()
+            }
+            (None, _) => return Err(broken(error.into_error(), lease.is_used() && may_resend)),
+        };
+        picked.discard_idle();
+    }
+    Err(SendError::Stale)
+}
+
+async fn send_http2(
+    picked: Picked,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Exchange), SendError> {
+    for _ in 0..UNSENT_MAX {
+        let lease = picked.http2().await?;
+        let mut error = match lease.sender().try_send_request(request).await {
+            Ok(response) => {
+                let lease = Lease::Http2 { _lease: lease };
+                return Ok((response, Exchange { lease, _picked: picked }));
+            }
+            Err(error) => error,
+        };
+        lease.retire();
+        request = match error.take_message() {
+            Some(unsent) => unsent,
+            None => return Err(broken(error.into_error(), false)),
+        };
+    }
+    Err(SendError::Stale)
+}
+
+/// Whether a connection ended without an answer, rather than with a wrong one.
+fn is_death(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_user()
+}
+
+fn broken(error: hyper::Error, was_kept: bool) -> SendError {
+    if error.is_user() {
+        SendError::Caller
+    } else if was_kept && is_death(&error) {
+        SendError::Stale
+    } else {
+        SendError::Broken(error)
+    }
+}
+
+/// What it takes to send a request without a body again.
+struct Copy {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Copy {
+    /// `None` where the request must not be sent twice.
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        (request.method().is_idempotent() && request.body().is_empty()).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::default());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// `N` of `Keep-Alive: timeout=N`.
+fn keep_alive_timeout_s(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let timeout = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    timeout.trim().parse().ok()
+}

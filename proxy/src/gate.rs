@@ -1,0 +1,300 @@
+//! The gate in front of a hop: what may pass, and what of a message belongs to one connection only.
+//!
+//! hyper parses and frames messages again, so most smuggling dies in it. What it lets through is
+//! stopped here: requests whose target two servers could read differently (more than one `Host`,
+//! userinfo, a `Host` that is no authority), framing that two servers could read differently
+//! (anything but one plain `chunked`, or both kinds of length), and headers that speak to the next
+//! hop only. `Connection: content-length` never removes a length (RFC 9110, 7.6.1 lets a sender
+//! name any header; the ones that frame or route a message are not its to remove).
+//!
+//! Upgrades: `h2c` is ignored, as RFC 9110 allows; every other upgrade, and CONNECT, is answered
+//! 501. Nothing ever becomes a tunnel here.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, StatusCode, Uri, Version, request};
+
+/// A request that does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    /// What to answer.
+    pub(crate) status: StatusCode,
+    /// What is wrong, for the one who sent it.
+    pub(crate) reason: &'static str,
+}
+
+const fn bad(reason: &'static str) -> Rejected {
+    Rejected { status: StatusCode::BAD_REQUEST, reason }
+}
+
+const fn unsupported(reason: &'static str) -> Rejected {
+    Rejected { status: StatusCode::NOT_IMPLEMENTED, reason }
+}
+
+/// Checks a request and makes its head ready for the next hop: one authority, origin form on
+/// HTTP/1, no hop-by-hop headers. `host` stands in where an HTTP/1.0 request names none.
+pub(crate) fn admit(head: &mut request::Parts, host: &HeaderValue) -> Result<(), Rejected> {
+    if head.method == Method::CONNECT {
+        return Err(unsupported("CONNECT is not supported"));
+    }
+    check_framing(head)?;
+    check_upgrade(&head.headers)?;
+    if head.version == Version::HTTP_2 {
+        one_authority(head)?;
+    } else {
+        one_host(head, host)?;
+    }
+    strip_request(&mut head.headers);
+    Ok(())
+}
+
+/// HTTP/1: exactly one `Host`, which the authority of an absolute target overrides.
+fn one_host(head: &mut request::Parts, host: &HeaderValue) -> Result<(), Rejected> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err(bad("more than one Host")),
+        (Some(value), None) => check_authority(value.as_bytes())?,
+        (None, _) if head.version == Version::HTTP_10 => {
+            head.headers.insert(HOST, host.clone());
+        }
+        (None, _) => return Err(bad("no Host")),
+    }
+    if let Some(authority) = head.uri.authority() {
+        check_authority(authority.as_str().as_bytes())?;
+        let value = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| bad("the target's authority is no host"))?;
+        head.headers.insert(HOST, value);
+    }
+    let target = head.uri.path_and_query().cloned();
+    if head.method != Method::OPTIONS && target.as_ref().is_some_and(|target| target == "*") {
+        return Err(bad("the target * is for OPTIONS only"));
+    }
+    head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    head.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// HTTP/2: `:authority`, or the one `Host` in its place.
+fn one_authority(head: &mut request::Parts) -> Result<(), Rejected> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err(bad("more than one Host")),
+        (host, _) => host,
+    };
+    if let Some(authority) = head.uri.authority() {
+        check_authority(authority.as_str().as_bytes())?;
+        if host.is_some_and(|host| host.as_bytes() != authority.as_str().as_bytes()) {
+            return Err(bad("Host differs from :authority"));
+        }
+    } else {
+        let host = host.ok_or_else(|| bad("neither :authority nor Host"))?;
+        check_authority(host.as_bytes())?;
+        let authority = Authority::try_from(host.as_bytes()).map_err(|_| bad("Host is no host"))?;
+        let mut parts = std::mem::take(&mut head.uri).into_parts();
+        parts.authority = Some(authority);
+        parts.scheme.get_or_insert(http::uri::Scheme::HTTP);
+        parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+        head.uri = Uri::from_parts(parts).map_err(|_| bad("the target is no URI"))?;
+    }
+    head.headers.remove(HOST);
+    Ok(())
+}
+
+fn check_authority(value: &[u8]) -> Result<(), Rejected> {
+    let authority = Authority::try_from(value).map_err(|_| bad("Host is no host"))?;
+    let port = &authority.as_str()[authority.host().len()..];
+    let port_is_valid =
+        port.is_empty() || port == ":" || authority.port_u16().is_some() && !port.contains('@');
+    if value.contains(&b'@') || authority.host().is_empty() || !port_is_valid {
+        return Err(bad("Host is no host"));
+    }
+    Ok(())
+}
+
+/// `Transfer-Encoding` is one plain `chunked` on HTTP/1.1, and never beside a `Content-Length`.
+fn check_framing(head: &request::Parts) -> Result<(), Rejected> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(());
+    };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(unsupported("Transfer-Encoding is not one plain chunked"));
+    }
+    if head.version != Version::HTTP_11 {
+        return Err(bad("Transfer-Encoding outside HTTP/1.1"));
+    }
+    if head.headers.contains_key(CONTENT_LENGTH) {
+        return Err(bad("both Transfer-Encoding and Content-Length"));
+    }
+    Ok(())
+}
+
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejected> {
+    let is_ignorable = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"h2c");
+    if headers.get_all(UPGRADE).iter().all(is_ignorable) {
+        return Ok(());
+    }
+    Err(unsupported("upgrades such as WebSocket are not supported"))
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+fn strip_request(headers: &mut HeaderMap) {
+    let wants_trailers = headers.get_all(TE).iter().any(|value| has_token(value, b"trailers"));
+    strip_hop_by_hop(headers);
+    headers.remove(HTTP2_SETTINGS);
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes from a response what was meant for us; hyper frames it anew for the next hop.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(TRANSFER_ENCODING);
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
+        let (_, values) = connection.remove_entry_mult();
+        let values: Vec<HeaderValue> = values.collect();
+        for name in values.iter().flat_map(tokens) {
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name)
+            {
+                headers.remove(name);
+            }
+        }
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(UPGRADE);
+    headers.remove(TE);
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn has_token(value: &HeaderValue, token: &[u8]) -> bool {
+    tokens(value).any(|one| one.eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, target: &str, headers: &[(&str, &str)]) -> request::Parts {
+        let mut request = http::Request::builder().version(version).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn gate(version: Version, target: &str, headers: &[(&str, &str)]) -> Result<String, u16> {
+        let mut head = head(version, target, headers);
+        let host = HeaderValue::from_static("fallback");
+        admit(&mut head, &host).map_err(|rejected| rejected.status.as_u16())?;
+        let mut left: Vec<String> = head
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        left.sort();
+        Ok(format!("{} | {}", head.uri, left.join(" | ")))
+    }
+
+    /// Scenario: HTTP/1 requests whose target is clear, doubtful, or missing.
+    /// Guarantees: what passes has one `Host` and origin form; the rest is refused.
+    #[test]
+    fn http1_targets() {
+        let check =
+            |version, target: &str, headers: &[(&str, &str)], expected: Result<&str, u16>| {
+                assert_eq!(gate(version, target, headers), expected.map(str::to_owned), "{target}");
+            };
+        let one = Version::HTTP_11;
+        check(one, "/a?b", &[("host", "x")], Ok("/a?b | host: x"));
+        check(one, "/", &[("host", "x:8080")], Ok("/ | host: x:8080"));
+        check(one, "/", &[("host", "[::1]:80")], Ok("/ | host: [::1]:80"));
+        check(one, "http://y/a", &[("host", "x")], Ok("/a | host: y"));
+        check(one, "http://y", &[("host", "x")], Ok("/ | host: y"));
+        check(one, "/", &[], Err(400));
+        check(Version::HTTP_10, "/", &[], Ok("/ | host: fallback"));
+        check(one, "/", &[("host", "x"), ("host", "x")], Err(400));
+        check(one, "/", &[("host", "")], Err(400));
+        check(one, "/", &[("host", "a b")], Err(400));
+        check(one, "/", &[("host", "a/b")], Err(400));
+        check(one, "/", &[("host", "a@b")], Err(400));
+        check(one, "/", &[("host", "a:99999")], Err(400));
+        check(one, "http://u@y/", &[("host", "x")], Err(400));
+        check(one, "*", &[("host", "x")], Err(400));
+    }
+
+    /// Scenario: HTTP/2 requests that name their target in either way, both ways, or not.
+    /// Guarantees: what passes has `:authority` and no `Host`.
+    #[test]
+    fn http2_targets() {
+        let check = |target: &str, headers: &[(&str, &str)], expected: Result<&str, u16>| {
+            let got = gate(Version::HTTP_2, target, headers);
+            assert_eq!(got, expected.map(str::to_owned), "{target} {headers:?}");
+        };
+        check("http://x/a", &[], Ok("http://x/a | "));
+        check("http://x/a", &[("host", "x")], Ok("http://x/a | "));
+        check("http://x/a", &[("host", "y")], Err(400));
+        check("/a", &[("host", "x")], Ok("http://x/a | "));
+        check("/a", &[("host", "x"), ("host", "x")], Err(400));
+        check("/a", &[], Err(400));
+    }
+
+    /// Scenario: framing and upgrades that two servers might read differently.
+    /// Guarantees: only one plain `chunked` passes; nothing becomes a tunnel.
+    #[test]
+    fn framing_and_upgrades() {
+        let check = |headers: &[(&str, &str)], expected: u16| {
+            let mut all = vec![("host", "x")];
+            all.extend_from_slice(headers);
+            let got = gate(Version::HTTP_11, "/", &all).err().unwrap_or(200);
+            assert_eq!(got, expected, "{headers:?}");
+        };
+        check(&[("transfer-encoding", "chunked")], 200);
+        check(&[("transfer-encoding", "Chunked")], 200);
+        check(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], 501);
+        check(&[("transfer-encoding", "chunked, chunked")], 501);
+        check(&[("transfer-encoding", ",chunked")], 501);
+        check(&[("transfer-encoding", "identity, chunked")], 501);
+        check(&[("transfer-encoding", "cow")], 501);
+        check(&[("transfer-encoding", "chunked"), ("content-length", "3")], 400);
+        check(&[("connection", "upgrade, http2-settings"), ("upgrade", "h2c")], 200);
+        check(&[("connection", "upgrade"), ("upgrade", "websocket")], 501);
+        check(&[("upgrade", "h2c, websocket")], 501);
+        let old = [("host", "x"), ("transfer-encoding", "chunked")];
+        assert_eq!(gate(Version::HTTP_10, "/", &old), Err(400));
+    }
+
+    /// Scenario: headers that speak to one hop only, and senders that name others as such.
+    /// Guarantees: the former go, lengths and hosts stay, `te` keeps `trailers` alone.
+    #[test]
+    fn hop_by_hop_headers() {
+        let check = |headers: &[(&str, &str)], expected: &str| {
+            let mut all = vec![("host", "x")];
+            all.extend_from_slice(headers);
+            assert_eq!(gate(Version::HTTP_11, "/", &all).unwrap(), format!("/ | {expected}"));
+        };
+        check(&[("connection", "close, x-a"), ("x-a", "1"), ("x-b", "2")], "host: x | x-b: 2");
+        check(&[("connection", "x-a"), ("connection", "x-b"), ("x-b", "2")], "host: x");
+        check(
+            &[("connection", "content-length, host"), ("content-length", "3")],
+            "content-length: 3 | host: x",
+        );
+        check(&[("keep-alive", "timeout=5"), ("proxy-connection", "keep-alive")], "host: x");
+        check(&[("te", "gzip, trailers"), ("connection", "te")], "host: x | te: trailers");
+        check(&[("te", "gzip")], "host: x");
+        check(&[("upgrade", "h2c"), ("http2-settings", "AAM")], "host: x");
+    }
+}

@@ -1,0 +1,137 @@
+//! Calls to the own application: forwarded and counted, never refused.
+
+mod window;
+
+pub(crate) use window::InboundCore;
+
+use crate::body::{End, Guard, RequestBody, ResponseBody};
+use crate::edge::Outcome;
+use crate::exchange::{self, Answer, Verdict};
+use crate::forward::{self, Exchange, SendError};
+use crate::gate;
+use crate::outbound::latency_us;
+use crate::pool::Pool;
+use crate::propagate::{self, Tracing};
+use crate::refuse;
+use crate::spans::{Draft, SpanRing};
+use fusebox_proto::Now;
+use fusebox_proto::report::Protocol;
+use http::header::HeaderValue;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One inbound listener.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    /// The counters, shared by all inbound listeners.
+    pub(crate) core: Arc<Mutex<InboundCore>>,
+    /// The application.
+    pub(crate) pool: Pool,
+    /// The application's address, for answers.
+    pub(crate) app: String,
+    /// Stands in where an HTTP/1.0 request names no host.
+    pub(crate) host: HeaderValue,
+    /// What may be added to traces.
+    pub(crate) tracing: Tracing,
+    /// Where spans go.
+    pub(crate) spans: Arc<SpanRing>,
+}
+
+impl Inbound {
+    /// Answers one request to the application.
+    pub(crate) async fn respond(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody<Serving>> {
+        let (mut head, incoming) = request.into_parts();
+        let version = head.version;
+        if let Err(rejected) = gate::admit(&mut head, &self.host) {
+            return refuse::malformed(rejected, version);
+        }
+        let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
+        let now = Now::read();
+        let visit = Visit::new(self, now, &mut head);
+        let request = Request::from_parts(head, RequestBody::new(incoming));
+        match forward::send(&self.pool, now.instant, request).await {
+            Ok((response, exchange)) => {
+                let (mut head, incoming) = response.into_parts();
+                let answer = Answer::new(&head, is_grpc);
+                gate::strip_response(&mut head.headers);
+                let serving = Serving { visit, exchange, answer };
+                Response::from_parts(head, ResponseBody::forwarded(incoming, serving))
+            }
+            Err(error) => {
+                let outcome = match error {
+                    SendError::Caller => Outcome::Cancelled,
+                    _ => Outcome::Failure,
+                };
+                let status = refuse::failure_status(&error).as_u16();
+                visit.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
+                refuse::failed(&error, &format!("app={}", self.app), is_grpc)
+            }
+        }
+    }
+}
+
+/// A request in the application. It ends exactly once; dropped before, its caller went away.
+#[derive(Debug)]
+struct Visit {
+    inbound: Arc<Inbound>,
+    started: Instant,
+    is_over: bool,
+    span: Option<Box<Draft>>,
+}
+
+impl Visit {
+    fn new(inbound: &Arc<Inbound>, now: Now, head: &mut http::request::Parts) -> Self {
+        let protocol = exchange::protocol(head);
+        let context = propagate::read(&mut head.headers);
+        let place = propagate::place(inbound.tracing, context, &mut head.headers);
+        let span =
+            place.map(|place| Box::new(Draft::new(place, protocol, head, None, now.instant)));
+        inbound.core.lock().began();
+        Self { inbound: Arc::clone(inbound), started: now.instant, is_over: false, span }
+    }
+
+    fn end(mut self, verdict: Verdict, now: Now) {
+        self.finish(verdict, now);
+    }
+
+    fn finish(&mut self, verdict: Verdict, now: Now) {
+        self.is_over = true;
+        let latency_us = latency_us(self.started, now.instant);
+        self.inbound.core.lock().ended(verdict.outcome, latency_us);
+        if let Some(span) = self.span.take() {
+            self.inbound.spans.push(span, verdict.ending, now.instant);
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.finish(Verdict::cancelled(), Now::read());
+        }
+    }
+}
+
+/// A request whose response is on its way.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    visit: Visit,
+    exchange: Exchange,
+    answer: Answer,
+}
+
+impl Guard for Serving {
+    fn ended(self, end: End<'_>) {
+        let now = Now::read();
+        self.visit.end(self.answer.verdict(&end), now);
+        if let End::Complete(_) = end {
+            self.exchange.release(now.instant);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! HTTP/2: many requests at a time on few connections.
+//!
+//! A request takes a stream on the first connection that has room. Where none has, one further
+//! connection is opened, and all that arrive meanwhile wait for it.
+
+use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
+use super::endpoint::{AcquireError, Endpoint, Slot};
+use crate::body::RequestBody;
+use crate::edge::Overflow;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Requests at once on one connection: what RFC 9113 asks every server to allow at least. Where one
+/// allows fewer, the HTTP/2 layer lets the rest wait for their turn.
+const STREAMS_PER_CONNECTION: usize = 100;
+/// What one stream may have under way towards us.
+const STREAM_WINDOW_LEN: u32 = BUFFER_LEN_MAX as u32;
+/// What all streams of a connection may have under way towards us.
+const CONNECTION_WINDOW_LEN: u32 = 1024 * 1024;
+/// A connection with requests on it is asked for a sign of life this often…
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// … and closed if it gives none for this long.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of opening a connection; `None` while it is being opened.
+type Opened = Option<Result<(), ConnectError>>;
+
+/// The HTTP/2 side of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Multiplexed {
+    connections: Vec<Arc<Http2Connection>>,
+    /// Requests under way on all of them, and those that wait for one.
+    streams: usize,
+    opening: Option<watch::Receiver<Opened>>,
+}
+
+#[derive(Debug)]
+struct Http2Connection {
+    sender: SendRequest<RequestBody>,
+    streams: AtomicUsize,
+    /// It gave a request back: no new ones.
+    is_retired: AtomicBool,
+}
+
+impl Http2Connection {
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && !self.is_retired.load(Relaxed)
+    }
+
+    fn has_room(&self) -> bool {
+        self.streams.load(Relaxed) < STREAMS_PER_CONNECTION
+    }
+}
+
+/// One stream. Dropped, its place is free.
+#[derive(Debug)]
+pub(crate) struct Http2Lease {
+    connection: Arc<Http2Connection>,
+    _stream: Stream,
+}
+
+impl Http2Lease {
+    /// To send the request.
+    pub(crate) fn sender(&self) -> SendRequest<RequestBody> {
+        self.connection.sender.clone()
+    }
+
+    /// The connection takes no further requests.
+    pub(crate) fn retire(&self) {
+        self.connection.is_retired.store(true, Relaxed);
+    }
+}
+
+impl Drop for Http2Lease {
+    fn drop(&mut self) {
+        self.connection.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A place under the endpoint's limit of requests.
+#[derive(Debug)]
+struct Stream(Arc<Endpoint>);
+
+impl Stream {
+    fn take(endpoint: &Arc<Endpoint>) -> Result<Self, AcquireError> {
+        let mut state = endpoint.lock();
+        if endpoint.limits.streams_max <= state.multiplexed.streams {
+            return Err(AcquireError::Overflow(Overflow::Connections));
+        }
+        state.multiplexed.streams += 1;
+        Ok(Self(Arc::clone(endpoint)))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.lock().multiplexed.streams -= 1;
+    }
+}
+
+impl Endpoint {
+    /// A stream for one HTTP/2 request.
+    pub(crate) async fn http2(self: &Arc<Self>) -> Result<Http2Lease, AcquireError> {
+        let stream = Stream::take(self)?;
+        loop {
+            let mut opening = match self.find_or_open()? {
+                Ok(connection) => return Ok(Http2Lease { connection, _stream: stream }),
+                Err(opening) => opening,
+            };
+            let opened = opening.wait_for(Option::is_some).await;
+            let opened = opened.map_err(|_| ConnectError::Closing)?.clone();
+            opened.unwrap_or(Err(ConnectError::Closing))?;
+        }
+    }
+
+    /// A connection with room, on which a stream is counted already, or the one being opened.
+    fn find_or_open(
+        self: &Arc<Self>,
+    ) -> Result<Result<Arc<Http2Connection>, watch::Receiver<Opened>>, AcquireError> {
+        let mut state = self.lock();
+        let multiplexed = &mut state.multiplexed;
+        multiplexed.connections.retain(|connection| connection.is_usable());
+        if let Some(found) = multiplexed.connections.iter().find(|connection| connection.has_room())
+        {
+            found.streams.fetch_add(1, Relaxed);
+            return Ok(Ok(Arc::clone(found)));
+        }
+        if let Some(opening) = &multiplexed.opening {
+            return Ok(Err(opening.clone()));
+        }
+        let Some(slot) = Slot::take(self, &mut state) else {
+            return Err(AcquireError::Overflow(Overflow::Connections));
+        };
+        let (opened, opening) = watch::channel(None);
+        state.multiplexed.opening = Some(opening.clone());
+        tokio::spawn(Opening { endpoint: Arc::clone(self), opened }.run(slot));
+        Ok(Err(opening))
+    }
+}
+
+/// The task that opens one connection and then serves it.
+struct Opening {
+    endpoint: Arc<Endpoint>,
+    opened: watch::Sender<Opened>,
+}
+
+impl Opening {
+    async fn run(self, slot: Slot) {
+        let endpoint = Arc::clone(&self.endpoint);
+        let opened = connect::open(&endpoint.address, endpoint.limits.connect_timeout).await;
+        let handshake = match opened {
+            Ok(stream) => {
+                let shaken = builder().handshake(TokioIo::new(stream)).await;
+                shaken.map_err(|error| ConnectError::Io(error.to_string()))
+            }
+            Err(error) => Err(error),
+        };
+        match handshake {
+            Ok((sender, connection)) => {
+                self.finished(Ok(sender));
+                // Its end is told to whoever uses it; here it only frees a place.
+                let _ = connection.await;
+            }
+            Err(error) => self.finished(Err(error)),
+        }
+        slot.free();
+    }
+
+    fn finished(self, result: Result<SendRequest<RequestBody>, ConnectError>) {
+        let result = result.map(|sender| {
+            let (streams, is_retired) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let connection = Arc::new(Http2Connection { sender, streams, is_retired });
+            self.endpoint.lock().multiplexed.connections.push(connection);
+        });
+        // Nobody may wait any more.
+        let _ = self.opened.send(Some(result));
+    }
+}
+
+/// Opened or not, the next request that finds no room may open again.
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.endpoint.lock().multiplexed.opening = None;
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_LEN)
+        .initial_connection_window_size(CONNECTION_WINDOW_LEN)
+        .max_send_buf_size(BUFFER_LEN_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}

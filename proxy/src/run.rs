@@ -1,0 +1,282 @@
+//! Threads, from start to shutdown.
+//!
+//! Each worker is one thread with one single-threaded runtime, on which its connections live from
+//! accept to close. The control thread does everything else (commands, reports, spans, admin
+//! port), so that an operator's command and `/metrics` answer also while the workers have all they
+//! can do.
+
+use crate::config::Config;
+use crate::connection;
+use crate::control;
+use crate::listen;
+use crate::proxy::Proxy;
+use fusebox_proto::{Invalid, Now};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why a proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Wrong configuration: the operator's.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// An address that cannot be listened on: the operator's, or a process that has it.
+    #[error("cannot listen on {listen} ({flag}): {source}")]
+    Bind {
+        /// The flag that it came from.
+        flag: &'static str,
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no threads, no sockets.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A proxy at work. Dropped, it stops without grace.
+#[derive(Debug)]
+pub struct Running {
+    admin: SocketAddr,
+    inbound: Vec<SocketAddr>,
+    outbound: Vec<SocketAddr>,
+    phase: Phase,
+    workers: Vec<JoinHandle<()>>,
+    control: Option<JoinHandle<()>>,
+}
+
+/// How far the end of a proxy has come.
+#[derive(Clone, Debug, Default)]
+struct Phase {
+    /// How long what is in flight may take once `closing` is called; set before it.
+    grace: Arc<OnceLock<Duration>>,
+    /// Accept no more, finish what is in flight.
+    closing: CancellationToken,
+    /// All workers ended: tell the collector the rest, and end.
+    flush: CancellationToken,
+    /// A thread ended before its time.
+    broken: CancellationToken,
+}
+
+/// Starts a proxy: binds all its listeners, then serves on threads of its own.
+///
+/// # Errors
+/// If the configuration is not allowed or an address is taken; then nothing runs.
+pub fn start(mut config: Config) -> Result<Running, StartError> {
+    config.check()?;
+    let workers = config.workers;
+    let bind = |flag, listen: &mut SocketAddr, workers| {
+        let bound = listen::bind(*listen, workers).and_then(|bound| {
+            *listen = bound[0].local_addr()?;
+            Ok(bound)
+        });
+        bound.map_err(|source| StartError::Bind { flag, listen: *listen, source })
+    };
+    let admin = bind("--admin", &mut config.admin, 1)?.remove(0);
+    let inbound = config.inbound.iter_mut().map(|one| bind("--inbound", &mut one.listen, workers));
+    let inbound = inbound.collect::<Result<Vec<_>, _>>()?;
+    let outbound =
+        config.outbound.iter_mut().map(|one| bind("--outbound", &mut one.listen, workers));
+    let outbound = outbound.collect::<Result<Vec<_>, _>>()?;
+    if config.instance.is_empty() {
+        config.instance = format!("{}-{}", machine(), config.admin.port());
+    }
+    let proxy = Arc::new(Proxy::new(config, Now::read())?);
+    let mut running = Running {
+        admin: proxy.config.admin,
+        inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
+        outbound: proxy.config.outbound.iter().map(|one| one.listen).collect(),
+        phase: Phase::default(),
+        workers: Vec::new(),
+        control: None,
+    };
+    running.spawn_workers(&proxy, inbound, outbound)?;
+    running.spawn_control(&proxy, admin)?;
+    Ok(running)
+}
+
+/// The machine's name, for instances that were given none.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".into() } else { name.trim().into() }
+}
+
+impl Running {
+    /// Where the admin port listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where the inbound listeners listen, in the order of the configuration.
+    pub fn inbound(&self) -> &[SocketAddr] {
+        &self.inbound
+    }
+
+    /// Where the outbound listeners listen, in the order of the configuration.
+    pub fn outbound(&self) -> &[SocketAddr] {
+        &self.outbound
+    }
+
+    /// Waits for a thread to end before its time, which it never should.
+    pub async fn broken(&self) {
+        self.phase.broken.cancelled().await;
+    }
+
+    /// Stops accepting, lets what is in flight finish within `grace`, tells the collector the
+    /// rest, and returns when all threads have ended. Blocks the calling thread.
+    pub fn shutdown(mut self, grace: Duration) {
+        self.stop(grace);
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        self.phase.grace.get_or_init(|| grace);
+        self.phase.closing.cancel();
+        // A thread that panicked has said so already.
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        self.phase.flush.cancel();
+        if let Some(control) = self.control.take() {
+            let _ = control.join();
+        }
+    }
+
+    /// `inbound` and `outbound` hold, for each listener, a socket for each worker.
+    fn spawn_workers(
+        &mut self,
+        proxy: &Arc<Proxy>,
+        mut inbound: Vec<Vec<StdListener>>,
+        mut outbound: Vec<Vec<StdListener>>,
+    ) -> io::Result<()> {
+        for number in 0..proxy.config.workers {
+            let runtime = runtime()?;
+            let mut accepts = JoinSet::new();
+            let tasks = TaskTracker::new();
+            let door = Door { tasks: tasks.clone(), closing: self.phase.closing.clone() };
+            let _context = runtime.enter();
+            for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
+                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
+                accepts.spawn(door.clone().open(socket, move |request| {
+                    let listener = Arc::clone(&listener);
+                    async move { listener.respond(request).await }
+                }));
+            }
+            for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
+                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
+                accepts.spawn(door.clone().open(socket, move |request| {
+                    let listener = Arc::clone(&listener);
+                    async move { listener.respond(request).await }
+                }));
+            }
+            let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
+            let serving = serve(accepts, tasks, phase.clone());
+            self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
+        }
+        Ok(())
+    }
+
+    fn spawn_control(&mut self, proxy: &Arc<Proxy>, admin: StdListener) -> io::Result<()> {
+        let runtime = runtime()?;
+        let admin = {
+            let _context = runtime.enter();
+            TcpListener::from_std(admin)?
+        };
+        let phase = self.phase.clone();
+        let (flush, grace) = (phase.flush.clone(), Arc::clone(&phase.grace));
+        let control = control::run(Arc::clone(proxy), admin, flush, grace);
+        self.control = Some(spawn_thread("fusebox-control", phase, runtime, control)?);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+/// What every accepted connection needs.
+#[derive(Clone)]
+struct Door {
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Door {
+    async fn open<R, F, B>(self, socket: TcpListener, respond: R)
+    where
+        R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error = hyper::Error> + Unpin + Send + 'static,
+    {
+        let Self { tasks, closing } = self;
+        listen::accept(socket, tasks, closing.clone(), |stream| {
+            connection::serve(stream, closing.clone(), respond.clone())
+        })
+        .await;
+    }
+}
+
+/// Waits for `closing`, then for the connections.
+async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, phase: Phase) {
+    tokio::select! {
+        () = phase.closing.cancelled() => (),
+        // They end at `closing` only.
+        _ = accepts.join_next() => return,
+    }
+    while accepts.join_next().await.is_some() {}
+    tasks.close();
+    let grace = phase.grace.get().copied().unwrap_or_default();
+    // What is not done by then is cut off.
+    let _ = tokio::time::timeout(grace, tasks.wait()).await;
+}
+
+fn take_socket(sockets: &mut Vec<StdListener>) -> io::Result<TcpListener> {
+    let socket = sockets.pop().ok_or_else(|| io::Error::other("a worker without a socket"))?;
+    TcpListener::from_std(socket)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn spawn_thread(
+    name: &str,
+    phase: Phase,
+    runtime: Runtime,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let watchdog = Watchdog { name: name.to_owned(), phase };
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(work);
+        // Not even a name that is being looked up holds the end.
+        runtime.shutdown_background();
+        drop(watchdog);
+    })
+}
+
+/// Tells of a thread that ends before its time, also by a panic.
+struct Watchdog {
+    name: String,
+    phase: Phase,
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        if !self.phase.closing.is_cancelled() {
+            tracing::error!("the thread {} ended", self.name);
+            self.phase.broken.cancel();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Start and end of a proxy.
+
+use crate::world::{Caller, Proxy, Server, full, inbound, outbound};
+use fusebox_proxy::{StartError, start};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Scenario: configurations that cannot be started: a taken port, with one worker and with
+/// several; a listener for the world; nothing to do.
+/// Guarantees: the error names the flag and the address.
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let server = Server::echo().await;
+    for workers in [1, 2] {
+        let mut config = inbound(server.address);
+        config.workers = workers;
+        config.inbound[0].listen = server.address;
+        let error = start(config).unwrap_err();
+        assert!(matches!(error, StartError::Bind { .. }));
+        let text = error.to_string();
+        assert!(text.contains("--inbound") && text.contains(&server.address.to_string()), "{text}");
+    }
+    let mut exposed = outbound(&[server.address]);
+    exposed.outbound[0].listen = "0.0.0.0:0".parse().unwrap();
+    assert!(matches!(start(exposed).unwrap_err(), StartError::Invalid(_)));
+    let mut idle = outbound(&[server.address]);
+    idle.outbound.clear();
+    assert!(matches!(start(idle).unwrap_err(), StartError::Invalid(_)));
+}
+
+/// Scenario: a proxy is told to stop while a request is in the server and a connection is idle.
+/// Guarantees: the request is answered, the idle connection closed, new ones refused.
+#[tokio::test]
+async fn what_is_in_flight_is_finished() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let server = {
+        let gate = Arc::clone(&gate);
+        Server::start(move |_: Request<Incoming>| {
+            let gate = Arc::clone(&gate);
+            arrived.send(()).unwrap();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Response::new(full("done"))
+            }
+        })
+        .await
+    };
+    let proxy = Proxy::start(outbound(&[server.address]));
+    let address = proxy.address();
+    let mut idle = Caller::connect(address).await;
+    let mut busy = Caller::connect(address).await;
+    let request = tokio::spawn(async move { busy.get("/").await });
+    arrivals.recv().await.unwrap();
+    let ends = tokio::spawn(proxy.shutdown(Duration::from_secs(10)));
+    // Its connection is closed when the end has begun.
+    idle.closed().await;
+    gate.add_permits(1);
+    let answer = request.await.unwrap();
+    assert_eq!((answer.status, &*answer.body), (200, &b"done"[..]));
+    ends.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,14 @@
+//! The proxy's shell over real sockets on loopback: callers, servers and a collector that the tests
+//! script. Nothing here waits for time; what takes time is waited for by its effect.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by a panic")]
+
+mod admin;
+mod collector;
+mod forward;
+mod life;
+mod malformed;
+mod pool;
+mod refuse;
+mod report;
+mod world;

@@ -1,0 +1,111 @@
+//! Raw bytes that are no request, or that two servers could read differently.
+
+use crate::world::{Proxy, Server, full, inbound, raw};
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+/// Scenario: malformed and doubtful requests, each followed by a second one on the same
+/// connection.
+/// Guarantees: each gets the status in the table, or a close without one; none of those refused
+/// reaches the application, nor does what follows on their connection.
+#[tokio::test]
+async fn doubtful_requests_are_refused_and_closed() {
+    let server =
+        Server::start(|_: Request<Incoming>| async { Response::new(full("served")) }).await;
+    let proxy = Proxy::start(inbound(server.address));
+    let next = "GET /next HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let check = async |request: &str, expected: &str| {
+        let before = server.requests();
+        let answer = raw(proxy.address(), format!("{request}{next}").as_bytes()).await;
+        let status = answer.get(9..12).unwrap_or_default();
+        assert_eq!(status, expected, "{request:?}: {answer}");
+        assert_eq!(server.requests(), before, "{request:?} reached the application");
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{request:?}: {answer}");
+    };
+    let host = "host: x\r\n";
+    check("GET / HTTP/1.1\r\n\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost: x y\r\n\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost: u@x\r\n\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost : x\r\n\r\n", "400").await;
+    check("CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n", "501").await;
+    check(
+        &format!("GET / HTTP/1.1\r\n{host}connection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+        "501",
+    )
+    .await;
+    check(&format!("POST / HTTP/1.1\r\n{host}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "501").await;
+    check(
+        &format!("POST / HTTP/1.1\r\n{host}transfer-encoding: identity, chunked\r\n\r\n0\r\n\r\n"),
+        "501",
+    )
+    .await;
+    check(&format!("POST / HTTP/1.1\r\n{host}transfer-encoding: cow\r\n\r\n0\r\n\r\n"), "400")
+        .await;
+    check(
+        &format!("POST / HTTP/1.1\r\n{host}content-length: 1\r\ncontent-length: 2\r\n\r\nab"),
+        "400",
+    )
+    .await;
+    check(&format!("POST / HTTP/1.1\r\n{host}content-length: +1\r\n\r\na"), "400").await;
+    check(&format!("POST / HTTP/1.0\r\n{host}transfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "400")
+        .await;
+    check(&format!("GET / HTTP/1.1\r\n{host}x: a\0b\r\n\r\n"), "400").await;
+    check(&format!("GET / HTTP/1.1\r\n{host} folded\r\n\r\n"), "400").await;
+    check(&format!("GET / HTTP/1.1\r\n{host}{}\r\n", "a: b\r\n".repeat(150)), "431").await;
+    check("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n", "400").await;
+    check("hello\r\n\r\n", "400").await;
+}
+
+/// Scenario: unusual requests that are allowed.
+/// Guarantees: they are served.
+#[tokio::test]
+async fn unusual_requests_are_served() {
+    let server = Server::start(|request: Request<Incoming>| async move {
+        let host = request.headers()["host"].to_str().unwrap().to_owned();
+        Response::new(full(format!("{} {host}", request.uri())))
+    })
+    .await;
+    let proxy = Proxy::start(inbound(server.address));
+    let check = async |request: &str, expected: &str| {
+        let answer = raw(proxy.address(), request.as_bytes()).await;
+        assert!(
+            answer.contains(" 200 OK\r\n") && answer.ends_with(expected),
+            "{request:?}: {answer}"
+        );
+    };
+    let close = "connection: close\r\n\r\n";
+    check(&format!("GET http://y/a?b HTTP/1.1\r\nhost: x\r\n{close}"), "/a?b y").await;
+    check("GET / HTTP/1.0\r\n\r\n", "/ inventory").await;
+    check(&format!("OPTIONS * HTTP/1.1\r\nhost: x\r\n{close}"), "* x").await;
+    check(
+        &format!("GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nhttp2-settings: AAM\r\n{close}"),
+        "/ x",
+    )
+    .await;
+    check(&format!("GET / HTTP/1.1\r\nhost: [::1]:80\r\n{close}"), "/ [::1]:80").await;
+}
+
+/// Scenario: a request with both kinds of length, and another request behind it.
+/// Guarantees: hyper's reading of it is the only one: chunked, framed anew for the application,
+/// and the connection closed before what follows is read.
+#[tokio::test]
+async fn two_kinds_of_length_are_read_in_one_way() {
+    let server = Server::start(|request: Request<Incoming>| async move {
+        assert!(!request.headers().contains_key("content-length"));
+        Response::new(full("served"))
+    })
+    .await;
+    let proxy = Proxy::start(inbound(server.address));
+    let lengths = ["transfer-encoding: chunked", "content-length: 1"];
+    for (at, order) in [[0, 1], [1, 0]].into_iter().enumerate() {
+        let [first, second] = order.map(|one: usize| lengths[one]);
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\n{first}\r\n{second}\r\n\r\n0\r\n\r\n\
+             GET /next HTTP/1.1\r\nhost: x\r\n\r\n"
+        );
+        let answer = raw(proxy.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert_eq!(server.requests(), at + 1);
+    }
+}
