@@ -4,6 +4,7 @@
 use super::tests::{Life, command, head};
 use super::*;
 use fusebox_proto::command::{Action, Verb};
+use std::env;
 use std::time::Duration;
 
 /// Marsaglia's xorshift: all that a simulation needs of chance.
@@ -269,7 +270,7 @@ fn simulate(seed: u64) -> Vec<String> {
 /// after a day without callers the circuit is closed; and a seed replays to the letter.
 #[test]
 fn an_edge_keeps_its_promises() {
-    let seeds = match std::env::var("FUSEBOX_SEED") {
+    let seeds = match env::var("FUSEBOX_SEED") {
         Ok(seed) => vec![seed.parse().expect("FUSEBOX_SEED is a number")],
         Err(_) => (1..=256).collect::<Vec<u64>>(),
     };
