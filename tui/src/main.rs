@@ -1,2 +1,9 @@
-//! placeholder
-fn main() {}
+//! `fusebox`: the dashboard, and the command line twin of everything it does.
+
+mod cli;
+mod demo;
+mod embedded;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

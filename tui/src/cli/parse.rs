@@ -1,0 +1,123 @@
+//! Values as they are typed. Each refusal says what is allowed.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use fusebox_proto::command::{ActionKind, TTL_MAX, TTL_MIN};
+use jiff::SignedDuration;
+use jiff::fmt::friendly::{Spacing, SpanPrinter};
+use std::time::Duration;
+
+/// The longest demo.
+const LENGTH_MAX: Duration = Duration::from_hours(24);
+
+/// A control address.
+pub(super) fn collector(text: &str) -> Result<String, String> {
+    const ALLOWED: &str = "a control address is http://HOST:PORT, such as http://127.0.0.1:4319";
+    let uri: tonic::transport::Uri = text.parse().map_err(|_| ALLOWED.to_owned())?;
+    let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) || !is_bare {
+        return Err(ALLOWED.into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// An action, by its name.
+pub(super) fn action() -> impl TypedValueParser<Value = ActionKind> {
+    // In the order of the contract.
+    let kinds = [ActionKind::Open, ActionKind::MuteRetries, ActionKind::Cap, ActionKind::Shed];
+    PossibleValuesParser::new(kinds.map(ActionKind::as_str))
+        .map(|text| ActionKind::parse(&text).expect("is one of the possible values"))
+}
+
+/// The length of a lease.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    within(text, TTL_MIN, TTL_MAX)
+}
+
+/// The length of a demo.
+pub(super) fn length(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1), LENGTH_MAX)
+}
+
+fn within(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let parsed: Option<SignedDuration> = text.parse().ok();
+    let duration = parsed.and_then(|signed| Duration::try_from(signed).ok());
+    duration.filter(|duration| (min..=max).contains(duration)).ok_or_else(|| {
+        format!("a time from {} to {} with its unit, such as 90s or 5m", time(min), time(max))
+    })
+}
+
+/// A time as it is typed: `5m`, `1h30m`, `4m51s`. Below a second it has milliseconds.
+pub(super) fn time(duration: Duration) -> String {
+    let whole = if duration < Duration::from_secs(1) {
+        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(duration.as_secs())
+    };
+    let signed = SignedDuration::try_from(whole).unwrap_or(SignedDuration::MAX);
+    SpanPrinter::new().spacing(Spacing::None).duration_to_string(&signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: times as people type them, and such that mean nothing or too much.
+    /// Guarantees: units are needed, bounds hold, and what is printed can be typed.
+    #[test]
+    fn times_are_read_and_written() {
+        let check = |text: &str, expected: Option<u64>| {
+            let parsed = ttl(text);
+            assert_eq!(parsed.as_ref().ok().map(Duration::as_secs), expected, "{text}");
+            match parsed {
+                Ok(duration) => assert_eq!(ttl(&time(duration)), Ok(duration)),
+                Err(reason) => assert!(reason.contains("1s to 1h"), "{reason}"),
+            }
+        };
+        check("1s", Some(1));
+        check("90s", Some(90));
+        check("5m", Some(300));
+        check("1h", Some(3_600));
+        check("4m51s", Some(291));
+        check("4m 51s", Some(291));
+        check("0s", None);
+        check("999ms", None);
+        check("61m", None);
+        check("2h", None);
+        check("5", None);
+        check("-5m", None);
+        check("five minutes", None);
+        check("", None);
+    }
+
+    /// Scenario: durations of every size.
+    /// Guarantees: they are written without blanks, with the units that matter.
+    #[test]
+    fn times_are_short() {
+        let check = |ms: u64, expected: &str| {
+            assert_eq!(time(Duration::from_millis(ms)), expected);
+        };
+        check(0, "0s");
+        check(84, "84ms");
+        check(1_984, "1s");
+        check(291_000, "4m51s");
+        check(5_400_000, "1h30m");
+    }
+
+    /// Scenario: addresses with what an address must not have.
+    /// Guarantees: only `http://HOST:PORT` passes, a final slash apart.
+    #[test]
+    fn addresses_are_read() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(collector(text).ok().as_deref(), expected, "{text}");
+        };
+        check("http://127.0.0.1:4319", Some("http://127.0.0.1:4319"));
+        check("http://[::1]:4319/", Some("http://[::1]:4319"));
+        check("http://collector.mesh:4319", Some("http://collector.mesh:4319"));
+        check("https://127.0.0.1:4319", None);
+        check("127.0.0.1:4319", None);
+        check("http://", None);
+        check("http://127.0.0.1:4319/api/v1", None);
+        check("http://127.0.0.1:4319?x", None);
+        check("", None);
+    }
+}
