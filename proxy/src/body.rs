@@ -19,6 +19,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+/// The body of a request that is answered without it is read up to this length…
+const DRAIN_LEN_MAX: usize = 16 * 1024 * 1024;
+/// … and for at most this long.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A request body on its way to the server.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBody {
@@ -43,13 +48,14 @@ impl RequestBody {
     }
 
     /// Reads what is left and throws it away, so that the connection stays usable after a request
-    /// was answered without its body. Past `bytes_max` or `patience` the connection is closed.
-    pub(crate) fn drain(self, bytes_max: usize, patience: Duration) {
+    /// was answered without its body, and no caller sees a reset where there is an answer. Past the
+    /// limits the connection is closed.
+    pub(crate) fn drain(self) {
         let Some(mut rest) = self.rest else {
             return;
         };
-        tokio::spawn(tokio::time::timeout(patience, async move {
-            let mut left = bytes_max;
+        tokio::spawn(tokio::time::timeout(DRAIN_PATIENCE, async move {
+            let mut left = DRAIN_LEN_MAX;
             while let Some(Ok(frame)) = rest.frame().await {
                 left = match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
                     Some(left) => left,

@@ -9,7 +9,7 @@
 use crate::body::RequestBody;
 use crate::edge::Overflow;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked, Pool};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use std::time::Instant;
 
@@ -33,17 +33,39 @@ pub(crate) enum SendError {
     /// The server broke off, or answered what is no HTTP. The server's.
     #[error("no answer: {0}")]
     Broken(hyper::Error),
+    /// The server switched protocols although nobody asked it to. The server's; passed on, it would
+    /// make a tunnel of the connection.
+    #[error("the server switched protocols unasked")]
+    Switched,
     /// The caller broke off its request body.
     #[error("the request body broke off")]
     Caller,
 }
 
-impl From<AcquireError> for SendError {
-    fn from(error: AcquireError) -> Self {
-        match error {
-            AcquireError::Overflow(overflow) => Self::Overflow(overflow),
-            AcquireError::Connect(error) => Self::Connect(error),
-        }
+/// A request that got no answer from the server.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// Why.
+    pub(crate) error: SendError,
+    /// Its body, where nothing of it was sent: still to be read, so that the caller's connection
+    /// stays usable.
+    pub(crate) body: Option<RequestBody>,
+}
+
+impl Unanswered {
+    /// There was no connection.
+    fn unsent(error: AcquireError, request: Request<RequestBody>) -> Self {
+        let error = match error {
+            AcquireError::Overflow(overflow) => SendError::Overflow(overflow),
+            AcquireError::Connect(error) => SendError::Connect(error),
+        };
+        Self { error, body: Some(request.into_body()) }
+    }
+}
+
+impl From<SendError> for Unanswered {
+    fn from(error: SendError) -> Self {
+        Self { error, body: None }
     }
 }
 
@@ -78,26 +100,35 @@ pub(crate) async fn send(
     pool: &Pool,
     now: Instant,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Exchange), SendError> {
+) -> Result<(Response<Incoming>, Exchange), Unanswered> {
     let picked = pool.pick();
-    if request.version() == Version::HTTP_2 {
-        return send_http2(picked, request).await;
+    let (response, lease) = if request.version() == Version::HTTP_2 {
+        let (response, lease) = send_http2(&picked, request).await?;
+        (response, Lease::Http2 { _lease: lease })
+    } else {
+        let (response, lease) = send_http1(&picked, now, request).await?;
+        if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
+            picked.keep_alive(timeout_s);
+        }
+        (response, Lease::Http1(lease))
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(SendError::Switched.into());
     }
-    let (response, lease) = send_http1(&picked, now, request).await?;
-    if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
-        picked.keep_alive(timeout_s);
-    }
-    Ok((response, Exchange { lease: Lease::Http1(lease), _picked: picked }))
+    Ok((response, Exchange { lease, _picked: picked }))
 }
 
 async fn send_http1(
     picked: &Picked,
     now: Instant,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Http1Lease), SendError> {
+) -> Result<(Response<Incoming>, Http1Lease), Unanswered> {
     let mut may_resend = true;
     for _ in 0..UNSENT_MAX {
-        let mut lease = picked.http1(now).await?;
+        let mut lease = match picked.http1(now).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(Unanswered::unsent(error, request)),
+        };
         let copy = (may_resend && lease.is_used()).then(|| Copy::of(&request)).flatten();
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
@@ -110,33 +141,35 @@ async fn send_http1(
                 may_resend = false;
                 copy.into_request()
             }
-            (None, _) => return Err(broken(error.into_error(), lease.is_used() && may_resend)),
+            (None, _) => {
+                return Err(broken(error.into_error(), lease.is_used() && may_resend).into());
+            }
         };
         picked.discard_idle();
     }
-    Err(SendError::Stale)
+    Err(Unanswered { error: SendError::Stale, body: Some(request.into_body()) })
 }
 
 async fn send_http2(
-    picked: Picked,
+    picked: &Picked,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Exchange), SendError> {
+) -> Result<(Response<Incoming>, Http2Lease), Unanswered> {
     for _ in 0..UNSENT_MAX {
-        let lease = picked.http2().await?;
+        let lease = match picked.http2().await {
+            Ok(lease) => lease,
+            Err(error) => return Err(Unanswered::unsent(error, request)),
+        };
         let mut error = match lease.sender().try_send_request(request).await {
-            Ok(response) => {
-                let lease = Lease::Http2 { _lease: lease };
-                return Ok((response, Exchange { lease, _picked: picked }));
-            }
+            Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
-        lease.retire();
         request = match error.take_message() {
             Some(unsent) => unsent,
-            None => return Err(broken(error.into_error(), false)),
+            None => return Err(broken(error.into_error(), false).into()),
         };
+        lease.retire();
     }
-    Err(SendError::Stale)
+    Err(Unanswered { error: SendError::Stale, body: Some(request.into_body()) })
 }
 
 /// Whether a connection ended without an answer, rather than with a wrong one.

@@ -7,7 +7,7 @@ pub(crate) use window::InboundCore;
 use crate::body::{End, Guard, RequestBody, ResponseBody};
 use crate::edge::Outcome;
 use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, Exchange, SendError};
+use crate::forward::{self, Exchange, SendError, Unanswered};
 use crate::gate;
 use crate::outbound::latency_us;
 use crate::pool::Pool;
@@ -30,7 +30,7 @@ pub(crate) struct Inbound {
     pub(crate) core: Arc<Mutex<InboundCore>>,
     /// The application.
     pub(crate) pool: Pool,
-    /// The application's address, for answers.
+    /// The application's name, for answers.
     pub(crate) app: String,
     /// Stands in where an HTTP/1.0 request names no host.
     pub(crate) host: HeaderValue,
@@ -63,7 +63,10 @@ impl Inbound {
                 let serving = Serving { visit, exchange, answer };
                 Response::from_parts(head, ResponseBody::forwarded(incoming, serving))
             }
-            Err(error) => {
+            Err(Unanswered { error, body }) => {
+                if let Some(body) = body {
+                    body.drain();
+                }
                 let outcome = match error {
                     SendError::Caller => Outcome::Cancelled,
                     _ => Outcome::Failure,

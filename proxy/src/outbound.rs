@@ -5,7 +5,7 @@ mod attempt;
 use crate::body::{RequestBody, ResponseBody, read_ahead};
 use crate::edge::{BodyDigest, Decision, EdgeCore, Outcome, Refusal, RequestHead, Ticket};
 use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, SendError};
+use crate::forward::{self, SendError, Unanswered};
 use crate::gate::{self, Rejected};
 use crate::pool::Pool;
 use crate::propagate::{self, Tracing};
@@ -21,19 +21,12 @@ use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 /// Applications copy it from their own callers and clients forge it: it means nothing here, and
 /// must mean nothing further down.
 const ENVOY_ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
-
-/// The body of a refused request is read up to this length, so that its connection stays usable
-/// and no client sees a reset where there is an answer…
-const DRAIN_LEN_MAX: usize = 16 * 1024 * 1024;
-/// … and for at most this long.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One edge: its core, shared by all listeners that lead to the same destination.
 #[derive(Debug)]
@@ -162,21 +155,28 @@ impl Outbound {
                 let crossing = Crossing { attempt, exchange, answer };
                 Response::from_parts(head, ResponseBody::forwarded(incoming, crossing))
             }
-            Err(SendError::Overflow(overflow)) => {
-                let refusal = attempt.overflowed(overflow);
-                refuse::refused(refusal, &self.edge.name, is_grpc)
-            }
-            Err(error) => {
-                let status = refuse::failure_status(&error).as_u16();
-                let outcome = match error {
-                    SendError::Connect(_) | SendError::Broken(_) => Outcome::Failure,
-                    SendError::Caller => Outcome::Cancelled,
-                    SendError::Stale | SendError::Overflow(_) => Outcome::Ours,
-                };
-                attempt.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
-                refuse::failed(&error, &format!("edge={}", self.edge.name), is_grpc)
+            Err(Unanswered { error, body }) => {
+                if let Some(body) = body {
+                    body.drain();
+                }
+                self.unanswered(attempt, &error, is_grpc)
             }
         }
+    }
+
+    fn unanswered(&self, attempt: Attempt, error: &SendError, is_grpc: bool) -> Answered {
+        let outcome = match error {
+            SendError::Overflow(overflow) => {
+                let refusal = attempt.overflowed(*overflow);
+                return refuse::refused(refusal, &self.edge.name, is_grpc);
+            }
+            SendError::Connect(_) | SendError::Broken(_) | SendError::Switched => Outcome::Failure,
+            SendError::Caller => Outcome::Cancelled,
+            SendError::Stale => Outcome::Ours,
+        };
+        let status = refuse::failure_status(error).as_u16();
+        attempt.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
+        refuse::failed(error, &format!("edge={}", self.edge.name), is_grpc)
     }
 
     fn refuse(
@@ -190,7 +190,7 @@ impl Outbound {
     ) -> Answered {
         // Whoever waits for a `100 Continue` sends no body after another answer.
         if !head.headers.contains_key(EXPECT) {
-            body.drain(DRAIN_LEN_MAX, DRAIN_PATIENCE);
+            body.drain();
         }
         let is_grpc = protocol == Protocol::Grpc;
         let response = refuse::refused(refusal, &self.edge.name, is_grpc);

@@ -113,7 +113,7 @@ impl Proxy {
         Inbound {
             core: Arc::clone(&self.inbound_core),
             pool: Pool::new(std::slice::from_ref(&config.app), self.config.limits),
-            app: config.app.address.clone(),
+            app: self.config.service.to_string(),
             host: host(self.config.service.name()),
             tracing,
             spans: Arc::clone(&self.spans),

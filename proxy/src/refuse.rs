@@ -60,7 +60,7 @@ pub(crate) fn refused<G: Guard>(
 pub(crate) fn failure_status(error: &SendError) -> StatusCode {
     match error {
         SendError::Overflow(_) | SendError::Connect(_) => StatusCode::SERVICE_UNAVAILABLE,
-        SendError::Stale | SendError::Broken(_) => StatusCode::BAD_GATEWAY,
+        SendError::Stale | SendError::Broken(_) | SendError::Switched => StatusCode::BAD_GATEWAY,
         SendError::Caller => StatusCode::BAD_REQUEST,
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn failed<G: Guard>(
         SendError::Overflow(_) => "overflow",
         SendError::Connect(_) => "connect",
         SendError::Stale => "stale-connection",
-        SendError::Broken(_) => "no-answer",
+        SendError::Broken(_) | SendError::Switched => "no-answer",
         SendError::Caller => "request-body",
     };
     let text = format!("fusebox-proxy: {who}: {error}");

@@ -159,10 +159,12 @@ impl Running {
         mut inbound: Vec<Vec<StdListener>>,
         mut outbound: Vec<Vec<StdListener>>,
     ) -> io::Result<()> {
+        // One tracker for all: a connection of one worker may use one to a server that lives on
+        // another, so that none ends before all are done.
+        let tasks = TaskTracker::new();
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
-            let tasks = TaskTracker::new();
             let door = Door { tasks: tasks.clone(), closing: self.phase.closing.clone() };
             let _context = runtime.enter();
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
@@ -180,7 +182,7 @@ impl Running {
                 }));
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
-            let serving = serve(accepts, tasks, phase.clone());
+            let serving = serve(accepts, tasks.clone(), phase.clone());
             self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
         }
         Ok(())

@@ -206,9 +206,10 @@ async fn failures_say_whose_they_are() {
     let proxy = Proxy::start(inbound(dead));
     let answer = get(proxy.address(), "/").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("x-fusebox-failure"), format!("connect; app={dead}"));
+    assert_eq!(answer.header("x-fusebox-failure"), "connect; app=inventory");
 
-    for script in ["this is no HTTP\r\n\r\n", ""] {
+    let switches = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
+    for script in ["this is no HTTP\r\n\r\n", "", switches] {
         let server = crate::world::Script::start(script).await;
         let proxy = Proxy::start(outbound(&[server]));
         let answer = get(proxy.address(), "/").await;
