@@ -50,8 +50,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let out = Out::new(global.ascii);
     match command {
         None => open::run(&global, out),
-        Some(Command::Demo(demo)) => demo::run(demo, &global, out),
-        Some(Command::Completions { shell }) => completions(shell, out),
+        Some(Command::Demo(demo)) => demo::run(&demo, &global),
+        Some(Command::Completions { shell }) => completions(shell),
         Some(command) => {
             let target = target(&global)?;
             one_thread()?.block_on(ask(command, &target, &global, out))
@@ -72,8 +72,8 @@ async fn ask(
         return Err(Failure::Usage("--read-only: this session changes nothing".into()));
     }
     match command {
-        Command::Trip(trip) => act::trip(target, trip, operator(), out).await,
-        Command::Reset(reset) => act::reset(target, reset, operator(), out).await,
+        Command::Trip(trip) => act::trip(target, trip, operator()).await,
+        Command::Reset(reset) => act::reset(target, reset, operator()).await,
         _ => unreachable!("the others ask no collector"),
     }
 }
@@ -92,10 +92,10 @@ pub(crate) fn operator() -> String {
     format!("{user}@{}", gethostname::gethostname().to_string_lossy())
 }
 
-fn completions(shell: clap_complete::Shell, out: Out) -> Result<Exit, Failure> {
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "fusebox", &mut script);
-    out.print(&String::from_utf8_lossy(&script))?;
+    out::print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
 

@@ -3,8 +3,7 @@
 use crate::cli::args::{self, Demo, Global, Lines};
 use crate::cli::connect::Target;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::out::Out;
-use crate::cli::{many_threads, open};
+use crate::cli::{many_threads, open, out};
 use fusebox::dashboard::Ingest;
 use fusebox_demo::catalogue;
 use fusebox_demo::event::{Event, Line, Started};
@@ -17,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 const FAULT_AT: Duration = Duration::from_secs(6);
 
 /// Runs a scenario, or names them all.
-pub(crate) fn run(demo: Demo, global: &Global, out: Out) -> Result<Exit, Failure> {
+pub(crate) fn run(demo: &Demo, global: &Global) -> Result<Exit, Failure> {
     if demo.list {
-        return list(out);
+        return list();
     }
     let scenario = catalogue::find(&demo.scenario)
         .map_err(|error| Failure::Usage(format!("--scenario {error}")))?;
@@ -34,13 +33,13 @@ pub(crate) fn run(demo: Demo, global: &Global, out: Out) -> Result<Exit, Failure
     let options = Options { scenario, seed: demo.seed, duration: length, act, fault_at };
     let runtime = many_threads()?;
     if demo.headless {
-        runtime.block_on(headless(options, demo.output, out))
+        runtime.block_on(headless(options, demo.output))
     } else {
         runtime.block_on(watched(options, &name, global))
     }
 }
 
-fn list(out: Out) -> Result<Exit, Failure> {
+fn list() -> Result<Exit, Failure> {
     let line = |scenario: fusebox_demo::scenario::Scenario| {
         let verdict = match &scenario.expect {
             Some(expect) => format!("{} {} → {}", expect.kind, expect.originator, expect.victim),
@@ -49,12 +48,12 @@ fn list(out: Out) -> Result<Exit, Failure> {
         format!("{:<13} {verdict:<34} {}\n", scenario.name, scenario.summary)
     };
     let lines: String = catalogue::built_in().into_iter().map(line).collect();
-    out.print(&lines)?;
+    out::print(&lines)?;
     Ok(Exit::Done)
 }
 
 /// Tells every line as it happens. Ends early when nobody reads any more, or on Ctrl-C.
-async fn headless(options: Options, output: Lines, out: Out) -> Result<Exit, Failure> {
+async fn headless(options: Options, output: Lines) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     tokio::spawn(async move {
@@ -66,7 +65,7 @@ async fn headless(options: Options, output: Lines, out: Out) -> Result<Exit, Fai
     let unread = stop.clone();
     let result = fusebox_demo::run(options, stop, |line| {
         if told.is_ok() {
-            told = out.print(&text(line, output));
+            told = out::print(&text(line, output));
             if told.is_err() {
                 unread.cancel();
             }

@@ -3,8 +3,7 @@
 use super::args::{Cli, Output, Reset, Trip};
 use super::connect::Target;
 use super::exit::{Exit, Failure};
-use super::out::Out;
-use super::{parse, render};
+use super::{out, parse, render};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use fusebox_proto::command::{ActionKind, ResetRequest, ResetScope, TripRequest};
@@ -53,43 +52,28 @@ impl Reset {
 }
 
 /// Asks for a lease.
-pub(crate) async fn trip(
-    target: &Target,
-    trip: Trip,
-    by: String,
-    out: Out,
-) -> Result<Exit, Failure> {
+pub(crate) async fn trip(target: &Target, trip: Trip, by: String) -> Result<Exit, Failure> {
     let (output, ttl) = (trip.output, parse::time(trip.ttl));
     let request = v1::TripRequest::from(trip.request(by));
     let mut client = target.connect().await?;
     let reply = target.answer(client.trip(request)).await?;
-    finish(reply, output, Some(&ttl), out)
+    finish(reply, output, Some(&ttl))
 }
 
 /// Ends leases.
-pub(crate) async fn reset(
-    target: &Target,
-    reset: Reset,
-    by: String,
-    out: Out,
-) -> Result<Exit, Failure> {
+pub(crate) async fn reset(target: &Target, reset: Reset, by: String) -> Result<Exit, Failure> {
     let output = reset.output;
     let request = v1::ResetRequest::from(reset.request(by));
     let mut client = target.connect().await?;
     let reply = target.answer(client.reset(request)).await?;
-    finish(reply, output, None, out)
+    finish(reply, output, None)
 }
 
-fn finish(
-    reply: v1::CommandReply,
-    output: Output,
-    ttl: Option<&str>,
-    out: Out,
-) -> Result<Exit, Failure> {
+fn finish(reply: v1::CommandReply, output: Output, ttl: Option<&str>) -> Result<Exit, Failure> {
     let results: Result<Vec<TripResult>, _> =
         reply.results.into_iter().map(TryInto::try_into).collect();
     let results = results.map_err(anyhow::Error::new)?;
-    out.print(&show(&results, output, ttl))?;
+    out::print(&show(&results, output, ttl))?;
     Ok(Exit::of_results(&results))
 }
 

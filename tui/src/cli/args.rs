@@ -32,7 +32,8 @@ Exit codes: 0 done; 1 failed, or no proxy can enforce it; 2 usage, unknown or am
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Control address of the collector; never falls back to another [default: http://127.0.0.1:4319]
+    /// Control address of the collector, such as <http://127.0.0.1:4319>, which is the default;
+    /// a named one is never replaced by another
     #[arg(long, global = true, env = "FUSEBOX_COLLECTOR", value_name = "URL", value_parser = parse::collector)]
     pub(crate) collector: Option<String>,
 

@@ -22,11 +22,6 @@ impl Out {
         Self { width, ascii }
     }
 
-    /// Prints text as it is.
-    pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
-        write(|stdout| stdout.write_all(text.as_bytes()))
-    }
-
     /// Prints text in the place of what a terminal showed before; elsewhere after a blank line.
     pub(crate) fn replace(self, text: &str) -> Result<(), Failure> {
         write(|stdout| {
@@ -38,6 +33,11 @@ impl Out {
             stdout.write_all(text.as_bytes())
         })
     }
+}
+
+/// Prints text as it is.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(|stdout| stdout.write_all(text.as_bytes()))
 }
 
 fn write(say: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {

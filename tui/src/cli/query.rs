@@ -3,7 +3,7 @@
 use super::args::{Output, Query};
 use super::connect::Target;
 use super::exit::{Exit, Failure};
-use super::out::Out;
+use super::out::{self, Out};
 use super::render;
 use fusebox_proto::page::Noun;
 use fusebox_proto::view::Snapshot;
@@ -17,8 +17,11 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let mut follow = target.follow().await?;
     let mut shown = show(noun, query.output, &follow.snapshot, out);
-    out.print(&shown)?;
-    while query.watch {
+    out::print(&shown)?;
+    if !query.watch {
+        return Ok(exit(noun, &follow.snapshot));
+    }
+    loop {
         follow.next().await?;
         let next = show(noun, query.output, &follow.snapshot, out);
         if next == shown {
@@ -26,11 +29,10 @@ pub(crate) async fn run(
         }
         match query.output {
             Output::Table => out.replace(&next)?,
-            Output::Json => out.print(&next)?,
+            Output::Json => out::print(&next)?,
         }
         shown = next;
     }
-    Ok(exit(noun, &follow.snapshot))
 }
 
 fn show(noun: Noun, output: Output, snapshot: &Snapshot, out: Out) -> String {

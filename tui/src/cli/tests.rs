@@ -60,13 +60,13 @@ fn every_flag_has_its_variable() {
 /// Guarantees: they mean the same in both places.
 #[test]
 fn global_flags_stand_anywhere() {
+    const FLAGS: &str = "--collector http://127.0.0.1:1/ --theme light --read-only --plain --ascii";
     let check = |line: &str| {
         let global = parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).global;
         assert_eq!(global.collector.as_deref(), Some("http://127.0.0.1:1"), "{line}");
         assert_eq!(global.theme.as_deref(), Some("light"), "{line}");
         assert_eq!((global.read_only, global.plain, global.ascii), (true, true, true), "{line}");
     };
-    const FLAGS: &str = "--collector http://127.0.0.1:1/ --theme light --read-only --plain --ascii";
     check(FLAGS);
     check(&format!("{FLAGS} status"));
     check(&format!("edges {FLAGS}"));
@@ -175,7 +175,7 @@ fn demos_are_read() {
             scenario: "calm".into(),
             seed: 7,
             headless: true,
-            length: Some(Duration::from_secs(60)),
+            length: Some(Duration::from_mins(1)),
             act: Act::Suggested,
             output: Lines::Json,
             ..plain()
