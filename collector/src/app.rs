@@ -196,3 +196,20 @@ async fn bind((flag, address): (&'static str, SocketAddr)) -> Result<Bound, Star
     let address = listener.local_addr().map_err(failed)?;
     Ok(Bound { listener, address })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: a task of a running collector ends although nobody asked it to, or panics.
+    /// Guarantees: it is named, so that the process can end with its name.
+    #[tokio::test]
+    async fn a_task_that_ends_is_named() {
+        let mut running = start(Config::on_free_ports()).await.expect("a collector starts");
+        running.spawn("short", std::future::ready(()));
+        assert_eq!(running.failed().await, "short");
+        running.spawn("broken", async { panic!("on purpose") });
+        assert_eq!(running.failed().await, "broken");
+        assert!(running.shutdown(Duration::from_secs(10)).await, "nothing is in flight");
+    }
+}
