@@ -18,6 +18,8 @@ use tonic::{Request, Response, Status, async_trait};
 pub(super) const REQUEST_LEN_MAX: usize = 64 * 1024;
 /// More consoles at once than this are refused.
 const CONSOLES_MAX: usize = 64;
+/// More requests of operators at once than this are refused.
+const REQUESTS_MAX: usize = 64;
 /// The engine answers within a second; this is for an engine that is too busy to.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,16 +27,21 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Service {
     shared: Shared,
-    places: Arc<Semaphore>,
+    watching: Arc<Semaphore>,
+    asking: Semaphore,
 }
 
 impl Service {
     /// A service that nobody watches.
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared, places: Arc::new(Semaphore::new(CONSOLES_MAX)) }
+        let watching = Arc::new(Semaphore::new(CONSOLES_MAX));
+        Self { shared, watching, asking: Semaphore::new(REQUESTS_MAX) }
     }
 
     async fn ask(&self, request_id: String, event: Event) -> Result<v1::CommandReply, Status> {
+        let _place = self.asking.try_acquire().map_err(|_| {
+            Status::resource_exhausted(format!("{REQUESTS_MAX} requests are under way already"))
+        })?;
         let (reply, answer) = oneshot::channel();
         let message = Message::Operator { request_id, event, reply };
         self.shared.messages.send(message).await.map_err(|_| engine_gone())?;
@@ -68,7 +75,7 @@ impl v1::console_server::Console for Service {
         &self,
         _: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let place = Arc::clone(&self.watching).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{CONSOLES_MAX} consoles watch already"))
         })?;
         let watch = Watch {
