@@ -4,7 +4,7 @@
 use crate::client::Outcome;
 use crate::desk::Desk;
 use crate::link::Link;
-use crate::scenario::{Call, Client};
+use crate::scenario::{Call, Client, Overflow};
 use crate::stage::Stage;
 use crate::truth::Seen;
 use bytes::Bytes;
@@ -90,26 +90,35 @@ impl Instance {
             let (instance, stop) = (Arc::clone(&self), self.stage.stop.clone());
             let work = self.stage.tasks.spawn(async move {
                 tokio::select! {
-                    () = stop.cancelled() => StatusCode::SERVICE_UNAVAILABLE,
+                    () = stop.cancelled() => None,
                     status = instance.handle(&route, context) => status,
                 }
             });
-            work.await.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            work.await.unwrap_or(Some(StatusCode::INTERNAL_SERVER_ERROR))
         } else {
             self.handle(&route, context).await
         };
+        // Without an answer, until the caller closes the connection.
+        let Some(status) = status else { return std::future::pending().await };
         let mut response = Response::new(Full::new(Bytes::from_static(b"{}\n")));
         *response.status_mut() = status;
         Ok(response)
     }
 
-    async fn handle(&self, route: &str, context: Option<TraceContext>) -> StatusCode {
-        let Some(calls) = self.stage.plan.service(&self.role).routes.get(route) else {
-            return StatusCode::NOT_FOUND;
-        };
-        if !self.desk.work().await {
-            return StatusCode::SERVICE_UNAVAILABLE;
+    /// The answer to a request, if it gets one.
+    async fn handle(&self, route: &str, context: Option<TraceContext>) -> Option<StatusCode> {
+        let service = self.stage.plan.service(&self.role);
+        let Some(calls) = service.routes.get(route) else { return Some(StatusCode::NOT_FOUND) };
+        if self.desk.work().await {
+            return Some(self.serve_route(calls, context).await);
         }
+        match service.overflow {
+            Overflow::Refuse => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Overflow::Ignore => None,
+        }
+    }
+
+    async fn serve_route(&self, calls: &[Call], context: Option<TraceContext>) -> StatusCode {
         let error_percent = self.stage.conditions().error_percent(&self.role);
         if self.rng().random_range(0.0..100.0) < error_percent {
             return StatusCode::INTERNAL_SERVER_ERROR;

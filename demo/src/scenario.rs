@@ -103,8 +103,10 @@ pub struct Service {
     pub instances_vary: Option<(usize, usize)>,
     /// Requests that an instance works on at once; 0 for no limit.
     pub workers: usize,
-    /// Requests that may wait in an instance; a further one is answered 503.
+    /// Requests that may wait in an instance.
     pub queue: usize,
+    /// What becomes of a further one.
+    pub overflow: Overflow,
     /// Mean time of a worker for a request.
     pub work_ms: f64,
     /// Spread of that time: standard deviation of its logarithm.
@@ -117,6 +119,18 @@ pub struct Service {
     pub routes: BTreeMap<String, Vec<Call>>,
     /// How it calls others, by role of the callee.
     pub clients: BTreeMap<String, Client>,
+}
+
+/// What a full queue does with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// It answers 503 at once.
+    #[default]
+    Refuse,
+    /// It does not answer: the request lies in a backlog that nobody reads, until its caller's
+    /// patience ends.
+    Ignore,
 }
 
 /// A call within a route.
@@ -350,6 +364,7 @@ impl Default for Service {
             instances_vary: None,
             workers: 8,
             queue: 256,
+            overflow: Overflow::default(),
             work_ms: 5.0,
             spread: 0.2,
             serves_abandoned: false,

@@ -3,6 +3,7 @@
 use fusebox_demo::client::Outcome;
 use fusebox_demo::conditions::{Conditions, Turn, script};
 use fusebox_demo::plan::Plan;
+use fusebox_demo::scenario::Overflow;
 use fusebox_demo::station::{Event, Output, Profile, Station, Ticket};
 use fusebox_demo::truth::{Seen, Truth};
 use rand::rngs::StdRng;
@@ -222,9 +223,10 @@ impl World {
 
     fn drain(&mut self) {
         while let Some(output) = self.station.poll_output() {
-            let (ticket, status) = match output {
-                Output::Served(ticket) => (ticket, 200),
-                Output::Overflow(ticket) => (ticket, 503),
+            let (ticket, status) = match (output, self.plan.service(CALLEE).overflow) {
+                (Output::Served(ticket), _) => (ticket, 200),
+                (Output::Overflow(ticket), Overflow::Refuse) => (ticket, 503),
+                (Output::Overflow(_), Overflow::Ignore) => continue,
             };
             if self.open.contains_key(&ticket) {
                 self.ended(ticket, Outcome::Answered(status), None);
