@@ -208,7 +208,7 @@ pub(crate) struct Demo {
     #[arg(long, env = "FUSEBOX_HEADLESS", value_parser = FalseyValueParser::new())]
     pub(crate) headless: bool,
 
-    /// How long the load lasts [default: 60s with --headless, else until you leave]
+    /// How long the load lasts [default: as the scenario says with --headless, else until you leave]
     #[arg(long = "for", env = "FUSEBOX_FOR", value_name = "TIME", value_parser = parse::length)]
     pub(crate) length: Option<Duration>,
 
