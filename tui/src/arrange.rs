@@ -244,3 +244,6 @@ fn node_width(name: &str) -> usize {
     use unicode_width::UnicodeWidthStr as _;
     name.width().clamp(NAME_WIDTH_MIN, NAME_WIDTH_MAX) + NODE_FRAME
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,12 +60,10 @@ fn runs(buffer: &Buffer, y: u16, alike: impl Fn(&Cell, &Cell) -> bool) -> Vec<(u
     runs
 }
 
-/// Text runs break where the style changes and at block elements, which are drawn as shapes.
+/// Text runs break where the style changes and at what is drawn as a shape.
 fn same_text(a: &Cell, b: &Cell) -> bool {
-    ink(a) == ink(b)
-        && a.modifier == b.modifier
-        && block(a.symbol()).is_none()
-        && block(b.symbol()).is_none()
+    let is_text = |cell: &Cell| block(cell.symbol()).is_none() && strokes(cell.symbol()).is_none();
+    ink(a) == ink(b) && a.modifier == b.modifier && is_text(a) && is_text(b)
 }
 
 fn write_ground(out: &mut String, x: u16, y: u16, run: &[&Cell]) {
@@ -89,13 +87,18 @@ fn write_text(out: &mut String, x: u16, y: u16, run: &[&Cell]) {
     if let Some((dx, dy, width, height)) = block(run[0].symbol()) {
         let _ = writeln!(
             out,
-            "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{:.2}\" fill=\"{}\"/>",
+            "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{:.2}\" fill=\"{}\" \
+             shape-rendering=\"crispEdges\"/>",
             left + dx * CELL_WIDTH,
             top + dy * CELL_HEIGHT,
             width * CELL_WIDTH,
             height * CELL_HEIGHT,
             hex(ink(run[0])),
         );
+        return;
+    }
+    if let Some(weights) = strokes(run[0].symbol()) {
+        write_strokes(out, (left, top), run[0], weights);
         return;
     }
     let text: String = run.iter().map(|cell| cell.symbol()).collect();
@@ -130,6 +133,58 @@ fn block(symbol: &str) -> Option<(f64, f64, f64, f64)> {
         '▌' => Some((0.0, 0.0, 0.4, 1.0)),
         _ => None,
     }
+}
+
+/// Lines from the middle of the cell to its edges; rounded where two thin ones make a corner.
+fn write_strokes(out: &mut String, (left, top): (f64, f64), cell: &Cell, weights: [u8; 4]) {
+    let (x, y) = (left + CELL_WIDTH / 2.0, top + CELL_HEIGHT / 2.0);
+    let ends = [(x, top), (left + CELL_WIDTH, y), (x, top + CELL_HEIGHT), (left, y)];
+    let colour = hex(ink(cell));
+    let dashes = if matches!(cell.symbol(), "┈" | "┊" | "╌") {
+        " stroke-dasharray=\"2 2\""
+    } else {
+        ""
+    };
+    if let "╭" | "╮" | "╰" | "╯" = cell.symbol() {
+        let mut used = (0..4).filter(|&at| 0 < weights[at]).map(|at| ends[at]);
+        if let (Some(a), Some(b)) = (used.next(), used.next()) {
+            let _ = writeln!(
+                out,
+                "<path d=\"M{:.1} {:.1}Q{x:.1} {y:.1} {:.1} {:.1}\" fill=\"none\" stroke=\"{colour}\" \
+                 stroke-width=\"1.2\"/>",
+                a.0, a.1, b.0, b.1
+            );
+        }
+        return;
+    }
+    for ((end_x, end_y), weight) in ends.into_iter().zip(weights).filter(|(_, weight)| 0 < *weight)
+    {
+        let width = if weight == 1 { "1.2" } else { "2.6" };
+        let _ = writeln!(
+            out,
+            "<path d=\"M{x:.1} {y:.1}L{end_x:.1} {end_y:.1}\" stroke=\"{colour}\" \
+             stroke-width=\"{width}\" stroke-linecap=\"square\"{dashes}/>"
+        );
+    }
+}
+
+/// Weights of a box-drawing character up, right, down, left.
+fn strokes(symbol: &str) -> Option<[u8; 4]> {
+    let c = symbol.chars().next()?;
+    Some(match c {
+        '╭' => [0, 1, 1, 0],
+        '╮' => [0, 0, 1, 1],
+        '╰' => [1, 1, 0, 0],
+        '╯' => [1, 0, 0, 1],
+        '┈' | '╌' => [0, 1, 0, 1],
+        '┊' => [1, 0, 1, 0],
+        c => {
+            let at =
+                crate::glyphs::BOX.chars().position(|other| other == c).filter(|at| 0 < *at)?;
+            let digit = |place: usize| u8::try_from(at / place % 3).unwrap_or(0);
+            [digit(27), digit(9), digit(3), digit(1)]
+        }
+    })
 }
 
 fn ink(cell: &Cell) -> (u8, u8, u8) {

@@ -171,36 +171,18 @@ const GRAPH: Place = Place::On(&[Screen::Graph]);
 /// Every key there is, in the order in which footer and help show them.
 pub const TABLE: &[Binding] = &[
     row(&[char('y')], Action::Confirm, Place::Asking, "yes, do it", "carry out what is asked"),
-    row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the circuit of the target"),
-    row(
-        &[char('m')],
-        Action::Mute,
-        Place::Screens,
-        "mute retries",
-        "refuse the target's retries only",
-    ),
-    row(
-        &[char('a')],
-        Action::Suggested,
-        Place::Screens,
-        "as suggested",
-        "do what is suggested, where that is a cap or a share",
-    ),
-    row(
-        &[char('r')],
-        Action::Reset,
-        Place::Screens,
-        "reset",
-        "close the target's circuit through its ramp",
-    ),
-    row(&[char('u')], Action::Undo, Place::Screens, "undo", "close at once what you did last"),
+    row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the target's circuit"),
+    row(&[char('m')], Action::Mute, Place::Screens, "mute retries", "refuse its retries only"),
+    row(&[char('a')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
+    row(&[char('r')], Action::Reset, Place::Screens, "reset", "close it through the ramp"),
+    row(&[char('u')], Action::Undo, Place::Screens, "undo", "undo my last, at once"),
     row(&[key(Key::Up), char('k')], Action::Up, Place::Screens, "", "up"),
     row(&[key(Key::Down), char('j')], Action::Down, Place::Screens, "↑↓ pick", "down"),
     row(&[key(Key::Left), char('h')], Action::Left, GRAPH, "", "left, against the calls"),
     row(&[key(Key::Right), char('l')], Action::Right, GRAPH, "←→ move", "right, along the calls"),
     row(&[key(Key::Tab)], Action::NextEdge, GRAPH, "edge", "next edge of the node"),
     row(&[key(Key::BackTab)], Action::PreviousEdge, GRAPH, "", "edge before"),
-    row(&[char('x')], Action::Unfold, GRAPH, "infra", "databases and queues as nodes or badges"),
+    row(&[char('x')], Action::Unfold, GRAPH, "infra", "databases as nodes"),
     row(&[char('R')], Action::Relayout, GRAPH, "", "lay the graph out anew"),
     row(&[key(Key::PageUp)], Action::PageUp, LISTS, "", "a page up"),
     row(&[key(Key::PageDown)], Action::PageDown, LISTS, "", "a page down"),
@@ -214,44 +196,32 @@ pub const TABLE: &[Binding] = &[
         "",
         "turn the order around",
     ),
-    row(&[char('/')], Action::Filter, LISTS, "filter", "show rows that contain a text"),
+    row(&[char('/')], Action::Filter, LISTS, "filter", "rows with this text"),
     row(&[key(Key::Enter)], Action::Open, Place::Screens, "graph", "the target on the graph"),
     row(
         &[char('i')],
         Action::Incident,
         Place::On(&[Screen::Graph, Screen::Edges, Screen::Breakers]),
         "incident",
-        "the incident of the target",
+        "incident of the target",
     ),
     row(
         &[char('1')],
         Action::Show(Screen::Triage),
         Place::Screens,
         "",
-        "Triage: what is wrong, what to press",
+        "what is wrong, what to do",
     ),
-    row(&[char('2')], Action::Show(Screen::Graph), Place::Screens, "", "Graph: who calls whom"),
-    row(
-        &[char('4')],
-        Action::Show(Screen::Edges),
-        Place::Screens,
-        "",
-        "Edges: every pair in figures",
-    ),
-    row(
-        &[char('6')],
-        Action::Show(Screen::Breakers),
-        Place::Screens,
-        "",
-        "Breakers: every circuit that is not closed",
-    ),
+    row(&[char('2')], Action::Show(Screen::Graph), Place::Screens, "", "who calls whom"),
+    row(&[char('4')], Action::Show(Screen::Edges), Place::Screens, "", "every edge in figures"),
+    row(&[char('6')], Action::Show(Screen::Breakers), Place::Screens, "", "circuits not closed"),
     row(&[char(']')], Action::NextScreen, Place::Screens, "", "next view"),
     row(&[char('[')], Action::PreviousScreen, Place::Screens, "", "view before"),
     row(&[char('?')], Action::Help, Place::Screens, "help", "this page"),
-    row(&[ctrl('l'), ctrl('r')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
-    row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell; `fg` comes back"),
+    row(&[ctrl('l')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
+    row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell, fg returns"),
     row(&[key(Key::Esc)], Action::Back, Place::Everywhere, "", "one step back, never out"),
-    row(&[char('q')], Action::Quit, Place::Everywhere, "quit", "one step back; from Triage: out"),
+    row(&[char('q')], Action::Quit, Place::Everywhere, "quit", "back; from Triage: out"),
     row(&[ctrl('c')], Action::Leave, Place::Everywhere, "", "out, always"),
 ];
 
@@ -314,3 +284,6 @@ impl fmt::Display for Chord {
         f.write_str(name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,11 @@ pub mod model;
 pub mod theme;
 pub mod view;
 
+mod glyphs;
 mod link;
 mod plain;
 mod run;
 mod terminal;
+
+#[cfg(test)]
+mod fixture;

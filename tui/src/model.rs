@@ -319,14 +319,10 @@ impl Model {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let now = self.now.instant;
         let second = now + Duration::from_secs(1);
-        let ages = self.link == Link::Live
-            && self.arrival.is_some()
-            && !self.is_stale()
-            && self.arrival.and_then(|a| (a.at + STALE_AFTER).checked_sub(a.age)).is_some();
         [
             self.notice.as_ref().map(|n| n.until),
             self.guard.armed.as_ref().map(|armed| armed.at + guard::ARM_FOR),
-            ages.then(|| self.stale_at()).flatten(),
+            self.stale_at(),
             self.shows_seconds().then_some(second),
         ]
         .into_iter()
@@ -334,8 +330,9 @@ impl Model {
         .min()
     }
 
+    /// When data that is fresh will be stale.
     fn stale_at(&self) -> Option<Instant> {
-        let arrival = self.arrival?;
+        let arrival = self.arrival.filter(|_| !self.is_stale())?;
         Some(arrival.at + STALE_AFTER.saturating_sub(arrival.age) + Duration::from_millis(1))
     }
 
@@ -354,3 +351,6 @@ impl Model {
         self.notice = Some(Notice { text: text.into(), bad, until });
     }
 }
+
+#[cfg(test)]
+mod tests;

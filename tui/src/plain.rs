@@ -216,3 +216,37 @@ fn question(model: &Model) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Desk, World, hold, session};
+    use fusebox_proto::command::BreakerState;
+
+    /// Scenario: a session from the first connection through a storm, a question and a lease.
+    /// Guarantees: each change of state is one line, said once; figures that only move say nothing.
+    #[test]
+    fn each_change_is_said_once() {
+        let mut told = Told::default();
+        let mut desk = Desk::new(session(), 80, 24);
+        let news = |told: &mut Told, desk: &Desk| told.news(&desk.model).join("\n");
+        assert_eq!(news(&mut told, &desk), "connecting to http://127.0.0.1:4319");
+        desk.tell(Message::Snapshot(Box::new(World::Shop.calm(crate::fixture::UNIX_MS))));
+        let first = news(&mut told, &desk);
+        assert!(first.contains("connected") && first.contains("12 services"), "{first}");
+        desk.data(|s| s.edges[0].rate = Some(1.0));
+        assert_eq!(news(&mut told, &desk), "");
+        desk.data(|s| *s = World::Shop.storm(s.at.0));
+        let storm = news(&mut told, &desk);
+        assert!(storm.contains("incident 41 open: payment sends inventory 9.8"), "{storm}");
+        assert!(storm.contains("suggested: mute-retries payment to inventory"), "{storm}");
+        assert_eq!(news(&mut told, &desk), "");
+        desk.key('t');
+        desk.wait(50);
+        let question = news(&mut told, &desk);
+        assert!(question.contains("open payment>inventory") && question.contains("y consents"));
+        desk.data(|s| hold(s, BreakerState::ForcedOpen, 2, "raj"));
+        let held = news(&mut told, &desk);
+        assert!(held.contains("forced open, 2 of 3 proxies"), "{held}");
+    }
+}

@@ -128,7 +128,7 @@ impl Drop for Terminal {
 }
 
 /// What turns `shown` into `next`, in one synchronized update; nothing if nothing differs.
-fn encode(shown: &Buffer, next: &Buffer, clear: bool) -> io::Result<Vec<u8>> {
+pub(crate) fn encode(shown: &Buffer, next: &Buffer, clear: bool) -> io::Result<Vec<u8>> {
     let changes = shown.diff(next);
     let mut frame = Vec::with_capacity(changes.len() * 8);
     if changes.is_empty() && !clear {

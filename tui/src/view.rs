@@ -94,3 +94,6 @@ fn draw_tiny(pen: &mut Pen<'_>, area: Rect, model: &Model) {
     };
     pen.text(area.x, area.y, &text, role, area.width);
 }
+
+#[cfg(test)]
+mod tests;

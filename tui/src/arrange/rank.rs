@@ -45,7 +45,8 @@ fn acyclic(count: usize, calls: &[(usize, usize)]) -> Vec<(usize, usize)> {
         let free = left.iter().copied().find(|node| open.iter().all(|(_, b)| b != node));
         let node = free.or_else(|| {
             let cyclic = left.iter().copied().filter(|&node| reaches_itself(node, &open));
-            cyclic.min_by_key(|&node| (depth[node], node))
+            // Depth 0 is not reached yet: only a cycle that nothing leads to begins there.
+            cyclic.min_by_key(|&node| (depth[node] == 0, depth[node], node))
         });
         // Where nothing is free there is a cycle, so there always is a node.
         let Some(node) = node else { break };

@@ -95,7 +95,35 @@ impl Model {
         let ttl =
             exact.map_or(TTL_DEFAULT, |s| Duration::from_secs(s.ttl_s).clamp(TTL_MIN, TTL_MAX));
         let predicted = exact.map(|s| s.predicted.clone()).filter(|p| !p.is_empty());
+        let predicted = predicted.or_else(|| self.effect(&edge, kind));
         Some(Plan { edge, kind, ttl, tier, predicted })
+    }
+
+    /// What an action would refuse, from the figures of its edge.
+    fn effect(&self, edge: &EdgeName, kind: ActionKind) -> Option<String> {
+        let view = self.edge(edge)?;
+        let rate = view.rate.filter(|rate| rate.is_finite())?;
+        let per_s = format::count;
+        Some(match kind {
+            ActionKind::Open => {
+                let passing = rate * (1.0 - view.error_ratio.unwrap_or(0.0));
+                format!(
+                    "refuses all {} attempts/s; {}/s of them succeed now",
+                    per_s(rate),
+                    per_s(passing)
+                )
+            }
+            ActionKind::MuteRetries => {
+                let first = rate / view.attempts_per_request.unwrap_or(1.0).max(1.0);
+                format!(
+                    "refuses about {} of {} attempts/s: the retries",
+                    per_s(rate - first),
+                    per_s(rate)
+                )
+            }
+            ActionKind::Cap => format!("holds {} attempts/s at the usual rate", per_s(rate)),
+            ActionKind::Shed => format!("refuses half of {} attempts/s", per_s(rate)),
+        })
     }
 
     /// The target, if its circuit is held by a lease that can be ended.

@@ -8,7 +8,7 @@
 use super::rows::name_of;
 use super::{Model, Screen};
 use crate::arrange::{Call, Drawing, Plan};
-use fusebox_proto::view::{EdgeName, Incident, ServiceKind, Snapshot};
+use fusebox_proto::view::{EdgeName, Incident, Service, ServiceKind};
 use std::collections::{BTreeSet, hash_map::DefaultHasher};
 use std::hash::{Hash as _, Hasher as _};
 
@@ -41,6 +41,8 @@ pub struct Graph {
     pub nodes: BTreeSet<String>,
     /// Nodes that are not shown.
     pub hidden: usize,
+    /// How the screen is shared.
+    pub shares: Shares,
     topology: u64,
 }
 
@@ -56,20 +58,28 @@ impl Graph {
     }
 }
 
-/// Columns and rows of the graph's own area on a screen of this size.
-pub fn area(size: (u16, u16), has_banner: bool) -> (u16, u16) {
-    let head = 2 + u16::from(has_banner);
-    let rows = size.1.saturating_sub(head + inspector_height(size) + 2);
-    (size.0.saturating_sub(2), rows)
+/// How the screen is shared between the graph and what explains it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Rows of the graph.
+    pub graph: u16,
+    /// Rows of the inspector below it.
+    pub inspector: u16,
+    /// Rows of the legend.
+    pub legend: u16,
 }
 
-/// Rows of the inspector below the graph.
-pub fn inspector_height(size: (u16, u16)) -> u16 {
-    match size.1 {
-        34.. => 8,
-        22..34 => 5,
-        16..22 => 3,
-        _ => 0,
+impl Shares {
+    /// Of a screen with so many rows. `tight` gives the graph all that can be spared.
+    fn of(rows: u16, has_banner: bool, tight: bool) -> Self {
+        let body = rows.saturating_sub(3 + u16::from(has_banner));
+        let (inspector, legend) = match body {
+            30.. => (8, 1),
+            18..30 if !tight => (5, 1),
+            14..30 => (3, 0),
+            _ => (0, 0),
+        };
+        Self { graph: body - inspector - legend, inspector, legend }
     }
 }
 
@@ -85,9 +95,9 @@ impl Model {
             return;
         }
         self.graph.topology = topology;
-        let (nodes, calls) = visible(&self.snapshot, self.graph.unfolded);
-        let room = area(self.size, self.open_incidents().next().is_some());
+        let (nodes, calls) = self.visible();
         let pinned = self.open_incidents().next().is_some();
+        let shares = [false, true].map(|tight| Shares::of(self.size.1, pinned, tight));
         for scope in self.scopes(nodes.len()) {
             let part = self.part(&scope, &nodes, &calls);
             let plan = if scope == self.graph.scope && self.graph.plan != Plan::default() {
@@ -98,8 +108,10 @@ impl Model {
                 Plan::new(&part, &calls)
             };
             let drawing = plan.draw(&part);
-            let fits = drawing.width <= i32::from(room.0) && drawing.height <= i32::from(room.1);
-            if fits || matches!(scope, Scope::Around(_)) {
+            let is_narrow = drawing.width <= i32::from(self.size.0);
+            let fitting = shares.iter().find(|s| drawing.height <= i32::from(s.graph));
+            if (is_narrow && fitting.is_some()) || matches!(scope, Scope::Around(_)) {
+                self.graph.shares = *fitting.unwrap_or(&shares[0]);
                 self.graph.hidden = nodes.len() - part.len();
                 self.graph.nodes = part;
                 self.graph.scope = scope;
@@ -107,6 +119,28 @@ impl Model {
                 return;
             }
         }
+    }
+
+    /// Nodes and calls to draw. Folded, databases and queues that call nobody are badges of their
+    /// callers, unless an incident is about them.
+    fn visible(&self) -> (BTreeSet<String>, BTreeSet<Call>) {
+        let snapshot = &self.snapshot;
+        let calls: BTreeSet<Call> =
+            snapshot.edges.iter().map(|e| (e.source.clone(), e.destination.clone())).collect();
+        let callers: BTreeSet<&String> = calls.iter().map(|(a, _)| a).collect();
+        let accused: BTreeSet<String> = self.open_incidents().flat_map(named).collect();
+        let is_folded = |service: &Service| {
+            let is_infra = matches!(service.kind, ServiceKind::Database | ServiceKind::Messaging);
+            let name = &service.name;
+            !self.graph.unfolded && is_infra && !callers.contains(name) && !accused.contains(name)
+        };
+        let mut nodes: BTreeSet<String> =
+            snapshot.services.iter().map(|s| s.name.clone()).collect();
+        nodes.extend(calls.iter().flat_map(|(a, b)| [a.clone(), b.clone()]));
+        for service in snapshot.services.iter().filter(|s| is_folded(s)) {
+            nodes.remove(&service.name);
+        }
+        (nodes, calls)
     }
 
     /// What the graph depends on, in one number.
@@ -129,6 +163,15 @@ impl Model {
     /// Parts to try, largest first.
     fn scopes(&self, count: usize) -> Vec<Scope> {
         let mut scopes = Vec::new();
+        // In an incident the part that is looked at stays the part, as long as it fits.
+        let is_held = match (&self.graph.scope, self.incident()) {
+            (Scope::All, Some(_)) => self.graph.plan != Plan::default(),
+            (Scope::Incident(id, _), Some(incident)) => *id == incident.id,
+            _ => false,
+        };
+        if is_held {
+            scopes.push(self.graph.scope.clone());
+        }
         if count <= NODES_MAX {
             scopes.push(Scope::All);
         }
@@ -150,7 +193,8 @@ impl Model {
             Scope::All => all.clone(),
             Scope::Incident(id, steps) => {
                 let incident = self.open_incidents().find(|i| i.id == *id);
-                incident.map(|i| around_incident(i, *steps, calls)).unwrap_or_default()
+                let part = incident.map(|i| around_incident(i, *steps, calls)).unwrap_or_default();
+                part.into_iter().filter(|name| all.contains(name)).collect()
             }
             Scope::Around(centre) => {
                 let mut part = step(&BTreeSet::from([centre.clone()]), calls, true, true);
@@ -162,7 +206,7 @@ impl Model {
 
     /// The node that is chosen where the operator chose none: the victim, else the worst.
     pub(super) fn default_service(&self) -> Option<String> {
-        let (nodes, _) = visible(&self.snapshot, self.graph.unfolded);
+        let (nodes, _) = self.visible();
         let edge = self.incident().and_then(super::act::incident_edge);
         let victim = edge.map(|e| e.destination).filter(|name| nodes.contains(name));
         victim.or_else(|| {
@@ -201,32 +245,19 @@ impl Model {
     }
 }
 
-/// Nodes and calls to draw. Folded, databases and queues that call nobody are badges of their
-/// callers.
-pub fn visible(snapshot: &Snapshot, unfolded: bool) -> (BTreeSet<String>, BTreeSet<Call>) {
-    let calls: BTreeSet<Call> =
-        snapshot.edges.iter().map(|e| (e.source.clone(), e.destination.clone())).collect();
-    let callers: BTreeSet<&String> = calls.iter().map(|(a, _)| a).collect();
-    let is_folded = |kind: ServiceKind, name: &String| {
-        let is_infra = matches!(kind, ServiceKind::Database | ServiceKind::Messaging);
-        !unfolded && is_infra && !callers.contains(name)
-    };
-    let mut nodes: BTreeSet<String> = snapshot.services.iter().map(|s| s.name.clone()).collect();
-    nodes.extend(calls.iter().flat_map(|(a, b)| [a.clone(), b.clone()]));
-    for service in snapshot.services.iter().filter(|s| is_folded(s.kind, &s.name)) {
-        nodes.remove(&service.name);
-    }
-    (nodes, calls)
+/// Services that an incident names.
+fn named(incident: &Incident) -> impl Iterator<Item = String> {
+    let edge = incident.edge.iter().flat_map(|e| [e.source.clone(), e.destination.clone()]);
+    let layers = incident.layers.iter().flat_map(|l| [l.source.clone(), l.destination.clone()]);
+    let ends = [incident.originator.clone(), incident.victim.clone()];
+    edge.chain(layers).chain(ends.into_iter().flatten())
 }
 
 /// What an incident touches. The edge, its layers and the shortest ways in to it; then all callers
 /// of the originator; then who else calls the victim and whom it calls; then all that could feel
 /// it. Only the topology decides, so that nothing comes and goes with the figures.
 fn around_incident(incident: &Incident, reach: usize, calls: &BTreeSet<Call>) -> BTreeSet<String> {
-    let edge = incident.edge.iter().flat_map(|e| [e.source.clone(), e.destination.clone()]);
-    let layers = incident.layers.iter().flat_map(|l| [l.source.clone(), l.destination.clone()]);
-    let ends = [incident.originator.clone(), incident.victim.clone()];
-    let mut part: BTreeSet<String> = edge.chain(layers).chain(ends.into_iter().flatten()).collect();
+    let mut part: BTreeSet<String> = named(incident).collect();
     let origin = incident.originator.iter().chain(incident.edge.iter().map(|e| &e.source)).cloned();
     let origin: BTreeSet<String> = origin.collect();
     let victim: BTreeSet<String> = incident.victim.iter().cloned().collect();

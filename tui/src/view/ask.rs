@@ -11,7 +11,8 @@ use ratatui::layout::Rect;
 pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, ask: &Ask) {
     let width = body.width.min(76);
     let inner = width.saturating_sub(4);
-    let predicted = ask.predicted.as_deref().unwrap_or("no prediction: nothing was suggested here");
+    let predicted =
+        ask.predicted.as_deref().unwrap_or("nothing is known of the traffic on this edge");
     let lines = wrap(predicted, inner, 3);
     let height = u16::try_from(lines.len()).unwrap_or(0) + 7;
     let area = Rect {

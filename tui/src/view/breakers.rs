@@ -16,14 +16,14 @@ use std::time::Duration;
 fn columns() -> Vec<(u8, Column)> {
     vec![
         (0, left("STATE", 15)),
-        (0, left("EDGE", 26)),
+        (0, left("EDGE", 25)),
         (1, right("PROXIES", 9)),
         (1, right("LEFT", 8)),
         (2, right("REFUSED", 9)),
         (6, left("  ENDPOINT", 20)),
-        (3, left("  CAUSE", 20)),
+        (3, left("  CAUSE", 14)),
         (4, left("  BY", 16)),
-        (5, left("  REASON", 40)),
+        (5, left("  REASON", 22)),
     ]
 }
 

@@ -10,43 +10,48 @@ use fusebox_proto::view::{Health, IncidentState};
 use ratatui::layout::Rect;
 use std::time::Duration;
 
-/// Rows of a calm card.
-const CALM_ROWS: u16 = 6;
+/// Lines of a calm card.
+const LINES_MAX: u16 = 6;
 
 /// Nothing is open: says so in figures; returns the rows that it took.
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) -> u16 {
-    let height = CALM_ROWS.min(area.height);
-    let frame = Rect { height, ..area };
     let degraded = model.snapshot.status.health == Health::Degraded;
     let (title, role) = match (model.is_stale(), degraded) {
         (true, _) => ("NOTHING OPEN WHEN DATA STOPPED", Role::Warn),
         (false, true) => ("NO OPEN INCIDENT, BUT NOT EVERYTHING IS SEEN", Role::Warn),
         (false, false) => ("NO OPEN INCIDENT", Role::Ok),
     };
+    let width = area.width.saturating_sub(4);
+    let lines = lines(model, degraded, width);
+    let leased = model.leased_edge();
+    let held = u16::from(leased.is_some());
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(LINES_MAX) + held + 2;
+    let frame = Rect { height: height.min(area.height), ..area };
     pen.frame(frame, title, role);
-    let inner = Rect {
-        x: area.x + 2,
-        y: area.y + 1,
-        width: area.width.saturating_sub(4),
-        height: height.saturating_sub(2),
-    };
-    let mut lines = vec![(figures(model), Role::Text)];
+    let last = frame.bottom().saturating_sub(1);
+    let rows = area.y + 1..last.saturating_sub(held);
+    for ((text, role), y) in lines.into_iter().zip(rows) {
+        pen.text(area.x + 2, y, &text, role, width);
+    }
+    if let Some(edge) = leased.filter(|_| 2 < frame.height) {
+        let line = Rect { x: area.x + 2, y: last - 1, width, height: 1 };
+        action::draw(pen, line, model, &edge);
+    }
+    frame.height
+}
+
+fn lines(model: &Model, degraded: bool, width: u16) -> Vec<(String, Role)> {
+    let sentence = wrap(&figures(model), width, 2).into_iter();
+    let mut lines: Vec<(String, Role)> = sentence.map(|line| (line, Role::Text)).collect();
     if degraded {
         lines.push((drops(model), Role::Warn));
     }
     lines.extend(last_incident(model).map(|text| (text, Role::Dim)));
     let advisories = model.snapshot.advisories.iter();
-    lines.extend(advisories.map(|a| (format!("{}: {}", a.kind, a.summary), Role::Dim)));
-    let leased = model.leased_edge();
-    let room = usize::from(inner.height).saturating_sub(usize::from(leased.is_some()));
-    for ((text, role), y) in lines.into_iter().take(room).zip(inner.y..) {
-        pen.text(inner.x, y, &text, role, inner.width);
-    }
-    if let Some(edge) = leased.filter(|_| 0 < inner.height) {
-        let last = Rect { y: inner.bottom() - 1, height: 1, ..inner };
-        action::draw(pen, last, model, &edge);
-    }
-    height
+    lines.extend(
+        advisories.map(|a| (format!("{}: {}", a.kind.replace('_', " "), a.summary), Role::Dim)),
+    );
+    lines
 }
 
 /// What is seen, in one sentence.
@@ -138,7 +143,10 @@ fn empty_lines(model: &Model, width: u16) -> Vec<(String, Role)> {
         }
         Link::Live => {}
     }
-    let what = "No telemetry arrives, so nothing is known. An empty screen is not health.";
+    let what = match model.snapshot.status.collector.senders {
+        0 => "No telemetry arrives, so nothing is known. An empty screen is not health.",
+        _ => "Nobody who sends has seen a call yet, so nothing is known. This is not health.",
+    };
     say(what, Role::Strong);
     if let Some(notice) = &model.session.notice {
         say(notice, Role::Text);

@@ -154,8 +154,9 @@ fn draw_sentence(pen: &mut Pen<'_>, area: Rect, incident: &Incident, text: &str)
 /// Columns of a card's rows: where values begin, where the sparkline begins.
 fn columns(width: u16) -> (u16, u16) {
     match width {
-        100.. => (26, 40),
-        70.. => (24, 22),
+        160.. => (26, 60),
+        90.. => (26, 30),
+        70.. => (24, 20),
         _ => (20, 0),
     }
 }

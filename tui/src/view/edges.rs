@@ -36,8 +36,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
     let chosen = table::fitting(&columns, body.width);
     let shown: Vec<Column> = chosen.iter().map(|&at| columns[at].1).collect();
     let used: u16 = shown.iter().map(|c| c.width).sum();
-    let spark = body.width.saturating_sub(used + 3).min(30);
-    let spark = if spark < 10 { 0 } else { spark };
+    let spark = spark::width(body.width.saturating_sub(used + 3).min(30));
     let head = Rect { height: 1, ..body };
     pen.fill(head, Role::Bar);
     table::head(pen, head, &shown);

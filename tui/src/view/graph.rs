@@ -5,14 +5,17 @@ use super::wires::{Styled, wires};
 use super::{calm, inspector};
 use crate::arrange::{Drawing, NODE_HEIGHT, NodeBox};
 use crate::format;
-use crate::model::graph::{Scope, inspector_height};
+use crate::model::Model;
+use crate::model::graph::Scope;
 use crate::model::severity::Severity;
-use crate::model::{Model, graph};
 use crate::theme::Role;
 use fusebox_proto::view::{EdgeName, Service, ServiceKind};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr as _;
+
+/// Attempts per request from which a line says its factor.
+const FACTOR_SHOWN: f64 = 1.5;
 
 /// The graph, the inspector, the legend.
 pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
@@ -20,13 +23,14 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
         calm::draw_empty(pen, body, model);
         return;
     }
-    let below = inspector_height(model.size).min(body.height);
-    let legend = u16::from(6 < body.height.saturating_sub(below));
+    let shares = model.graph.shares;
+    let below = shares.inspector.min(body.height);
+    let legend = shares.legend.min(body.height - below);
     let canvas = Rect { height: body.height - below - legend, ..body };
     let drawing = model.graph.drawing();
-    let (width, height) = graph::area(model.size, model.incident().is_some());
-    let fits = drawing.width <= i32::from(width.min(canvas.width))
-        && drawing.height <= i32::from(height.max(1).min(canvas.height));
+    let fits = drawing.width <= i32::from(canvas.width)
+        && drawing.height <= i32::from(canvas.height)
+        && 0 < drawing.width;
     if fits {
         let x = i32::from(canvas.x) + (i32::from(canvas.width) - drawing.width) / 2;
         let y = i32::from(canvas.y) + (i32::from(canvas.height) - drawing.height) / 2;
@@ -171,7 +175,7 @@ fn draw_factor(
     let name =
         EdgeName { source: line.path.source.clone(), destination: line.path.destination.clone() };
     let factor = model.edge(&name).and_then(|e| e.attempts_per_request);
-    let Some(factor) = factor.filter(|f| 1.2 <= *f && Severity::Bad <= line.severity) else {
+    let Some(factor) = factor.filter(|f| FACTOR_SHOWN <= *f) else {
         return;
     };
     let text = format!("×{}", format::count(factor));
@@ -226,8 +230,8 @@ fn draw_legend(pen: &mut Pen<'_>, area: Rect, model: &Model) {
         (format!("{bar}1 % fail"), Role::Warn),
         (format!("{heavy}{bar}5 % fail or ×2"), Role::Bad),
         (back.to_owned(), Role::Dim),
-        (infra.to_owned(), Role::Faint),
         (healthy(model), Role::Ok),
+        (infra.to_owned(), Role::Faint),
     ];
     for (text, role) in parts {
         x = pen.text(x, area.y, &text, role, area.right().saturating_sub(x)) + 2;

@@ -82,6 +82,11 @@ pub(super) fn senders(model: &Model) -> String {
 pub(super) fn draw_crumb(pen: &mut Pen<'_>, area: Rect, model: &Model) {
     let end = pen.text(area.x + 1, area.y, &crumb(model), Role::Text, area.width - 2);
     let room = usize::from(area.right().saturating_sub(end + 3));
+    if let Link::Lost { reason, attempts } = &model.link {
+        let text = format!("{reason} · attempt {attempts}");
+        pen.right(area.right() - 1, area.y, &text, Role::Critical, room as u16);
+        return;
+    }
     let mut parts = totals(model);
     while room < parts.join(" · ").width() && parts.pop().is_some() {}
     pen.right(area.right() - 1, area.y, &parts.join(" · "), Role::Dim, area.width - 2);

@@ -32,8 +32,8 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
         let (x, y) = (area.x + 2 + x * column, area.y + 1 + y);
         let keys: Vec<String> = binding.chords.iter().map(ToString::to_string).collect();
         let role = if binding.acts() { Role::Critical } else { Role::Accent };
-        pen.text(x, y, &keys.join(" "), role, 12.min(column));
-        pen.text(x + 13, y, binding.help, Role::Text, column.saturating_sub(14));
+        pen.text(x, y, &keys.join(" "), role, 10.min(column));
+        pen.text(x + 11, y, binding.help, Role::Text, column.saturating_sub(12));
     }
 }
 

@@ -28,11 +28,11 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
     let role = if severity < Severity::Warn { Role::Strong } else { role_of(severity) };
     pen.text(area.x + 3, area.y, &format!(" {name} "), role, area.width.saturating_sub(6));
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let sparks = if 100 <= body.width { 24 } else { 0 };
+    let sparks = if 100 <= body.width { 20 } else { 0 };
     draw_figures(pen, body, model, name, sparks);
     let lists = Rect {
-        x: body.x + FIGURES + sparks + 3,
-        width: body.width.saturating_sub(FIGURES + sparks + 4),
+        x: body.x + FIGURES + sparks + if 0 < sparks { 5 } else { 2 },
+        width: body.width.saturating_sub(FIGURES + sparks + if 0 < sparks { 6 } else { 2 }),
         ..body
     };
     let half = lists.width / 2;
@@ -100,7 +100,7 @@ fn draw_edges(
         }
         let role = if severity < Severity::Warn { Role::Text } else { role_of(severity) };
         let figures = format!(
-            "{:>7} {:>5} ×{:<4}",
+            "{:>6} {:>4} ×{:<3}",
             format::known(edge.rate, |r| format!("{}/s", format::count(r))),
             format::known(edge.error_ratio, format::percent_short),
             format::known(edge.attempts_per_request, format::count),

@@ -11,6 +11,11 @@ const ASCII: [&str; 7] = ["_", ".", ".", "-", "-", "=", "="];
 /// and calm, not a wall.
 const HEADROOM: f64 = 3.5;
 
+/// The widest sparkline in this room in which a minute falls into equal cells; 0 if none fits.
+pub(super) fn width(room: u16) -> u16 {
+    [60, 30, 20, 15, 12, 10].into_iter().find(|width| *width <= room).unwrap_or(0)
+}
+
 /// Draws values, oldest first, into `width` cells that end with the newest.
 pub(super) fn draw(
     pen: &mut Pen<'_>,

@@ -16,6 +16,8 @@ const SERVICES_MIN: u16 = 5;
 const LISTED_MAX: usize = 4;
 /// From this width on, events stand beside the services.
 const TWO_COLUMNS: u16 = 110;
+/// From this width on, services get a second sparkline beside the events.
+const WIDE: u16 = 150;
 
 /// The card, then services and events.
 pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
@@ -40,7 +42,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
         return;
     }
     if TWO_COLUMNS <= rest.width {
-        let left = Rect { width: rest.width * 3 / 5, ..rest };
+        let left = Rect { width: if rest.width < WIDE { 68 } else { rest.width * 3 / 5 }, ..rest };
         draw_services(pen, left, model);
         let x = left.right() + 2;
         draw_events(pen, Rect { x, width: rest.right() - x, ..rest }, model);
@@ -112,11 +114,8 @@ fn draw_services(pen: &mut Pen<'_>, area: Rect, model: &Model) {
 
 /// Widths of the two sparklines in what room the figures leave.
 fn spark_widths(room: u16) -> (u16, u16) {
-    match room {
-        0..10 => (0, 0),
-        10..26 => ((room - 4).min(20), 0),
-        _ => (((room - 6) / 2).min(30), ((room - 6) / 2).min(30)),
-    }
+    let half = spark::width((room.saturating_sub(6) / 2).min(30));
+    if 0 < half { (half, half) } else { (spark::width(room.saturating_sub(4).min(30)), 0) }
 }
 
 fn cells(severity: Severity, service: &Service) -> [(String, Role); 5] {

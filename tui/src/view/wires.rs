@@ -5,12 +5,9 @@
 //! junction on the screen is always a junction of the graph.
 
 use crate::arrange::Path;
+use crate::glyphs::BOX;
 use crate::model::severity::Severity;
 use std::collections::BTreeMap;
-
-/// Weights up, right, down, left: 0 none, 1 light, 2 heavy; index in base 3.
-const BOX: &str =
-    " ╴╸╷┐┑╻┒┓╶─╾┌┬┭┎┰┱╺╼━┍┮┯┏┲┳╵┘┙│┤┥╽┧┪└┴┵├┼┽┟╁╅┕┶┷┝┾┿┢╆╈╹┚┛╿┦┩┃┨┫┖┸┹┞╀╃┠╂╉┗┺┻┡╄╇┣╊╋";
 
 /// A cell of the graph that a line runs through.
 #[derive(Clone, Debug)]
