@@ -64,6 +64,9 @@ pub enum RunError {
     /// The collector cannot be asked.
     #[error("the collector: {0}")]
     Ask(#[from] AskError),
+    /// Part of the collector ended before its time.
+    #[error("the collector's task {0} ended")]
+    Ended(&'static str),
     /// Some proxies did not connect.
     #[error("{connected} of {proxies} proxies found the collector within {} s", READY_MAX.as_secs())]
     NotReady {
@@ -90,7 +93,7 @@ pub async fn run(
     }
     let config =
         fusebox_collector::Config { embedded: true, ..fusebox_collector::Config::on_free_ports() };
-    let collector = fusebox_collector::start(config).await?;
+    let mut collector = fusebox_collector::start(config).await?;
     let control = format!("http://{}", collector.control());
     let places = mesh::start(&plan, &control)?;
     until_ready(&Api::new(collector.http()), places.len()).await?;
@@ -106,12 +109,14 @@ pub async fn run(
     let hand = hand.filter(|_| options.act == Act::Suggested);
     let mut play = Play::new(stage, shop, turns, options.duration, tell);
     play.tell(Event::Started(started));
-    play.run(Sources { stop, notices, incidents, hand }).await;
-    let (summary, shop) = play.end();
-    shop.shutdown().await;
+    let result = tokio::select! {
+        () = play.run(Sources { stop, notices, incidents, hand }) => Ok(play.summarise()),
+        task = collector.failed() => Err(RunError::Ended(task)),
+    };
+    play.into_shop().shutdown().await;
     following.abort();
     collector.shutdown(GRACE).await;
-    Ok(summary)
+    result
 }
 
 async fn until_ready(api: &Api, proxies: usize) -> Result<(), RunError> {

@@ -108,8 +108,8 @@ impl<F: FnMut(&Line) + Send> Play<F> {
         self.look_for_recovery();
     }
 
-    /// The summary, told too, and the shop to be shut.
-    pub(super) fn end(mut self) -> (Summary, Shop) {
+    /// The last line.
+    pub(super) fn summarise(&mut self) -> Summary {
         let plan = Arc::clone(&self.stage.plan);
         let expect = plan.expect();
         let run = verdict::Run {
@@ -122,7 +122,12 @@ impl<F: FnMut(&Line) + Send> Play<F> {
         };
         let summary = verdict::summary(&run, &self.stage.truth(), &self.verdict);
         self.tell(Event::Summary(summary.clone()));
-        (summary, self.shop)
+        summary
+    }
+
+    /// The shop, to be shut.
+    pub(super) fn into_shop(self) -> Shop {
+        self.shop
     }
 
     pub(super) fn tell(&mut self, event: Event) {
