@@ -165,10 +165,10 @@ fn a_storm_is_told_in_tables() {
         Noun::Incidents,
         &storm,
         &[
-            "ID  STATE  KIND           OPENED  SURE%  SUGGESTED                           SUMMARY",
+            "ID  STATE  KIND            OPENED  SURE%  SUGGESTED                           SUMMARY",
             "i1  open   retry_storm  3m12s ago   93.0  mute-retries payment>inventory 45s  payment sends inventory 9.8 attempts per request since 14:01:48",
             "",
-            "ADVISORY  EDGE                    SINCE  SUMMARY",
+            "ADVISORY  EDGE                 SINCE  SUMMARY",
             "polling   frontend>cart  1h1m40s ago  every 100 ms",
         ],
     );
