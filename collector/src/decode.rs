@@ -9,8 +9,6 @@ mod json;
 mod origin;
 mod outcome;
 #[cfg(test)]
-pub(crate) mod samples;
-#[cfg(test)]
 mod tests;
 mod wire;
 

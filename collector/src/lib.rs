@@ -41,6 +41,8 @@ mod names;
 pub mod observe;
 mod otlp;
 pub mod pairing;
+#[cfg(test)]
+mod samples;
 mod serve;
 mod snapshot;
 pub mod spans;

@@ -1,6 +1,6 @@
-use super::samples::{body, samples};
 use super::*;
 use crate::observe::Outcome;
+use crate::samples::{body, samples};
 use crate::spans::Evidence;
 use fusebox_proto::report::Protocol;
 use proptest::prelude::*;

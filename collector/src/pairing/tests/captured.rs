@@ -1,7 +1,7 @@
 //! Seven whole traces that real SDKs sent, beside the checkout.
 
 use super::*;
-use crate::decode::samples::{body, samples};
+use crate::samples::{body, samples};
 use proptest::prelude::*;
 
 fn captured(name: &str) -> Option<SpanBatch> {
@@ -9,8 +9,8 @@ fn captured(name: &str) -> Option<SpanBatch> {
     Some(crate::decode::protobuf(&body).unwrap())
 }
 
-/// The edges below a healthy checkout, as captured in S1, beside those that vary.
-const CHECKOUT: [&str; 9] = [
+/// The edges of a healthy checkout, beside those that vary.
+const HEALTHY: [&str; 11] = [
     "cart > redis@127.0.0.1:16379: 1 first; 1 success",
     "checkout > cart: 1 first; 1 success",
     "checkout > payment: 1 first; 1 success",
@@ -20,40 +20,35 @@ const CHECKOUT: [&str; 9] = [
     "frontend > checkout: 1 first; 1 success",
     "payment > 127.0.0.1:18200: 1 first; 1 success",
     "rabbitmq:orders > email: 1 first; 1 success",
+    "shipping > 127.0.0.1:18201: 1 first; 1 success",
+    "shipping > currency: 1 first; 1 success",
 ];
 
-/// And below its shipping.
-const SHIPPING: [&str; 2] =
-    ["shipping > 127.0.0.1:18201: 1 first; 1 success", "shipping > currency: 1 first; 1 success"];
+fn healthy(others: [&'static str; 4]) -> Vec<&'static str> {
+    HEALTHY.into_iter().chain(others).collect()
+}
 
 /// A captured trace, and exactly the edges that it must give.
 fn expected(name: &str) -> Vec<&'static str> {
-    let healthy = || CHECKOUT.into_iter().chain(SHIPPING);
     let mut edges: Vec<&str> = match name {
-        "calm_checkout" => healthy()
-            .chain([
-                "catalog > sqlite: 1 first; 1 success",
-                "checkout > catalog: 1 first; 1 success",
-                "inventory > redis@127.0.0.1:16379: 1 first; 1 success",
-                "payment > inventory: 1 first; 1 success",
-            ])
-            .collect(),
-        "nplus1_not_a_storm" => healthy()
-            .chain([
-                "catalog > sqlite: 12 first; 12 success",
-                "checkout > catalog: 12 first; 12 success",
-                "inventory > redis@127.0.0.1:16379: 1 first; 1 success",
-                "payment > inventory: 1 first; 1 success",
-            ])
-            .collect(),
-        "envoy_retries_two_sidecars" => healthy()
-            .chain([
-                "catalog > sqlite: 1 first; 1 success",
-                "checkout > catalog: 1 first; 1 success",
-                "inventory > redis@127.0.0.1:16379: 3 first; 3 success",
-                "payment > inventory: 1 first, 2 retry; 1 success, 2 failure",
-            ])
-            .collect(),
+        "calm_checkout" => healthy([
+            "catalog > sqlite: 1 first; 1 success",
+            "checkout > catalog: 1 first; 1 success",
+            "inventory > redis@127.0.0.1:16379: 1 first; 1 success",
+            "payment > inventory: 1 first; 1 success",
+        ]),
+        "nplus1_not_a_storm" => healthy([
+            "catalog > sqlite: 12 first; 12 success",
+            "checkout > catalog: 12 first; 12 success",
+            "inventory > redis@127.0.0.1:16379: 1 first; 1 success",
+            "payment > inventory: 1 first; 1 success",
+        ]),
+        "envoy_retries_two_sidecars" => healthy([
+            "catalog > sqlite: 1 first; 1 success",
+            "checkout > catalog: 1 first; 1 success",
+            "inventory > redis@127.0.0.1:16379: 3 first; 3 success",
+            "payment > inventory: 1 first, 2 retry; 1 success, 2 failure",
+        ]),
         // Nobody ever answered at 18020 in this trace alone, so nobody can know who it is.
         "keepalive_race_error" => vec![
             "cart > redis@127.0.0.1:16379: 1 first; 1 success",
