@@ -29,6 +29,7 @@ pub(crate) struct Desired {
     requests: VecDeque<Request>,
     pushes: VecDeque<(ConnectionId, Command)>,
     finished: VecDeque<String>,
+    dropped: u64,
 }
 
 /// The newest command of an edge.
@@ -163,7 +164,7 @@ impl Desired {
                 by: by.to_owned(),
                 reason: reason.to_owned(),
             };
-            self.wish(now, proxies, &edge, command, 0);
+            self.wish(now, proxies, &edge, command, None);
             edges.push(edge);
         }
         if REQUESTS_MAX <= self.requests.len() {
@@ -179,8 +180,16 @@ impl Desired {
         self.revision_last
     }
 
-    /// Makes `command` the wish of `edge`, and sends it to all proxies that enforce it.
-    fn wish(&mut self, now: Now, proxies: &Proxies, edge: &Edge, command: Command, reissues: u8) {
+    /// Makes `command` the wish of `edge`, and sends it to all proxies that enforce it, but for
+    /// the one that holds it already.
+    fn wish(
+        &mut self,
+        now: Now,
+        proxies: &Proxies,
+        edge: &Edge,
+        command: Command,
+        holder: Option<&ProxyId>,
+    ) {
         let before = self.wishes.get(edge).map(|wish| wish.ends);
         let ends = match command.verb {
             Verb::Trip { ttl, .. } => now.plus(ttl),
@@ -189,17 +198,28 @@ impl Desired {
         let mut progress = BTreeMap::new();
         for proxy in proxies.enforcing(edge) {
             let Some(connection) = proxy.connection else { continue };
-            progress.insert(proxy.hello.proxy.clone(), Progress::Pending);
-            self.pushes.push_back((connection, command.clone()));
+            let id = &proxy.hello.proxy;
+            if holder == Some(id) {
+                progress.insert(id.clone(), Progress::Applied { at: now });
+            } else {
+                progress.insert(id.clone(), Progress::Pending);
+                self.pushes.push_back((connection, command.clone()));
+            }
         }
-        let wish = Wish { command, issued: now, ends, progress, reissues };
+        let wish = Wish { command, issued: now, ends, progress, reissues: 0 };
         self.wishes.insert(edge.clone(), wish);
         if WISHES_MAX < self.wishes.len()
             && let Some(oldest) = self.iter().min_by_key(|(_, wish)| wish.issued).map(|(e, _)| e)
         {
             let oldest = oldest.clone();
             self.wishes.remove(&oldest);
+            self.dropped += 1;
         }
+    }
+
+    /// Wishes that were forgotten before their time since the start, for want of room.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// A proxy connected: it may hold more than we know, or less than we wish.
@@ -210,7 +230,7 @@ impl Desired {
             let edge = Edge::new(source.clone(), held.command.destination.clone());
             let known = self.wishes.get(&edge).map_or(0, |wish| wish.command.revision);
             if known < held.command.revision {
-                self.adopt(now, proxies, &edge, held);
+                self.adopt(now, proxies, &edge, held, &proxy.hello.proxy);
             }
         }
         let Some(connection) = proxy.connection else { return };
@@ -236,10 +256,17 @@ impl Desired {
 
     /// A proxy holds a lease that this collector has never heard of, because it started later:
     /// it becomes the wish, for the other proxies too.
-    fn adopt(&mut self, now: Now, proxies: &Proxies, edge: &Edge, held: &HeldLease) {
+    fn adopt(
+        &mut self,
+        now: Now,
+        proxies: &Proxies,
+        edge: &Edge,
+        held: &HeldLease,
+        holder: &ProxyId,
+    ) {
         let is_lease = matches!(held.command.verb, Verb::Trip { ttl, .. } if TTL_MIN <= ttl);
         if is_lease {
-            self.wish(now, proxies, edge, held.command.clone(), 0);
+            self.wish(now, proxies, edge, held.command.clone(), Some(holder));
         } else {
             // Only its ramp is left; nothing to pass on.
             self.wishes.remove(edge);
@@ -275,7 +302,10 @@ impl Desired {
                     && reissues <= REISSUES_MAX
                 {
                     command.revision = self.next_revision(now);
-                    self.wish(now, proxies, &edge, command, reissues);
+                    self.wish(now, proxies, &edge, command, None);
+                    if let Some(wish) = self.wishes.get_mut(&edge) {
+                        wish.reissues = reissues;
+                    }
                 }
             }
         }
@@ -323,6 +353,3 @@ impl Desired {
         self.finished.pop_front()
     }
 }
-
-#[cfg(test)]
-mod tests;

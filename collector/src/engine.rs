@@ -101,13 +101,13 @@ pub enum Output {
         /// What.
         command: Command,
     },
-    /// Tell this stream that its window was taken (also when it was a duplicate).
+    /// Tell this stream which windows may be forgotten (also after a duplicate).
     Taken {
         /// To whom.
         connection: ConnectionId,
         /// As in the report.
         boot: u64,
-        /// Highest number taken in this boot.
+        /// Up to this number all windows of the boot were taken, or given up.
         number: u64,
     },
     /// End this stream: its proxy came back on another, or said something that it must not say.
@@ -371,3 +371,6 @@ impl Engine {
         self.names = on_graph.chain(self.proxies.services()).collect();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ impl Scene<'_> {
     /// Attempts per request, now.
     fn factor(&self, edge: &Edge) -> Option<f64> {
         let (track, front) = self.track(edge)?;
-        crate::detect::factor(track, front)
+        crate::detect::factor(track, front, self.detectors.get(edge)?.onset())
     }
 
     /// The lease in force on an edge.
@@ -233,7 +233,9 @@ impl Incident {
         };
         let is_leased = scene.lease(&self.blame.edge).is_some();
         let phase = if is_leased { Phase::Draining } else { phase };
-        if phase != Phase::Draining || self.view.layers.is_empty() {
+        let is_raging =
+            self.edges.iter().any(|edge| scene.detectors.get(edge).is_some_and(Watch::is_raging));
+        if is_raging && !is_leased {
             let is_live = |edge: &&Edge| phase_of(edge).is_storm();
             let live: BTreeSet<Edge> = self.edges.iter().filter(is_live).cloned().collect();
             let onsets = live.iter().filter_map(|edge| scene.detectors.get(edge)?.onset());
@@ -251,8 +253,11 @@ impl Incident {
         let view = &mut self.view;
         view.phase = phase.as_str().into();
         view.summary = sentence::open(scene, blame, phase, self.onset);
-        let confidence = self.edges.iter().filter_map(|edge| scene.detectors.get(edge));
-        view.confidence = confidence.map(Watch::confidence).fold(0.0, f64::max);
+        let watches = self.edges.iter().filter_map(|edge| scene.detectors.get(edge));
+        let confidence = watches.map(Watch::confidence).fold(0.0, f64::max);
+        if phase != Phase::Draining {
+            view.confidence = confidence;
+        }
         view.originator = Some(scene.names.print(&blame.edge.source));
         view.victim = Some(scene.names.print(&blame.victim));
         view.edge = Some(scene.names.print_edge(&blame.edge));

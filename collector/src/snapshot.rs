@@ -82,6 +82,7 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
         ("edges", store.edges + graph.edges),
         ("services", store.services + graph.nodes),
         ("late_windows", store.too_late),
+        ("wishes", engine.desired.dropped()),
         ("incidents", engine.incidents.dropped()),
         ("traces_cut", pairing.traces_cut),
         ("names", pairing.names),

@@ -1,24 +1,52 @@
 //! Attempts per request, now.
+//!
+//! A short window is up to date, a long one is calm. A caller that makes ten attempts of one
+//! second each needs ten seconds until all of them are on the wire, and twenty until a window of
+//! ten shows them all: so a young storm is read from the longest window that does not lag behind
+//! the shortest. Once it is older, the window grows with it, and gives way only to a change that
+//! chance does not explain.
 
 use crate::store::{Tally, Track};
 
-/// Candidates, longest first: a long window is calm, a short one is up to date.
-const WINDOWS: [u64; 3] = [10, 5, 3];
-/// A longer window is preferred while it is not below the shortest by more than this.
-const AGREE: f64 = 0.07;
+/// Candidates while a storm is young, longest first.
+const WINDOWS_YOUNG: [u64; 3] = [10, 5, 3];
+/// The window where there is no storm, and the shortest once it is older.
+const WINDOW: u64 = 10;
+/// The longest.
+const WINDOW_MAX: u64 = 30;
+/// A storm is young for so many seconds: its attempts are not all on the wire.
+const YOUNG_SECONDS: u64 = 20;
+/// A window of fewer first attempts says nothing.
+const FIRST_MIN: f64 = 30.0;
+/// A window does not lag that is not below a shorter one by more than this.
+const LAG: f64 = 0.07;
+/// Chance changes a ratio by so many deviations at most.
+const DEVIATIONS: f64 = 3.0;
 
-/// Attempts per first attempt on an edge in the seconds that end with `last`: over ten seconds
-/// where these agree with the last three, over fewer while the factor still climbs. A caller that
-/// makes ten attempts of one second each needs ten seconds until all of them are on the wire, and
-/// twenty until a window of ten shows them all. `None` without a first attempt.
-pub(crate) fn factor(track: &Track<Tally>, last: u64) -> Option<f64> {
-    let shortest = WINDOWS[WINDOWS.len() - 1];
-    let newest = track.sum(last, shortest);
-    // Few attempts make a short window noisy: then it has to differ by more.
-    let noise = if 0.0 < newest.first { 0.7 / newest.first.sqrt() } else { 1.0 };
-    let Some(now) = newest.factor() else { return track.sum(last, WINDOWS[0]).factor() };
-    let floor = now * (1.0 - AGREE.max(noise));
-    WINDOWS.into_iter().filter_map(|length| track.sum(last, length).factor()).find(|f| floor <= *f)
+/// Attempts per first attempt on an edge in the seconds that end with `last`, where a storm began
+/// in the second `onset`. `None` without a first attempt.
+pub(crate) fn factor(track: &Track<Tally>, last: u64, onset: Option<u64>) -> Option<f64> {
+    let usual = track.sum(last, WINDOW);
+    let age = match onset {
+        Some(onset) => last.saturating_sub(onset),
+        None => return usual.factor(),
+    };
+    if age < YOUNG_SECONDS + WINDOW {
+        return young(track, last).or_else(|| usual.factor());
+    }
+    let calm = track.sum(last, (age - YOUNG_SECONDS).min(WINDOW_MAX)).factor()?;
+    let Some(now) = usual.factor() else { return Some(calm) };
+    let chance = DEVIATIONS / usual.first.max(1.0).sqrt();
+    Some(if (now - calm).abs() <= calm * (LAG + chance) { calm } else { now })
+}
+
+fn young(track: &Track<Tally>, last: u64) -> Option<f64> {
+    let windows = WINDOWS_YOUNG.map(|length| track.sum(last, length));
+    let told = || windows.iter().filter(|window| FIRST_MIN <= window.first);
+    let shortest = told().next_back()?;
+    let lag = LAG.max(0.7 / shortest.first.sqrt());
+    let floor = (1.0 - lag) * shortest.factor()?;
+    told().filter_map(Tally::factor).find(|factor| floor <= *factor)
 }
 
 #[cfg(test)]
@@ -34,7 +62,7 @@ mod tests {
     fn the_factor_is_true_as_soon_as_it_can_be() {
         let check = |attempts: u64, rate: f64, after_s: u64| {
             let mut track = Track::default();
-            for second in 0..40 {
+            for second in 0..60 {
                 let since = u64::saturating_sub(second + 1, 20);
                 let each = 1 + since.min(attempts - 1);
                 let counts = Tally {
@@ -44,15 +72,17 @@ mod tests {
                 };
                 track.add_proxy(1_000 + second, &counts, &SparseLatency::default());
             }
-            let factor = factor(&track, 1_020 + after_s).unwrap();
+            let factor = factor(&track, 1_019 + after_s, Some(1_020)).unwrap();
             let truth = attempts as f64;
             assert!((0.9 * truth..=truth + 1e-9).contains(&factor), "{factor} for {truth}");
         };
-        check(10, 20.0, 12);
-        check(10, 20.0, 19);
-        check(10, 400.0, 11);
-        check(3, 20.0, 4);
-        check(2, 5.0, 3);
+        for after_s in 16..40 {
+            check(10, 20.0, after_s);
+        }
+        check(10, 400.0, 13);
+        check(10, 400.0, 39);
+        check(3, 20.0, 5);
+        check(3, 5.0, 13);
         check(1, 5.0, 3);
     }
 }

@@ -30,6 +30,11 @@ const RETRYING_MIN: f64 = 0.1;
 pub(super) const FACTOR_MIN: f64 = 1.5;
 /// Share of failed attempts from which it is a storm.
 const FAILED_MIN: f64 = 0.2;
+/// A factor that falls below this share of its worst ebbs.
+const EBBING: f64 = 0.8;
+/// What is left of the worst factor each second: a storm that really becomes smaller says so
+/// within the minute.
+const FACTOR_FADE: f64 = 0.985;
 /// Fewer attempts in a short window prove nothing.
 const ATTEMPTS_MIN: f64 = 20.0;
 /// Fewer attempts in ten seconds prove nothing.
@@ -43,11 +48,15 @@ const SILENT_SECONDS: u64 = 60;
 #[derive(Clone, Debug)]
 struct Storm {
     onset: u64,
+    opened: u64,
     usual: Option<Usual>,
     healthy: u64,
     judged_to: u64,
     last_heard: u64,
-    factor_worst: f64,
+    is_raging: bool,
+    is_ebbing: bool,
+    /// The factor at its worst, which fades slowly.
+    factor_held: f64,
     attempts: f64,
 }
 
@@ -73,12 +82,17 @@ impl Watch {
         self.phase
     }
 
-    /// Attempts per request: now while it storms, at its worst once it drains.
+    /// Attempts per request: now while it storms; as it was once it ebbs.
     pub(crate) fn factor(&self) -> f64 {
-        match (&self.storm, self.phase) {
-            (Some(storm), Phase::Draining) => storm.factor_worst,
+        match &self.storm {
+            Some(storm) if !storm.is_raging || storm.is_ebbing => storm.factor_held,
             _ => self.factor.max(1.0),
         }
+    }
+
+    /// Whether the newest seconds show a storm, not only the way out of one.
+    pub(crate) fn is_raging(&self) -> bool {
+        self.storm.as_ref().is_some_and(|storm| storm.is_raging)
     }
 
     /// The second in which the storm began.
@@ -194,10 +208,25 @@ impl Watch {
     }
 
     fn factor_at(&self, sight: &Sight<'_>, last: u64) -> Option<f64> {
-        let Some(by_ratio) = self.by_ratio else { return factor(sight.track, last) };
+        let Some(by_ratio) = self.by_ratio else {
+            return factor(sight.track, last, self.onset());
+        };
         let requests = sight.caller?.sum(last, 10).requests;
         let attempts = sight.track.sum(last, 10).attempts();
         (0.0 < requests).then(|| attempts / (by_ratio.usual * requests))
+    }
+
+    /// The factor of as few seconds as say something: what it is on the way out.
+    fn factor_lately(&self, sight: &Sight<'_>, last: u64) -> f64 {
+        let recent = sight.track.sum(last, 3);
+        let factor = if self.by_ratio.is_some() {
+            self.factor_at(sight, last)
+        } else if recent.attempts() < ATTEMPTS_MIN {
+            sight.track.sum(last, 10).factor()
+        } else {
+            recent.factor()
+        };
+        factor.unwrap_or(1.0)
     }
 
     /// Whether what happens is a storm and not only retries: over three seconds, over ten where
@@ -208,7 +237,9 @@ impl Watch {
             let is_failing = recent.failure_ratio().is_some_and(|f| FAILED_MIN <= f);
             return FACTOR_MIN <= self.factor && is_failing && ATTEMPTS_MIN <= recent.attempts();
         }
-        [1, 2, 3, 10].into_iter().any(|length| {
+        let is_quiet = sight.track.sum(newest, 3).attempts() < ATTEMPTS_MIN;
+        let lengths: &[u64] = if is_quiet { &[10] } else { &[1, 2, 3] };
+        lengths.iter().any(|&length| {
             let window = sight.track.sum(newest, length);
             let chance = if length < 3 { 2.0 * window.retries().sqrt() } else { 0.0 };
             let attempts_min = if length <= 3 { ATTEMPTS_MIN } else { ATTEMPTS_WIDE_MIN };
@@ -240,11 +271,14 @@ impl Watch {
         };
         self.storm = Some(Storm {
             onset,
+            opened: newest,
             usual: usual_before(sight.track, onset),
             healthy: 0,
             judged_to: sight.front,
             last_heard: sight.now_second,
-            factor_worst: self.factor,
+            is_raging: !sight.is_refused,
+            is_ebbing: false,
+            factor_held: self.factor,
             attempts: recent.attempts(),
         });
         self.phase = if sight.is_refused { Phase::Draining } else { Phase::Storm };
@@ -262,8 +296,10 @@ impl Watch {
     /// Follows a storm to its end.
     fn follow(&mut self, sight: &Sight<'_>, newest: u64) {
         let is_raging = !sight.is_refused && self.passes_gates(sight, newest);
-        let recent = self.factor_at(sight, sight.front).unwrap_or(1.0);
+        let recent = self.factor_lately(sight, sight.front);
+        let now = self.factor_lately(sight, newest);
         let Some(storm) = &mut self.storm else { return };
+        storm.is_raging = is_raging;
         storm.attempts = sight.track.sum(newest, newest + 1 - storm.onset.min(newest)).attempts();
         if sight.is_heard || sight.now_second <= newest + 3 {
             storm.last_heard = sight.now_second;
@@ -271,25 +307,28 @@ impl Watch {
         for second in storm.judged_to + 1..=sight.front {
             let is_healthy = is_healthy(sight, storm.usual, second, recent);
             storm.healthy = if is_healthy { storm.healthy + 1 } else { 0 };
+            if is_raging {
+                storm.factor_held *= FACTOR_FADE;
+            }
         }
         storm.judged_to = storm.judged_to.max(sight.front);
+        storm.is_ebbing = now < EBBING * storm.factor_held;
+        if is_raging && !storm.is_ebbing {
+            storm.factor_held = storm.factor_held.max(self.factor);
+        }
         if HEALTHY_SECONDS <= storm.healthy || storm.last_heard + SILENT_SECONDS < sight.now_second
         {
             self.end();
             return;
         }
+        // The newest seconds open a storm; complete ones, a little later, may show its end.
+        let is_over = !is_raging && recent < FACTOR_MIN && storm.opened + 1 < sight.front;
         self.phase = match self.phase {
             Phase::Draining if !is_raging => Phase::Draining,
-            _ if sight.is_refused || recent < FACTOR_MIN => Phase::Draining,
+            _ if sight.is_refused || is_over => Phase::Draining,
             _ if is_sustained(sight, storm.usual, storm.onset, recent) => Phase::Sustained,
             Phase::Sustained => Phase::Sustained,
             _ => Phase::Storm,
         };
-        if self.phase != Phase::Draining {
-            storm.factor_worst = storm.factor_worst.max(self.factor);
-        }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -64,7 +64,7 @@ mod tests {
         check(200.0, 100.0, 1_000, Some(1));
         check(50.0, 25.0, 12, Some(1));
         check(40.0, 20.0, 12, Some(2));
-        check(4.0, 3.0, 1_000, Some(8));
+        check(4.0, 3.0, 1_000, Some(7));
         check(1e6, 9e5, 1, Some(1));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const STALE_AFTER: Duration = Duration::from_secs(3);
 const FORGET_AFTER: Duration = Duration::from_mins(10);
 /// A clock that is wrong by more than this is corrected by when its reports arrive.
 const SKEW_MAX_MS: i64 = 5_000;
-/// Until it is known for so long, a proxy whose reports are old is catching up, not wrong.
+/// Until it has reported for so long, a proxy whose reports are old is catching up, not wrong.
 const SKEW_AFTER: Duration = Duration::from_secs(15);
 /// A report may have been on its way when a command was acknowledged: for so long it does not
 /// overrule the acknowledgement.
@@ -45,11 +45,18 @@ pub(crate) struct Proxy {
     /// Where its breakers stand that are not closed.
     pub(crate) standings: BTreeMap<ServiceId, Standing>,
     seen: Seen,
-    connected_at: Now,
-    lag_ms_min: Option<i64>,
+    /// Of the reports on this stream: when the first came, and how late the least late one was.
+    lag: Option<Lag>,
     last_second: Option<u64>,
     /// Attempts on each edge, lately.
     carried: HashMap<ServiceId, f64>,
+}
+
+/// How late reports come.
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    since: Now,
+    ms_min: i64,
 }
 
 /// Where one breaker of one proxy stands.
@@ -95,8 +102,7 @@ impl Proxies {
                     dropped: Dropped::default(),
                     standings,
                     seen: Seen::default(),
-                    connected_at: now,
-                    lag_ms_min: None,
+                    lag: None,
                     last_second: None,
                     carried: HashMap::new(),
                 },
@@ -112,8 +118,7 @@ impl Proxies {
         }
         proxy.hello = hello;
         proxy.last_seen = now;
-        proxy.connected_at = now;
-        proxy.lag_ms_min = None;
+        proxy.lag = None;
         proxy.standings = standings;
         replaced
     }
@@ -279,9 +284,9 @@ impl Proxy {
         Taken::New { second }
     }
 
-    /// The newest boot, and the highest number of it that was taken.
-    pub(crate) const fn newest(&self) -> (u64, u64) {
-        self.seen.newest()
+    /// The newest boot, and the number up to which its windows may be forgotten by the proxy.
+    pub(crate) fn settled(&self) -> (u64, u64) {
+        self.seen.settled()
     }
 
     /// The second into which most of the window falls, on the proxy's clock; on ours where that
@@ -291,12 +296,12 @@ impl Proxy {
         let middle_ms = report.start_unix_ms.saturating_add(u64::from(report.duration_ms) / 2);
         let end_ms = report.start_unix_ms.saturating_add(u64::from(report.duration_ms));
         let lag_ms = signed(now.unix_ms).saturating_sub(signed(end_ms));
-        let lag_ms_min = self.lag_ms_min.map_or(lag_ms, |min| min.min(lag_ms));
-        self.lag_ms_min = Some(lag_ms_min);
-        let known_for = now.instant.saturating_duration_since(self.connected_at.instant);
-        let is_behind = SKEW_MAX_MS < lag_ms_min && SKEW_AFTER < known_for;
-        let is_ahead = lag_ms_min < -1_000;
-        let offset_ms = if is_behind || is_ahead { lag_ms_min } else { 0 };
+        let lag = self.lag.get_or_insert(Lag { since: now, ms_min: lag_ms });
+        lag.ms_min = lag.ms_min.min(lag_ms);
+        let known_for = now.instant.saturating_duration_since(lag.since.instant);
+        let is_behind = SKEW_MAX_MS < lag.ms_min && SKEW_AFTER < known_for;
+        let is_ahead = lag.ms_min < -1_000;
+        let offset_ms = if is_behind || is_ahead { lag.ms_min } else { 0 };
         middle_ms.saturating_add_signed(offset_ms).min(now.unix_ms) / 1_000
     }
 

@@ -38,7 +38,10 @@ impl Engine {
                     }
                     touched.insert(edge);
                 }
-                Observation::Corrected { edge, .. } => {
+                Observation::Corrected { edge, is, .. } => {
+                    if is.is_none() {
+                        self.graph.retract_edge(edge);
+                    }
                     touched.insert(edge);
                 }
                 Observation::Served { service, .. } => {
@@ -110,7 +113,7 @@ impl Engine {
             return;
         };
         let taken = proxy.take(now, report);
-        let (boot, number) = proxy.newest();
+        let (boot, number) = proxy.settled();
         let service = proxy.hello.service.clone();
         let instance: Arc<str> = proxy.hello.instance.as_str().into();
         let id = proxy.hello.proxy.clone();

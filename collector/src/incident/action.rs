@@ -106,7 +106,8 @@ pub(super) fn suggest(
     let usual = watch.usual().map(|usual| usual.attempts).filter(|usual| 0.0 < *usual);
     let muted_s = figures.drain_s(figures.load_muted);
     let opened_s = figures.drain_s(0.0);
-    let is_too_much = LOAD_MAX * figures.capacity < figures.load_muted;
+    let is_muted = scene.lease(&blame.edge) == Some(ActionKind::MuteRetries);
+    let is_too_much = is_muted && LOAD_MAX * figures.capacity < figures.load_muted;
     let is_stuck = phase == Phase::Sustained && PATIENCE_S < muted_s && opened_s + RAMP_S < muted_s;
     let (action, drain_s) = if RECOGNISED_MIN <= recognised && !is_too_much && !is_stuck {
         (ActionKind::MuteRetries, muted_s)

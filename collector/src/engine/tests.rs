@@ -1,0 +1,9 @@
+//! The engine as its shell uses it: events in, outputs and snapshots out, in virtual time.
+
+mod bench;
+mod contract;
+mod control;
+mod layers;
+mod mesh;
+mod sources;
+mod storms;

@@ -1,0 +1,127 @@
+//! Storms of several edges: one cause, one incident.
+
+use super::bench::{Bench, Sidecar, counts, inbound, window};
+use fusebox_proto::report::EdgeCounts;
+use std::time::Duration;
+
+/// One edge of a made-up mesh in one second: caller, callee, counts.
+type Traffic<'a> = (&'a str, &'a str, EdgeCounts);
+
+/// Services with one proxy each, which report what they are told.
+struct Shop {
+    bench: Bench,
+    sidecars: Vec<Sidecar>,
+}
+
+impl Shop {
+    fn open(services: &[&str]) -> Self {
+        let mut bench = Bench::new();
+        let connect = |name: &&str| bench.connect(&format!("{name}-0"), name, &[]);
+        let sidecars = services.iter().map(connect).collect();
+        Self { bench, sidecars }
+    }
+
+    /// Seconds of equal traffic.
+    fn seconds(&mut self, seconds: u64, traffic: &[Traffic<'_>]) {
+        for _ in 0..seconds {
+            self.bench.advance(Duration::from_secs(1));
+            for sidecar in &mut self.sidecars {
+                let name = sidecar.hello.service.name().to_owned();
+                let from = traffic.iter().filter(|(source, _, _)| *source == name);
+                let edges =
+                    from.map(|(_, to, counts)| window(to, counts.clone(), 20_000)).collect();
+                let into: u64 = traffic
+                    .iter()
+                    .filter(|(_, destination, _)| *destination == name)
+                    .map(|(_, _, counts)| counts.attempts())
+                    .sum();
+                self.bench.report(sidecar, edges, vec![inbound(into, 0, 10_000)]);
+            }
+        }
+    }
+}
+
+/// Scenario: gateway, checkout, payment and inventory in a row; inventory fails, and each layer
+/// makes three attempts. A fifth service calls inventory without retries.
+/// Guarantees: one incident with three layers of 3 and their product; the uppermost edge is the
+/// originator, inventory the victim.
+#[test]
+fn three_layers_of_three() {
+    let mut shop = Shop::open(&["gateway", "checkout", "payment", "inventory", "search"]);
+    let calm = [
+        ("gateway", "checkout", counts(30, 0, 0)),
+        ("checkout", "payment", counts(30, 0, 0)),
+        ("payment", "inventory", counts(30, 0, 0)),
+        ("search", "inventory", counts(30, 0, 0)),
+    ];
+    let storm = [
+        ("gateway", "checkout", counts(30, 60, 85)),
+        ("checkout", "payment", counts(90, 180, 265)),
+        ("payment", "inventory", counts(270, 540, 800)),
+        ("search", "inventory", counts(30, 0, 29)),
+    ];
+    shop.seconds(30, &calm);
+    assert!(shop.bench.snapshot().incidents.is_empty());
+    shop.seconds(12, &storm);
+    let incident = shop.bench.incident();
+    assert_eq!(incident.originator.as_deref(), Some("gateway"));
+    assert_eq!(incident.victim.as_deref(), Some("inventory"));
+    let layers: Vec<_> =
+        incident.layers.iter().map(|l| (&*l.source, &*l.destination, l.factor)).collect();
+    let expected =
+        [("gateway", "checkout", 3.0), ("checkout", "payment", 3.0), ("payment", "inventory", 3.0)];
+    assert_eq!(layers, expected);
+    assert!((incident.amplification.unwrap() - 27.0).abs() < 1e-6);
+    assert!(incident.summary.contains("27.0 times"), "{}", incident.summary);
+    shop.seconds(20, &calm);
+    let incident = shop.bench.incident();
+    assert_eq!(incident.phase, "resolved");
+    let amplification = incident.amplification.unwrap();
+    assert!((24.3..=27.0).contains(&amplification), "{amplification}, as it was");
+}
+
+/// Scenario: storms whose layers differ, that share a victim, whose victim lies below the storm,
+/// that have nothing to do with each other, and that run in a circle.
+/// Guarantees: the largest share is the originator; what failures connect is one incident, what
+/// they do not connect are several.
+#[test]
+fn who_is_blamed() {
+    let check = |name: &str, storm: &[Traffic<'_>], expected: &[(&str, &str)]| {
+        let mut services: Vec<&str> = storm.iter().flat_map(|(a, b, _)| [*a, *b]).collect();
+        services.sort_unstable();
+        services.dedup();
+        let mut shop = Shop::open(&services);
+        let calm = storm.iter().map(|(a, b, c)| (*a, *b, counts(c.first_attempts, 0, 0)));
+        let calm: Vec<_> = calm.collect();
+        shop.seconds(20, &calm);
+        shop.seconds(12, storm);
+        let mut blamed: Vec<(String, String)> = shop
+            .bench
+            .snapshot()
+            .incidents
+            .into_iter()
+            .map(|incident| (incident.originator.unwrap(), incident.victim.unwrap()))
+            .collect();
+        blamed.sort();
+        let blamed: Vec<_> = blamed.iter().map(|(a, b)| (&**a, &**b)).collect();
+        assert_eq!(blamed, expected, "{name}");
+    };
+    let lower = [("a", "b", counts(40, 40, 75)), ("b", "c", counts(80, 240, 315))];
+    check("the lower layer is heavier", &lower, &[("b", "c")]);
+    let upper = [("a", "b", counts(40, 120, 155)), ("b", "c", counts(160, 160, 310))];
+    check("the upper layer is heavier", &upper, &[("a", "c")]);
+    let shared = [("a", "c", counts(40, 160, 190)), ("b", "c", counts(40, 80, 110))];
+    check("two callers, one victim", &shared, &[("a", "c")]);
+    let below = [("a", "b", counts(40, 120, 155)), ("b", "db", counts(160, 0, 150))];
+    check("the victim is below", &below, &[("a", "db")]);
+    let gap = [
+        ("a", "b", counts(40, 80, 115)),
+        ("b", "c", counts(120, 0, 115)),
+        ("c", "d", counts(120, 240, 350)),
+    ];
+    check("a layer without retries between", &gap, &[("a", "d")]);
+    let apart = [("a", "b", counts(40, 120, 155)), ("c", "d", counts(40, 80, 115))];
+    check("nothing in common", &apart, &[("a", "b"), ("c", "d")]);
+    let circle = [("a", "b", counts(40, 120, 155)), ("b", "a", counts(40, 120, 155))];
+    check("a circle", &circle, &[("a", "b")]);
+}
