@@ -163,7 +163,8 @@ fn write_strokes(out: &mut String, (left, top): (f64, f64), cell: &Cell, weights
         let _ = writeln!(
             out,
             "<path d=\"M{x:.1} {y:.1}L{end_x:.1} {end_y:.1}\" stroke=\"{colour}\" \
-             stroke-width=\"{width}\" stroke-linecap=\"square\"{dashes}/>"
+             stroke-width=\"{width}\" stroke-linecap=\"square\" \
+             shape-rendering=\"crispEdges\"{dashes}/>"
         );
     }
 }

@@ -181,7 +181,12 @@ fn draw_evidence(pen: &mut Pen<'_>, area: Rect, evidence: &Evidence) {
     pen.text(x, area.y, &now, role, area.right().saturating_sub(spark + x));
     if 0 < spark {
         let at = area.right().saturating_sub(spark);
-        spark::draw(pen, (at, area.y), spark, evidence.series.iter().copied(), role);
+        let series = evidence.series.iter().copied();
+        // What fell was usual at its height.
+        let usual =
+            evidence.baseline.filter(|before| evidence.current.is_none_or(|now| *before <= now));
+        let usual = usual.unwrap_or(0.0);
+        spark::draw(pen, (at, area.y), spark, (series, Some(usual)), role);
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
         if let Some(history) = model.history.edge(&edge.source, &edge.destination) {
             let values = history.rate.iter().map(|v| f64::from(*v));
             let role = if severity < Severity::Bad { Role::Faint } else { role_of(severity) };
-            spark::draw(pen, (body.x + used + 2, y), spark, values, role);
+            spark::draw(pen, (body.x + used + 2, y), spark, (values, None), role);
         }
     }
 }

@@ -125,15 +125,17 @@ fn draw_node(pen: &mut Pen<'_>, canvas: Rect, (x, y): (u16, u16), node: &NodeBox
         pen.text(x, row, glyph, role, 1);
     }
     let badges = badges(model, &node.name);
-    let room = width.saturating_sub(1 + u16::try_from(badges.len()).unwrap_or(0));
     let name = if is_chosen || Severity::Bad <= severity { Role::Strong } else { Role::Text };
-    pen.text(x + 1, y, &node.name, name, room);
-    for (at, (letter, role)) in badges.iter().rev().enumerate() {
-        let at = x + width - 1 - u16::try_from(at).unwrap_or(0);
-        pen.text(at, y, letter, *role, 1);
-    }
+    pen.text(x + 1, y, &node.name, name, width.saturating_sub(1));
     if 1 < area.height {
         draw_figures(pen, (x + 1, y + 1), width.saturating_sub(1), service);
+    }
+    // Beside the name where there is room for a space between them, else beside the figures.
+    let beside_name = node.name.width() + badges.len() + 2 <= usize::from(width);
+    let row = if beside_name { y } else { y + area.height.saturating_sub(1) };
+    for (at, (letter, role)) in badges.iter().rev().enumerate() {
+        let at = x + width - 1 - u16::try_from(at).unwrap_or(0);
+        pen.text(at, row, letter, *role, 1);
     }
 }
 

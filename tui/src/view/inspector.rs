@@ -70,7 +70,7 @@ fn draw_figures(pen: &mut Pen<'_>, area: Rect, model: &Model, name: &str, sparks
         if let Some(series) = series {
             let values = series.iter().map(|v| f64::from(*v));
             let role = if role == Role::Text { Role::Dim } else { role };
-            spark::draw(pen, (area.x + FIGURES + 2, y), sparks, values, role);
+            spark::draw(pen, (area.x + FIGURES + 2, y), sparks, (values, None), role);
         }
     }
 }

@@ -7,26 +7,30 @@ use crate::theme::Role;
 const BLOCKS: [&str; 7] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇"];
 const ASCII: [&str; 7] = ["_", ".", ".", "-", "-", "=", "="];
 
-/// The scale reaches at least to this many times the lower quartile, so that a flat line is low
-/// and calm, not a wall.
+/// The scale reaches at least to this many times what is usual, so that a flat line is low and
+/// calm, not a wall.
 const HEADROOM: f64 = 3.5;
+
+/// A share of failures that is low on the scale.
+pub(super) const FAILURES_USUAL: f64 = 0.03;
 
 /// The widest sparkline in this room in which a minute falls into equal cells; 0 if none fits.
 pub(super) fn width(room: u16) -> u16 {
     [60, 30, 20, 15, 12, 10].into_iter().find(|width| *width <= room).unwrap_or(0)
 }
 
-/// Draws values, oldest first, into `width` cells that end with the newest.
+/// Draws values, oldest first, into `width` cells that end with the newest. What is usual is
+/// `usual` where it is known, else the lower quartile.
 pub(super) fn draw(
     pen: &mut Pen<'_>,
     (x, y): (u16, u16),
     width: u16,
-    values: impl Iterator<Item = f64>,
+    (values, usual): (impl Iterator<Item = f64>, Option<f64>),
     role: Role,
 ) {
     let values: Vec<f64> = values.collect();
     let style = pen.theme.ink(role);
-    let levels = levels(&values, usize::from(width));
+    let levels = levels(&values, usual, usize::from(width));
     let start = x + width - u16::try_from(levels.len()).unwrap_or(width).min(width);
     for (at, level) in (start..).zip(levels) {
         if let Some(level) = level {
@@ -37,7 +41,7 @@ pub(super) fn draw(
 }
 
 /// Height of each cell, 0…6; [`None`] where nothing is known.
-fn levels(values: &[f64], width: usize) -> Vec<Option<usize>> {
+fn levels(values: &[f64], usual: Option<f64>, width: usize) -> Vec<Option<usize>> {
     if width == 0 || values.is_empty() {
         return Vec::new();
     }
@@ -47,7 +51,7 @@ fn levels(values: &[f64], width: usize) -> Vec<Option<usize>> {
     let (Some(&max), Some(&quartile)) = (known.last(), known.get(known.len() / 4)) else {
         return vec![None; cells.len()];
     };
-    let scale = max.max(quartile * HEADROOM);
+    let scale = max.max(usual.unwrap_or(quartile) * HEADROOM);
     let level = |v: f64| {
         if scale <= 0.0 { 0 } else { ((v / scale * 7.0).ceil() as usize).clamp(1, 7) - 1 }
     };
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn shape_is_kept() {
         let check = |values: &[f64], width, expected: &str| {
-            let drawn: String = levels(values, width)
+            let drawn: String = levels(values, None, width)
                 .into_iter()
                 .map(|level| level.map_or(' ', |l| char::from(b'0' + l as u8)))
                 .collect();
@@ -92,5 +96,13 @@ mod tests {
         check(&[1.0, 1.0, 9.0, 9.0], 2, "06");
         check(&[], 5, "");
         check(&[1.0], 0, "");
+    }
+
+    /// Scenario: a storm that fills the whole minute, and what was usual before it.
+    /// Guarantees: it is tall.
+    #[test]
+    fn a_long_storm_stays_tall() {
+        assert_eq!(levels(&[9.8; 3], Some(1.0), 3), [Some(6); 3]);
+        assert_eq!(levels(&[9.8; 3], None, 3), [Some(1); 3]);
     }
 }

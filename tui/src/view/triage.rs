@@ -104,8 +104,10 @@ fn draw_services(pen: &mut Pen<'_>, area: Rect, model: &Model) {
         let Some(history) = model.history.service(&service.name) else { continue };
         let x = area.x + used + 2;
         let quiet = if severity < Severity::Bad { Role::Faint } else { Role::Dim };
-        spark::draw(pen, (x, y), load, history.rate.iter().map(|v| f64::from(*v)), quiet);
-        let failing = history.error_ratio.iter().map(|v| f64::from(*v).max(0.0));
+        let rate = history.rate.iter().map(|v| f64::from(*v));
+        spark::draw(pen, (x, y), load, (rate, None), quiet);
+        let failing = history.error_ratio.iter().map(|v| f64::from(*v));
+        let failing = (failing, Some(spark::FAILURES_USUAL));
         if severity::of_error_ratio(service.error_ratio) >= Severity::Warn {
             spark::draw(pen, (x + load + 2, y), errors, failing, role_of(severity));
         }
