@@ -233,8 +233,9 @@ impl Door {
 /// Waits for `closing`, then for the connections.
 async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, phase: Phase) {
     tokio::select! {
+        biased;
         () = phase.closing.cancelled() => (),
-        // They end at `closing` only.
+        // They end at `closing` only; before it, by a panic.
         _ = accepts.join_next() => return,
     }
     while accepts.join_next().await.is_some() {}

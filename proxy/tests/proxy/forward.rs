@@ -1,7 +1,8 @@
 //! What passes through unharmed.
 
 use crate::world::{
-    Answer, Caller, Proxy, Server, dead_address, full, get, http2_caller, inbound, outbound,
+    Answer, Caller, Proxy, Server, chunked, dead_address, full, get, http2_caller, inbound,
+    outbound,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
@@ -28,7 +29,11 @@ async fn http1_bodies_pass_both_ways() {
                     if let Some(value) = traceparent {
                         request = request.header("traceparent", value);
                     }
-                    let body = if is_chunked { in_chunks(&sent) } else { full(sent.clone()) };
+                    let body = if is_chunked {
+                        chunked(&sent.chunks(1_000).collect::<Vec<_>>())
+                    } else {
+                        full(sent.clone())
+                    };
                     let answer = caller.send(request.body(body).unwrap()).await;
                     assert_eq!(answer.status, 200);
                     assert!(answer.body == sent, "{len} bytes, chunked: {is_chunked}");
@@ -37,12 +42,6 @@ async fn http1_bodies_pass_both_ways() {
         }
     }
     assert_eq!(server.connections(), 2, "one a proxy");
-}
-
-fn in_chunks(bytes: &[u8]) -> crate::world::Body {
-    let chunks: Vec<_> =
-        bytes.chunks(1_000).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
-    StreamBody::new(futures_util::stream::iter(chunks)).boxed()
 }
 
 /// Scenario: answers that have no body, or only the promise of one, among others on a connection.

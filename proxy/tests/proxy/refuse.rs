@@ -1,7 +1,7 @@
 //! What a refused caller gets, from the command to the header.
 
 use crate::collector::{Collector, Session};
-use crate::world::{Answer, Caller, Proxy, Server, full, http2_caller, outbound, raw};
+use crate::world::{Answer, Caller, Proxy, Server, chunked, full, http2_caller, outbound, raw};
 use fusebox_proto::command::{AckResult, Action, BreakerState, Verb};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -95,6 +95,10 @@ async fn muted_retries_get_424() {
             "retries-muted; edge=payment>inventory; original=500"
         );
     }
+    // However the same bytes are cut into chunks.
+    let mut in_chunks = attempt("00f067aa0ba902ba");
+    *in_chunks.body_mut() = chunked(&[b"the ", b"same", b" body"]);
+    assert_eq!(caller.send(in_chunks).await.status, 424);
     assert_eq!(server.requests(), 1);
     let other = Request::post("/fails")
         .header("traceparent", attempt("00f067aa0ba902b9").headers()["traceparent"].clone());

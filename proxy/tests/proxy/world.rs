@@ -6,8 +6,8 @@ use fusebox_proxy::config::{Config, Endpoint, Inbound, Outbound};
 use fusebox_proxy::{Running, start};
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -26,6 +26,13 @@ pub(crate) type Body = BoxBody<Bytes, Infallible>;
 /// A body of these bytes.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
+}
+
+/// A body of these chunks, of no announced length.
+pub(crate) fn chunked(chunks: &[&[u8]]) -> Body {
+    let frames: Vec<Result<_, Infallible>> =
+        chunks.iter().map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
+    StreamBody::new(futures_util::stream::iter(frames)).boxed()
 }
 
 /// A loopback address on which nobody listens.
