@@ -1,12 +1,13 @@
 //! What would help, least harm first.
 //!
 //! Muting retries harms nobody: it takes away only what multiplies, and the callee drains with
-//! what its first attempts leave free. It needs retries that a proxy recognises, and a callee
-//! that can carry its first attempts. Where these alone are too many, or retries are not
-//! recognised, a cap at the usual rate is next. A queue of abandoned work in a storm that sustains
-//! itself may take minutes to drain beside first attempts, all of which fail meanwhile: then to
-//! open the circuit loses nothing and is over sooner. A lease that ends before the queue is empty
-//! lets the storm re-ignite, so its time comes from the drain time, with a margin.
+//! what its first attempts leave free. It needs retries that a proxy recognises. A surge of first
+//! attempts is no reason against it: surges pass, and then the callee drains. Where retries are
+//! not recognised, or are muted already and first attempts alone are too many, a cap at the usual
+//! rate is next. A queue of abandoned work in a storm that sustains itself may take minutes to
+//! drain beside first attempts, all of which fail meanwhile: then to open the circuit loses
+//! nothing and is over sooner. A lease that ends before the queue is empty lets the storm
+//! re-ignite, so its time comes from the drain time, with a margin.
 
 use super::Scene;
 use super::blame::Blame;
