@@ -1,6 +1,7 @@
 //! The way in: options, and [`run`].
 
-use crate::link::{Address, Collector};
+use crate::address::Address;
+use crate::link::Collector;
 use crate::model::{Model, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use crate::{plain, run as screen};

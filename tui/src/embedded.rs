@@ -1,8 +1,10 @@
 //! A collector in this process, for whoever has none.
 
 use crate::cli::exit::Failure;
+use anyhow::anyhow;
 use fusebox::dashboard::Ingest;
 use fusebox_collector::{Config, Running, StartError};
+use futures_util::FutureExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,8 +30,7 @@ impl Collector {
                 }
                 Err(error) if error.is_usage() => return Err(Failure::Usage(error.to_string())),
                 Err(error) => {
-                    let error = anyhow::Error::new(error);
-                    return Err(error.context("no collector can be embedded").into());
+                    return Err(anyhow!("no collector can be embedded: {error}").into());
                 }
             }
         }
@@ -48,8 +49,13 @@ impl Collector {
         }
     }
 
-    /// Ends it.
-    pub(crate) async fn shutdown(self) {
+    /// Ends it; an error if something of it had ended before, which the dashboard could only show
+    /// as a lost collector.
+    pub(crate) async fn shutdown(mut self) -> Result<(), Failure> {
+        if let Some(name) = self.0.failed().now_or_never() {
+            return Err(anyhow!("the embedded collector failed: {name} ended").into());
+        }
         self.0.shutdown(GRACE).await;
+        Ok(())
     }
 }

@@ -10,10 +10,12 @@
 //! | [`dashboard`] | the way in: options, and `run` |
 //! | [`keys`] | the one table of keys: dispatch, footer and help are made from it |
 //! | [`arrange`] | the graph on integer cells, stable |
+//! | [`address`] | how to reach a collector; the command line uses it too |
 //! | [`theme`], [`format`] | colours by meaning, figures for people |
 //! | [`export`] | a buffer as a picture |
 //! | `run`, `terminal`, `link`, `plain` | the shells: loop, terminal, collector, lines of text |
 
+pub mod address;
 pub mod arrange;
 pub mod dashboard;
 pub mod export;

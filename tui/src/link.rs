@@ -4,27 +4,19 @@
 //! every few seconds. Each command is a task of its own with a deadline; a command that found no
 //! connection is sent again under its id, which makes a second arrival harmless.
 
+use crate::address::{Address, Client};
 use crate::model::commands::{COMMANDS_MAX, Request};
 use crate::model::{Link, Message};
 use fusebox_proto::view::{TripResult, Update};
-use fusebox_proto::wire::v1::{self, console_client::ConsoleClient};
+use fusebox_proto::wire::v1;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 /// Messages on their way to the model. The stream waits when it is full, and the collector then
 /// sends fewer and larger ones.
 const INBOX_MAX: usize = 16;
-/// A snapshot of thousands of edges is some megabytes.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// A connection that does not answer pings for this long is dead.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_WITHIN: Duration = Duration::from_secs(3);
 /// The collector answers within a second; the rest is the way.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 /// Attempts of a command that found no connection.
@@ -35,55 +27,6 @@ const COMMAND_PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause: someone who looks at the screen waits for it.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// How to reach the collector.
-#[derive(Clone)]
-pub(crate) struct Address {
-    endpoint: Endpoint,
-    token: Option<MetadataValue<Ascii>>,
-}
-
-impl Address {
-    /// A control address, with the token that it wants.
-    pub(crate) fn new(url: &str, token: Option<&str>) -> anyhow::Result<Self> {
-        use anyhow::Context as _;
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .with_context(|| {
-                format!("--collector {url}: is not a URL such as http://127.0.0.1:4319")
-            })?
-            .connect_timeout(CONNECT_WITHIN)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_WITHIN)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let token = token.map(|token| format!("Bearer {token}").parse()).transpose();
-        let token = token.context("the token has characters that a header cannot carry")?;
-        Ok(Self { endpoint, token })
-    }
-
-    fn client(&self, channel: Channel) -> Client {
-        let authorise = Authorise { token: self.token.clone() };
-        ConsoleClient::with_interceptor(channel, authorise)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-    }
-}
-
-/// Puts the token on every call.
-#[derive(Clone)]
-struct Authorise {
-    token: Option<MetadataValue<Ascii>>,
-}
-
-impl tonic::service::Interceptor for Authorise {
-    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        Ok(request)
-    }
-}
-
-type Client = ConsoleClient<InterceptedService<Channel, Authorise>>;
 
 /// The collector, as the loop sees it. Dropping it ends its tasks.
 pub(crate) struct Collector {
@@ -120,15 +63,15 @@ impl Collector {
 async fn watch(address: Address, messages: mpsc::Sender<Message>) {
     let mut attempts = 0;
     loop {
-        let reason = match address.endpoint.connect().await {
-            Ok(channel) => {
-                let (updates, reason) = updates(address.client(channel), &messages).await;
+        let reason = match address.connect().await {
+            Ok(client) => {
+                let (updates, reason) = updates(client, &messages).await;
                 if 0 < updates {
                     attempts = 0;
                 }
                 reason
             }
-            Err(error) => innermost(&error),
+            Err(reason) => reason,
         };
         attempts += 1;
         if messages.send(Message::Link(Link::Lost { reason, attempts })).await.is_err() {
@@ -169,7 +112,7 @@ async fn command(
     mut outbox: mpsc::Receiver<Request>,
     messages: mpsc::Sender<Message>,
 ) {
-    let client = address.client(address.endpoint.connect_lazy());
+    let client = address.connect_lazy();
     let mut running = JoinSet::new();
     while let Some(request) = outbox.recv().await {
         let (client, messages) = (client.clone(), messages.clone());
@@ -225,15 +168,6 @@ fn words(status: &Status) -> String {
     }
 }
 
-/// The cause at the bottom of an error: what the operating system said.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    fusebox_proto::text::visible(&at.to_string()).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,15 +182,5 @@ mod tests {
         check(5, 4_000);
         check(6, 5_000);
         check(u32::MAX, 5_000);
-    }
-
-    /// Scenario: addresses and tokens as people mistype them.
-    /// Guarantees: what cannot work is refused at the start, with what is allowed.
-    #[test]
-    fn nonsense_is_refused_at_the_start() {
-        assert!(Address::new("http://127.0.0.1:4319", Some("secret")).is_ok());
-        let error = Address::new("not a url", None).err().expect("refused").to_string();
-        assert!(error.contains("http://127.0.0.1:4319"), "{error}");
-        assert!(Address::new("http://127.0.0.1:4319", Some("a\nb")).is_err());
     }
 }

@@ -31,6 +31,7 @@ Exit codes: 0 done; 1 failed, or no proxy can enforce it; 2 usage, unknown or am
 
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// Control address of the collector, such as <http://127.0.0.1:4319>, which is the default;
     /// a named one is never replaced by another
@@ -156,7 +157,13 @@ pub(crate) struct Trip {
     pub(crate) ttl: Duration,
 
     /// Why, for whoever looks at the breaker
-    #[arg(long, env = "FUSEBOX_REASON", value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        env = "FUSEBOX_REASON",
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) reason: String,
 
     /// How to print

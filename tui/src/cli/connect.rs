@@ -2,21 +2,15 @@
 
 use super::exit::Failure;
 use anyhow::{Context as _, anyhow};
+use fusebox::address::{Address, Client};
 use fusebox_proto::view::{Snapshot, Update};
-use fusebox_proto::wire::v1::console_client::ConsoleClient;
-use fusebox_proto::wire::{self, v1};
+use fusebox_proto::wire::v1;
 use std::path::Path;
 use std::time::Duration;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Status, Streaming};
 
 /// A collector that has not answered by then does not.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that has died silently is noticed by a watch after this time, twice.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Which collector, and what opens its door.
 #[derive(Clone, Debug)]
@@ -25,22 +19,6 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// Where it asks for one.
     pub(crate) token: Option<String>,
-}
-
-/// A console service with its token.
-pub(crate) type Client = ConsoleClient<InterceptedService<Channel, Authorization>>;
-
-/// Shows the token with each call.
-#[derive(Clone, Debug)]
-pub(crate) struct Authorization(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Authorization {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
-        }
-        Ok(request)
-    }
 }
 
 /// Reads a token from a file: one word, a final line break apart.
@@ -58,15 +36,12 @@ pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
 impl Target {
     /// Connects, and no further: whether a collector answers there shows with the first call.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let endpoint = Endpoint::from_shared(self.url.clone())
-            .map_err(|error| Failure::Usage(format!("--collector {}: {error}", self.url)))?
-            .connect_timeout(ANSWER_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| self.silent(&error))?;
-        let authorization = Authorization(self.header()?);
-        Ok(ConsoleClient::with_interceptor(channel, authorization)
-            .max_decoding_message_size(wire::MESSAGE_LEN_MAX))
+        let token = self.token.as_deref();
+        let address =
+            Address::new(&self.url, token).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+        address.connect().await.map_err(|reason| {
+            Failure::Failed(anyhow!("no collector answers at {}: {reason}", self.url))
+        })
     }
 
     /// Whether a collector is there, also one that wants another token.
@@ -101,27 +76,9 @@ impl Target {
         Ok(follow)
     }
 
-    fn header(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
-        let Some(token) = &self.token else { return Ok(None) };
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| Failure::Usage("--token-file: no header can carry this token".into()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-
     fn late(&self) -> Failure {
         let s = ANSWER_TIMEOUT.as_secs();
         Failure::Failed(anyhow!("the collector at {} has not answered for {s} s", self.url))
-    }
-
-    /// tonic wraps the reason twice; the innermost one says it.
-    fn silent(&self, error: &tonic::transport::Error) -> Failure {
-        let mut reason: &dyn std::error::Error = error;
-        while let Some(source) = reason.source() {
-            reason = source;
-        }
-        Failure::Failed(anyhow!("no collector answers at {}: {reason}", self.url))
     }
 }
 

@@ -37,7 +37,7 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
     let mut lines = vec![
         ("health", health.to_owned()),
         ("incidents", format!("{} open", status.incidents_open)),
-        ("graph", format!("{} services, {} edges", status.services, status.edges)),
+        ("graph", format!("{}, {}", some(status.services, "service"), some(status.edges, "edge"))),
         ("proxies", format!("{} connected", status.proxies)),
         ("senders", collector.senders.to_string()),
         ("spans", format!("{}/s", format::count(collector.spans_per_s))),
@@ -58,6 +58,11 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// `1 edge`, `2 edges`
+fn some(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What came of a trip or reset on one edge.
