@@ -51,7 +51,8 @@ impl Client {
     pub fn again_after(&self, attempts: u32, outcome: Outcome, jitter: f64) -> Option<Duration> {
         let may_repeat = match outcome {
             Outcome::Answered(status) => self.retry_status.contains(&status),
-            Outcome::TimedOut | Outcome::Broken => true,
+            Outcome::TimedOut => self.retry_timeouts,
+            Outcome::Broken => true,
         };
         if !may_repeat || self.attempts <= attempts {
             return None;
@@ -86,12 +87,16 @@ mod tests {
         check(1, Outcome::Answered(424), 0.0, None);
     }
 
-    /// Scenario: a library without backoff, and one that never repeats.
-    /// Guarantees: the one repeats at once, the other not at all.
+    /// Scenario: a library without backoff, one that never repeats, and one that repeats errors but
+    /// not timeouts.
+    /// Guarantees: the first repeats at once, the second not at all, the third what it is told to.
     #[test]
     fn no_backoff_is_at_once() {
         let careless = Client { attempts: 10, ..Client::default() };
         assert_eq!(careless.again_after(9, Outcome::TimedOut, 0.3), Some(Duration::ZERO));
         assert_eq!(Client::default().again_after(1, Outcome::TimedOut, 0.3), None);
+        let patient = Client { attempts: 2, retry_timeouts: false, ..Client::default() };
+        assert_eq!(patient.again_after(1, Outcome::TimedOut, 0.3), None);
+        assert_eq!(patient.again_after(1, Outcome::Answered(500), 0.3), Some(Duration::ZERO));
     }
 }

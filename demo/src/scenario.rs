@@ -167,6 +167,8 @@ pub struct Client {
     pub hedge_after_ms: u64,
     /// Statuses after which the library tries again.
     pub retry_status: Vec<u16>,
+    /// Whether the library tries again where its patience ended.
+    pub retry_timeouts: bool,
     /// Whether each attempt gets a span of its own (tenacity, axios-retry) or all share one
     /// (urllib3, gRPC).
     pub new_span_each_attempt: bool,

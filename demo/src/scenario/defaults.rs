@@ -54,6 +54,7 @@ impl Default for Client {
             jitter_percent: 0.0,
             hedge_after_ms: 0,
             retry_status: vec![500, 502, 503, 504],
+            retry_timeouts: true,
             new_span_each_attempt: false,
         }
     }
