@@ -212,3 +212,6 @@ fn hex((r, g, b): (u8, u8, u8)) -> String {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! Golden screens: the text of each view in each state at two sizes; and what holds of any screen.
 
 mod any;
-mod pictures;
 
 use super::draw;
 use crate::fixture::{Desk, World, hold, session, storm_edge};
