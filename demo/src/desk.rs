@@ -118,3 +118,40 @@ impl Drop for Visit<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Scenario: a desk with one worker and one place to wait, asked three times at once; the work
+    /// takes an hour, and all callers leave after a moment. Then the same once more.
+    /// Guarantees: the third finds no place; who leaves gives a place in the queue back, but the
+    /// worker goes on with what it began.
+    #[tokio::test]
+    async fn a_desk_has_so_many_places() {
+        let profile = Profile { workers: 1, queue_max: 1, work_ms: 3_600_000.0, spread: 0.0 };
+        let desk = Desk::new(Clock::start(), profile, 1);
+        let work = || tokio::time::timeout(Duration::from_millis(1), desk.work());
+        let (first, second, third) = tokio::join!(work(), work(), work());
+        assert!(first.is_err() && second.is_err());
+        assert_eq!(third, Ok(false));
+        let (waiting, refused) = tokio::join!(work(), work());
+        assert!(waiting.is_err());
+        assert_eq!(refused, Ok(false));
+        assert!(desk.state().waiting.is_empty());
+    }
+
+    /// Scenario: a desk whose work takes no time, with its timer at work.
+    /// Guarantees: the work is done.
+    #[tokio::test]
+    async fn work_is_done() {
+        let profile = Profile { workers: 1, queue_max: 1, work_ms: 0.0, spread: 0.0 };
+        let desk = Desk::new(Clock::start(), profile, 1);
+        let stop = CancellationToken::new();
+        tokio::select! {
+            served = desk.work() => assert!(served),
+            () = desk.run(&stop) => panic!("nobody stopped it"),
+        }
+    }
+}

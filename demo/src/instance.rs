@@ -273,3 +273,6 @@ fn span_id(rng: &mut impl Rng) -> SpanId {
     let span_id: [u8; 8] = rng.random();
     SpanId::from_bytes(&span_id).unwrap_or_else(|| SpanId::from_bytes(&[1; 8]).expect("not zero"))
 }
+
+#[cfg(test)]
+mod tests;
