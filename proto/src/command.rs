@@ -214,7 +214,8 @@ pub enum AckResult {
 /// A lease that a proxy holds, as it tells a collector that may know less than it does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldLease {
-    /// The command in force; the TTL of a trip is the time left.
+    /// The command in force. The TTL of a trip is the time left of the lease: zero while its ramp
+    /// runs, so that nobody takes the rest of a ramp for a lease.
     pub command: Command,
     /// State of the breaker now; `HalfOpen` while the ramp runs.
     pub state: BreakerState,

@@ -3,11 +3,16 @@
 use crate::process::binary;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read as _, Write};
+use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// A person who has not seen something by then gives up.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).expect("a terminal has cells")
+}
 
 struct Shared {
     parser: Mutex<(vt100::Parser, Vec<u8>)>,
@@ -40,7 +45,7 @@ impl Terminal {
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let parser = vt100::Parser::new(rows, columns, 0);
+        let parser = vt100::Parser::new(cells(rows), cells(columns), 0);
         let shared =
             Arc::new(Shared { parser: Mutex::new((parser, Vec::new())), changed: Condvar::new() });
         let screen = Arc::clone(&shared);
@@ -118,7 +123,7 @@ impl Terminal {
             .expect("no panic while held")
             .0
             .screen_mut()
-            .set_size(rows, columns);
+            .set_size(cells(rows), cells(columns));
         self.master.resize(size).expect("the terminal lives");
     }
 

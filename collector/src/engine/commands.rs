@@ -173,7 +173,8 @@ impl Engine {
             Verb::Trip { action, .. } => (action.kind().as_str(), Some(Stamp(wish.ends.unix_ms))),
             Verb::Reset { .. } => ("reset", None),
         };
-        let applied_ms = wish.completed().map(|at| {
+        let completed = wish.completed().filter(|_| is_newest);
+        let applied_ms = completed.map(|at| {
             at.instant.saturating_duration_since(wish.issued.instant).as_secs_f64() * 1_000.0
         });
         let note =
@@ -182,7 +183,8 @@ impl Engine {
             id: request_id.to_owned(),
             edge: self.names.print_edge(edge),
             action: action.to_owned(),
-            applied: wish.applied(),
+            // What the newer command reached says nothing about this one.
+            applied: if is_newest { wish.applied() } else { 0 },
             proxies: enforcing.max(wish.progress.len() as u64),
             coverage: if enforcing == 0 { Some(0.0) } else { self.proxies.coverage(edge) },
             applied_ms,

@@ -72,11 +72,14 @@ impl Force {
         }
     }
 
-    /// The command with its time left.
+    /// The command with the time left of its lease: none while the ramp runs.
     pub(super) fn held(&self, now: Instant) -> HeldLease {
         let mut command = self.command.clone();
         if let Verb::Trip { ttl, .. } = &mut command.verb {
-            *ttl = self.remaining(now);
+            *ttl = match &self.stage {
+                Stage::Lease { .. } => self.remaining(now),
+                Stage::Ramp(_) => Duration::ZERO,
+            };
         }
         HeldLease { command, state: self.state() }
     }
