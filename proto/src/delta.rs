@@ -117,7 +117,8 @@ fn diff<T: Clone + PartialEq, K: Ord>(
 }
 
 fn merge<T, K: Ord>(list: &mut Vec<T>, upserts: Vec<T>, gone: &[K], key: impl Fn(&T) -> K) {
-    let fresh: std::collections::BTreeSet<K> = upserts.iter().map(&key).collect();
-    list.retain(|t| !fresh.contains(&key(t)) && !gone.contains(&key(t)));
+    let fresh: Vec<K> = upserts.iter().map(&key).collect();
+    let replaced: std::collections::BTreeSet<&K> = fresh.iter().chain(gone).collect();
+    list.retain(|t| !replaced.contains(&key(t)));
     list.extend(upserts);
 }

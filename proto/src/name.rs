@@ -94,11 +94,13 @@ fn is_domain(labels: &[&str]) -> bool {
 }
 
 fn part(field: &str, value: &str) -> Result<Arc<str>, Invalid> {
+    // As it is made visible: what passes here passes again at the next program on its way.
+    let value = text::visible(value);
     if NAME_LEN_MAX < value.len() {
         let reason = format!("is {} bytes long; at most {NAME_LEN_MAX}", value.len());
         return Err(Invalid::new(field, reason));
     }
-    Ok(text::visible(value).into())
+    Ok(value.into())
 }
 
 /// The whole name: `environment/namespace/name` without empty leading parts.

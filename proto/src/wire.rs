@@ -28,6 +28,9 @@ pub const MESSAGE_LEN_MAX: usize = 16 * 1024 * 1024;
 /// A line of text from the wire is cut to this many bytes.
 const LINE_LEN_MAX: usize = 1_024;
 
+/// The last millisecond of the year 9999: no time is later, and RFC 3339 can write all of them.
+const UNIX_MS_MAX: u64 = 253_402_300_799_999;
+
 /// A field that proto3 cannot require.
 fn required<T>(value: Option<T>, field: &str) -> Result<T, Invalid> {
     value.ok_or_else(|| Invalid::new(field, "is missing"))
@@ -49,6 +52,22 @@ where
 
 fn all<T, W: From<T>>(list: Vec<T>) -> Vec<W> {
     list.into_iter().map(W::from).collect()
+}
+
+/// As [`each`], of texts.
+fn lines(list: &[String], field: &str, len_max: usize) -> Result<Vec<String>, Invalid> {
+    if len_max < list.len() {
+        return Err(Invalid::new(field, format!("has {} entries; at most {len_max}", list.len())));
+    }
+    Ok(list.iter().map(|text| line(text)).collect())
+}
+
+fn unix_ms(value: u64, field: &str) -> Result<u64, Invalid> {
+    if value <= UNIX_MS_MAX {
+        Ok(value)
+    } else {
+        Err(Invalid::new(field, format!("is {value}; at most {UNIX_MS_MAX}, the year 9999")))
+    }
 }
 
 /// Untrusted text: made visible, and cut.

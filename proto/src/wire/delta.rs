@@ -1,10 +1,10 @@
 //! Snapshots and what changed.
 
-use super::view::LISTED_MAX;
-use super::{all, each, line, required, v1};
+use super::view::{LISTED_MAX, stamp};
+use super::{all, each, line, lines, required, v1};
 use crate::Invalid;
 use crate::delta::Delta;
-use crate::view::{EdgeName, Snapshot, Stamp, Update};
+use crate::view::{EdgeName, Snapshot, Update};
 
 impl From<Snapshot> for v1::Snapshot {
     fn from(snapshot: Snapshot) -> Self {
@@ -28,7 +28,7 @@ impl TryFrom<v1::Snapshot> for Snapshot {
     fn try_from(wire: v1::Snapshot) -> Result<Self, Invalid> {
         let status = required(wire.status, "status")?.try_into();
         Ok(Self {
-            at: Stamp(wire.at_unix_ms),
+            at: stamp(wire.at_unix_ms, "at_unix_ms")?,
             status: status.map_err(|invalid: Invalid| invalid.within("status"))?,
             services: each(wire.services, "services", LISTED_MAX)?,
             edges: each(wire.edges, "edges", LISTED_MAX)?,
@@ -65,24 +65,23 @@ impl TryFrom<v1::Delta> for Delta {
     type Error = Invalid;
 
     fn try_from(wire: v1::Delta) -> Result<Self, Invalid> {
-        let lines = |list: Vec<String>| list.iter().map(|text| line(text)).collect();
         let status = wire.status.map(TryInto::try_into).transpose();
         let advisories = wire.advisories.map(|list| each(list.all, "advisories", LISTED_MAX));
         let breakers = wire.breakers.map(|list| each(list.all, "breakers", LISTED_MAX));
         let events = wire.events.map(|list| each(list.all, "events", LISTED_MAX));
         Ok(Self {
-            at: Stamp(wire.at_unix_ms),
+            at: stamp(wire.at_unix_ms, "at_unix_ms")?,
             status: status.map_err(|invalid: Invalid| invalid.within("status"))?,
             services: each(wire.services, "services", LISTED_MAX)?,
-            services_gone: lines(wire.services_gone),
+            services_gone: lines(&wire.services_gone, "services_gone", LISTED_MAX)?,
             edges: each(wire.edges, "edges", LISTED_MAX)?,
             edges_gone: each(wire.edges_gone, "edges_gone", LISTED_MAX)?,
             incidents: each(wire.incidents, "incidents", LISTED_MAX)?,
-            incidents_gone: lines(wire.incidents_gone),
+            incidents_gone: lines(&wire.incidents_gone, "incidents_gone", LISTED_MAX)?,
             advisories: advisories.transpose()?,
             breakers: breakers.transpose()?,
             proxies: each(wire.proxies, "proxies", LISTED_MAX)?,
-            proxies_gone: lines(wire.proxies_gone),
+            proxies_gone: lines(&wire.proxies_gone, "proxies_gone", LISTED_MAX)?,
             events: events.transpose()?,
         })
     }

@@ -1,7 +1,7 @@
 //! Reports of proxies.
 
 use super::command::breaker_state;
-use super::{all, each, line, percent, service, v1};
+use super::{all, each, line, percent, service, unix_ms, v1};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EDGES_MAX, EdgeCounts, EdgeWindow, InboundWindow, Protocol,
     Refusals, Report, TRANSITIONS_MAX, Transition,
@@ -43,7 +43,7 @@ impl TryFrom<v1::Report> for Report {
         Ok(Self {
             boot: wire.boot,
             number: wire.number,
-            start_unix_ms: wire.start_unix_ms,
+            start_unix_ms: unix_ms(wire.start_unix_ms, "start_unix_ms")?,
             duration_ms: wire.duration_ms,
             edges: each(wire.edges, "edges", EDGES_MAX)?,
             inbound: each(wire.inbound, "inbound", EDGES_MAX)?,
@@ -269,7 +269,7 @@ impl TryFrom<v1::BreakerStatus> for BreakerStatus {
             remaining_ms: wire.remaining_ms,
             percent: wire.percent.map(|value| percent(value, "percent")).transpose()?,
             revision: wire.revision,
-            refused_total: wire.refused_total,
+            refused_total: count(wire.refused_total, "refused_total")?,
         })
     }
 }
@@ -297,7 +297,7 @@ impl TryFrom<v1::Transition> for Transition {
             to: breaker_state(wire.to, "to")?,
             cause: cause(wire.cause),
             revision: wire.revision,
-            at_unix_ms: wire.at_unix_ms,
+            at_unix_ms: unix_ms(wire.at_unix_ms, "at_unix_ms")?,
         })
     }
 }

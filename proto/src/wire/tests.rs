@@ -131,10 +131,64 @@ fn invalid_reports_are_refused_with_a_path() {
         |report| report.edges[0].counts.as_mut().unwrap().retries_certain = u64::MAX,
         "edges[0].counts.retries_certain",
     );
+    check(|report| report.start_unix_ms = u64::MAX, "start_unix_ms");
+    check(|report| report.breakers[0].refused_total = u64::MAX, "breakers[0].refused_total");
     check(|report| report.breakers[0].percent = Some(101), "breakers[0].percent");
     check(|report| report.breakers[0].state = 0, "breakers[0].state");
     check(|report| report.transitions[0].to = 99, "transitions[0].to");
     check(|report| report.edges = vec![report.edges[0].clone(); 1_025], "edges");
+}
+
+/// Scenario: a snapshot with one wrong field at a time, and with values of a later version.
+/// Guarantees: what could be taken for its opposite is refused with its path, the rest becomes
+/// unknown.
+#[test]
+fn invalid_views_are_refused_with_a_path() {
+    let check = |change: fn(&mut v1::Snapshot), expected: Result<(), &str>| {
+        let mut snapshot = Snapshot::default();
+        snapshot.services.push(crate::view::Service::default());
+        snapshot.edges.push(crate::view::EdgeView::default());
+        snapshot.incidents.push(crate::view::Incident::default());
+        let mut wire = v1::Snapshot::from(snapshot);
+        change(&mut wire);
+        let parsed = Snapshot::try_from(wire).map(|_| ()).map_err(|invalid| invalid.field);
+        assert_eq!(parsed, expected.map_err(str::to_owned));
+    };
+    check(|_| (), Ok(()));
+    check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
+    check(|snapshot| snapshot.status = None, Err("status"));
+    check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
+    check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
+    check(|snapshot| snapshot.services[0].kind = 0, Err("services[0].kind"));
+    check(|snapshot| snapshot.services[0].rate = Some(f64::NAN), Err("services[0].rate"));
+    check(|snapshot| snapshot.edges[0].breaker = None, Err("edges[0].breaker"));
+    check(|snapshot| snapshot.at_unix_ms = u64::MAX, Err("at_unix_ms"));
+    check(
+        |snapshot| snapshot.incidents[0].opened_at_unix_ms = u64::MAX,
+        Err("incidents[0].opened_at_unix_ms"),
+    );
+    check(
+        |snapshot| snapshot.incidents[0].counter_evidence = vec![String::new(); 1_025],
+        Err("incidents[0].counter_evidence"),
+    );
+}
+
+/// Scenario: names with characters that are made visible, as long as they may be and longer.
+/// Guarantees: a name that one program takes is taken by the next, as the same name.
+#[test]
+fn names_travel_on() {
+    let check = |name: &str, passes: bool| {
+        let Ok(first) = ServiceId::named(name) else { return assert!(!passes, "{name:?}") };
+        assert!(passes, "{name:?}");
+        let next = ServiceId::try_from(v1::ServiceId::from(first.clone()));
+        assert_eq!(next, Ok(first));
+    };
+    check("payment", true);
+    check("pay\u{1b}ment", true);
+    check(&"x".repeat(128), true);
+    check(&"x".repeat(129), false);
+    check(&"\u{1b}".repeat(21), true);
+    check(&"\u{1b}".repeat(22), false);
 }
 
 /// Scenario: text with escape sequences in a console's update.

@@ -3,7 +3,7 @@
 mod incident;
 
 use super::command::breaker_state;
-use super::{finite, line, maybe_finite, percent, required, v1};
+use super::{finite, line, maybe_finite, percent, required, unix_ms, v1};
 use crate::Invalid;
 use crate::view::{
     Advisory, Breaker, CollectorStatus, EdgeBreaker, EdgeName, EdgeView, Event, Health, Mtls,
@@ -12,6 +12,15 @@ use crate::view::{
 
 /// No list of a view is longer: a collector keeps fewer.
 pub(super) const LISTED_MAX: usize = 65_536;
+
+pub(super) fn stamp(value: u64, field: &str) -> Result<Stamp, Invalid> {
+    unix_ms(value, field).map(Stamp)
+}
+
+fn maybe_stamp(value: Option<u64>, field: &str) -> Result<Option<Stamp>, Invalid> {
+    value.map(|value| stamp(value, field)).transpose()
+}
+
 fn maybe_line(text: Option<&String>) -> Option<String> {
     text.map(|text| line(text))
 }
@@ -35,7 +44,9 @@ fn health(wire: i32, field: &str) -> Result<Health, Invalid> {
         Ok(v1::Health::Ok) => Ok(Health::Ok),
         Ok(v1::Health::Incident) => Ok(Health::Incident),
         Ok(v1::Health::Degraded) => Ok(Health::Degraded),
-        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+        Ok(v1::Health::Unspecified) | Err(_) => {
+            Err(Invalid::new(field, format!("is {wire}, which is no health")))
+        }
     }
 }
 
@@ -56,7 +67,9 @@ fn service_kind(wire: i32, field: &str) -> Result<ServiceKind, Invalid> {
         Ok(v1::ServiceKind::Database) => Ok(ServiceKind::Database),
         Ok(v1::ServiceKind::Messaging) => Ok(ServiceKind::Messaging),
         Ok(v1::ServiceKind::External) => Ok(ServiceKind::External),
-        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+        Ok(v1::ServiceKind::Unspecified) | Err(_) => {
+            Err(Invalid::new(field, format!("is {wire}, which is no kind of service")))
+        }
     }
 }
 
@@ -71,13 +84,13 @@ impl From<Mtls> for v1::Mtls {
     }
 }
 
-fn mtls(wire: i32, field: &str) -> Result<Mtls, Invalid> {
+/// An encryption of a later version is not known, which changes nothing else.
+fn mtls(wire: i32) -> Mtls {
     match v1::Mtls::try_from(wire) {
-        Ok(v1::Mtls::Unknown) => Ok(Mtls::Unknown),
-        Ok(v1::Mtls::Mtls) => Ok(Mtls::Mtls),
-        Ok(v1::Mtls::Plaintext) => Ok(Mtls::Plaintext),
-        Ok(v1::Mtls::Mixed) => Ok(Mtls::Mixed),
-        Err(_) => Err(Invalid::new(field, format!("is {wire}, which is not known"))),
+        Ok(v1::Mtls::Mtls) => Mtls::Mtls,
+        Ok(v1::Mtls::Plaintext) => Mtls::Plaintext,
+        Ok(v1::Mtls::Mixed) => Mtls::Mixed,
+        Ok(v1::Mtls::Unknown) | Err(_) => Mtls::Unknown,
     }
 }
 
@@ -129,6 +142,10 @@ impl TryFrom<v1::CollectorStatus> for CollectorStatus {
     type Error = Invalid;
 
     fn try_from(wire: v1::CollectorStatus) -> Result<Self, Invalid> {
+        if LISTED_MAX < wire.dropped.len() {
+            let reason = format!("has {} entries; at most {LISTED_MAX}", wire.dropped.len());
+            return Err(Invalid::new("dropped", reason));
+        }
         Ok(Self {
             version: line(&wire.version),
             uptime_s: wire.uptime_s,
@@ -214,7 +231,7 @@ impl TryFrom<v1::EdgeView> for EdgeView {
             p50_ms: maybe_finite(wire.p50_ms, "p50_ms")?,
             p95_ms: maybe_finite(wire.p95_ms, "p95_ms")?,
             p99_ms: maybe_finite(wire.p99_ms, "p99_ms")?,
-            mtls: mtls(wire.mtls, "mtls")?,
+            mtls: mtls(wire.mtls),
             proxies: wire.proxies,
             breaker: required(wire.breaker, "breaker")?
                 .try_into()
@@ -242,7 +259,7 @@ impl TryFrom<v1::EdgeBreaker> for EdgeBreaker {
         Ok(Self {
             state: breaker_state(wire.state, "state")?,
             percent: wire.percent.map(|value| percent(value, "percent")).transpose()?,
-            until: wire.until_unix_ms.map(Stamp),
+            until: maybe_stamp(wire.until_unix_ms, "until_unix_ms")?,
             applied: wire.applied,
             proxies: wire.proxies,
         })
@@ -270,7 +287,7 @@ impl TryFrom<v1::Advisory> for Advisory {
             source: line(&wire.source),
             destination: line(&wire.destination),
             summary: line(&wire.summary),
-            since: Stamp(wire.since_unix_ms),
+            since: stamp(wire.since_unix_ms, "since_unix_ms")?,
         })
     }
 }
@@ -304,8 +321,8 @@ impl TryFrom<v1::Breaker> for Breaker {
             endpoint: maybe_line(wire.endpoint.as_ref()),
             state: breaker_state(wire.state, "state")?,
             cause: line(&wire.cause),
-            since: wire.since_unix_ms.map(Stamp),
-            until: wire.until_unix_ms.map(Stamp),
+            since: maybe_stamp(wire.since_unix_ms, "since_unix_ms")?,
+            until: maybe_stamp(wire.until_unix_ms, "until_unix_ms")?,
             by: maybe_line(wire.by.as_ref()),
             reason: maybe_line(wire.reason.as_ref()),
             applied: wire.applied,
@@ -357,7 +374,8 @@ impl TryFrom<v1::Event> for Event {
     type Error = Invalid;
 
     fn try_from(wire: v1::Event) -> Result<Self, Invalid> {
-        Ok(Self { at: Stamp(wire.at_unix_ms), kind: line(&wire.kind), text: line(&wire.text) })
+        let at = stamp(wire.at_unix_ms, "at_unix_ms")?;
+        Ok(Self { at, kind: line(&wire.kind), text: line(&wire.text) })
     }
 }
 
@@ -389,7 +407,7 @@ impl TryFrom<v1::TripResult> for TripResult {
             proxies: wire.proxies,
             coverage: maybe_finite(wire.coverage, "coverage")?,
             applied_ms: maybe_finite(wire.applied_ms, "applied_ms")?,
-            expires_at: wire.expires_at_unix_ms.map(Stamp),
+            expires_at: maybe_stamp(wire.expires_at_unix_ms, "expires_at_unix_ms")?,
             note: line(&wire.note),
         })
     }

@@ -1,19 +1,17 @@
 //! Incidents, with all that speaks for and against them.
 
-use super::{LISTED_MAX, maybe_line};
+use super::{maybe_line, maybe_stamp, stamp};
 use crate::Invalid;
 use crate::view::{
-    DataQuality, Evidence, Incident, IncidentState, Layer, Stamp, SuggestedAction, Suspect,
+    DataQuality, Evidence, Incident, IncidentState, Layer, SuggestedAction, Suspect,
 };
 use crate::wire::command::action_kind;
-use crate::wire::{all, each, finite, line, maybe_finite, required, v1};
+use crate::wire::{all, each, finite, line, lines, maybe_finite, required, v1};
 
+/// Nobody reads a longer list about one incident.
+const FACTS_MAX: usize = 1_024;
 /// No series is longer: a value a second of the last minute.
 const SERIES_MAX: usize = 60;
-
-fn lines(list: &[String]) -> Vec<String> {
-    list.iter().map(|text| line(text)).collect()
-}
 
 impl From<Incident> for v1::Incident {
     fn from(value: Incident) -> Self {
@@ -49,8 +47,8 @@ impl TryFrom<v1::Incident> for Incident {
             kind: line(&wire.kind),
             state: if wire.resolved { IncidentState::Resolved } else { IncidentState::Open },
             phase: line(&wire.phase),
-            opened_at: Stamp(wire.opened_at_unix_ms),
-            resolved_at: wire.resolved_at_unix_ms.map(Stamp),
+            opened_at: stamp(wire.opened_at_unix_ms, "opened_at_unix_ms")?,
+            resolved_at: maybe_stamp(wire.resolved_at_unix_ms, "resolved_at_unix_ms")?,
             summary: line(&wire.summary),
             confidence: finite(wire.confidence, "confidence")?,
             originator: maybe_line(wire.originator.as_ref()),
@@ -61,10 +59,10 @@ impl TryFrom<v1::Incident> for Incident {
                 .transpose()
                 .map_err(|invalid: Invalid| invalid.within("edge"))?,
             amplification: maybe_finite(wire.amplification, "amplification")?,
-            layers: each(wire.layers, "layers", LISTED_MAX)?,
-            evidence: each(wire.evidence, "evidence", LISTED_MAX)?,
-            counter_evidence: lines(&wire.counter_evidence),
-            suspects: each(wire.suspects, "suspects", LISTED_MAX)?,
+            layers: each(wire.layers, "layers", FACTS_MAX)?,
+            evidence: each(wire.evidence, "evidence", FACTS_MAX)?,
+            counter_evidence: lines(&wire.counter_evidence, "counter_evidence", FACTS_MAX)?,
+            suspects: each(wire.suspects, "suspects", FACTS_MAX)?,
             action: wire
                 .action
                 .map(TryInto::try_into)
