@@ -27,12 +27,44 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 /// A request body on its way to the server.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBody {
-    /// Read ahead, not yet sent.
-    prefix: VecDeque<Bytes>,
-    /// Read ahead behind all of the body.
-    trailers: Option<HeaderMap>,
+    /// Read ahead and not yet sent. Boxed: most bodies have none, and bodies move often.
+    ahead: Option<Box<Ahead>>,
     /// What was not read ahead.
     rest: Option<Incoming>,
+}
+
+/// What was read ahead of a body.
+#[derive(Debug, Default)]
+struct Ahead {
+    parts: VecDeque<Bytes>,
+    /// Behind all of the body.
+    trailers: Option<HeaderMap>,
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.trailers.is_none()
+    }
+
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        let data = self.parts.pop_front().map(Frame::data);
+        data.or_else(|| self.trailers.take().map(Frame::trailers))
+    }
+
+    /// The first bytes, at most `len_max` of them, in one piece.
+    fn first_bytes(&self, len_max: usize) -> Bytes {
+        match self.parts.front() {
+            Some(only) if self.parts.len() == 1 => only.slice(..only.len().min(len_max)),
+            _ => {
+                let mut first = BytesMut::with_capacity(len_max);
+                for part in &self.parts {
+                    let room = len_max - first.len();
+                    first.extend_from_slice(&part[..part.len().min(room)]);
+                }
+                first.freeze()
+            }
+        }
+    }
 }
 
 impl RequestBody {
@@ -44,7 +76,7 @@ impl RequestBody {
 
     /// Whether there is nothing to send, so that the request can be sent again.
     pub(crate) fn is_empty(&self) -> bool {
-        self.prefix.is_empty() && self.trailers.is_none() && self.rest.is_none()
+        self.rest.is_none() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
     }
 
     /// Reads what is left and throws it away, so that the connection stays usable after a request
@@ -64,21 +96,6 @@ impl RequestBody {
             }
         }));
     }
-
-    /// The first bytes that were read ahead, at most `len_max` of them, in one piece.
-    fn first_bytes(&self, len_max: usize) -> Bytes {
-        match self.prefix.front() {
-            Some(only) if self.prefix.len() == 1 => only.slice(..only.len().min(len_max)),
-            _ => {
-                let mut first = BytesMut::with_capacity(len_max);
-                for part in &self.prefix {
-                    let room = len_max - first.len();
-                    first.extend_from_slice(&part[..part.len().min(room)]);
-                }
-                first.freeze()
-            }
-        }
-    }
 }
 
 impl Body for RequestBody {
@@ -89,11 +106,8 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(bytes) = self.prefix.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        if let Some(frame) = self.ahead.as_mut().and_then(|ahead| ahead.next()) {
+            return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.rest {
             Some(rest) => Pin::new(rest).poll_frame(cx),
@@ -102,13 +116,13 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.prefix.is_empty()
-            && self.trailers.is_none()
-            && self.rest.as_ref().is_none_or(Incoming::is_end_stream)
+        self.rest.as_ref().is_none_or(Incoming::is_end_stream)
+            && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead: u64 = self.prefix.iter().map(|bytes| bytes.len() as u64).sum();
+        let parts = self.ahead.iter().flat_map(|ahead| &ahead.parts);
+        let ahead: u64 = parts.map(|bytes| bytes.len() as u64).sum();
         let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(ahead + rest.lower());

@@ -7,11 +7,13 @@
 
 mod watch;
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +47,10 @@ where
     let watch = Arc::new(Watch::default());
     let service = service_fn(|request| {
         let busy = Watch::busy(&watch);
-        let response = respond(request);
-        async move {
-            let response = response.await;
-            Ok::<_, hyper::Error>(response.map(|body| watch::Counted::new(body, busy)))
-        }
+        // `map`, and no `async` block around it: that would hold the future twice, and it is large.
+        respond(request).map(move |response| {
+            Ok::<_, Infallible>(response.map(|body| watch::Counted::new(body, busy)))
+        })
     });
     let builder = builder();
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));

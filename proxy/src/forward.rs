@@ -42,32 +42,18 @@ pub(crate) enum SendError {
     Caller,
 }
 
-/// A request that got no answer from the server.
-#[derive(Debug)]
-pub(crate) struct Unanswered {
-    /// Why.
-    pub(crate) error: SendError,
-    /// Its body, where nothing of it was sent: still to be read, so that the caller's connection
-    /// stays usable.
-    pub(crate) body: Option<RequestBody>,
-}
-
-impl Unanswered {
-    /// There was no connection.
-    fn unsent(error: AcquireError, request: Request<RequestBody>) -> Self {
-        let error = match error {
-            AcquireError::Overflow(overflow) => SendError::Overflow(overflow),
-            AcquireError::Connect(error) => SendError::Connect(error),
-        };
-        Self { error, body: Some(request.into_body()) }
+impl From<AcquireError> for SendError {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Overflow(overflow) => Self::Overflow(overflow),
+            AcquireError::Connect(error) => Self::Connect(error),
+        }
     }
 }
 
-impl From<SendError> for Unanswered {
-    fn from(error: SendError) -> Self {
-        Self { error, body: None }
-    }
-}
+/// A request in a place of its own, out of which it is sent: it is large, and would else be moved
+/// through every future on its way. What is still here after an error was not sent.
+pub(crate) type Outgoing = Option<Request<RequestBody>>;
 
 /// The connection that a response is coming from.
 #[derive(Debug)]
@@ -95,25 +81,26 @@ impl Exchange {
     }
 }
 
-/// Sends `request` in its own version of HTTP to one of the endpoints of `pool`.
+/// Sends `outgoing` in its own version of HTTP to one of the endpoints of `pool`.
 pub(crate) async fn send(
     pool: &Pool,
     now: Instant,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Exchange), Unanswered> {
+    outgoing: &mut Outgoing,
+) -> Result<(Response<Incoming>, Exchange), SendError> {
     let picked = pool.pick();
-    let (response, lease) = if request.version() == Version::HTTP_2 {
-        let (response, lease) = send_http2(&picked, request).await?;
+    let is_http2 = outgoing.as_ref().is_some_and(|request| request.version() == Version::HTTP_2);
+    let (response, lease) = if is_http2 {
+        let (response, lease) = send_http2(&picked, outgoing).await?;
         (response, Lease::Http2 { _lease: lease })
     } else {
-        let (response, lease) = send_http1(&picked, now, request).await?;
+        let (response, lease) = send_http1(&picked, now, outgoing).await?;
         if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
             picked.keep_alive(timeout_s);
         }
         (response, Lease::Http1(lease))
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(SendError::Switched.into());
+        return Err(SendError::Switched);
     }
     Ok((response, Exchange { lease, _picked: picked }))
 }
@@ -121,55 +108,48 @@ pub(crate) async fn send(
 async fn send_http1(
     picked: &Picked,
     now: Instant,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Http1Lease), Unanswered> {
+    outgoing: &mut Outgoing,
+) -> Result<(Response<Incoming>, Http1Lease), SendError> {
     let mut may_resend = true;
     for _ in 0..UNSENT_MAX {
-        let mut lease = match picked.http1(now).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(Unanswered::unsent(error, request)),
-        };
-        let copy = (may_resend && lease.is_used()).then(|| Copy::of(&request)).flatten();
+        let mut lease = picked.http1(now).await?;
+        let Some(request) = outgoing.take() else { break };
+        let copy = if may_resend && lease.is_used() { Copy::of(&request) } else { None };
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
-        let unsent = error.take_message();
-        request = match (unsent, copy) {
-            (Some(unsent), _) => unsent,
+        *outgoing = match (error.take_message(), copy) {
+            (Some(unsent), _) => Some(unsent),
             (None, Some(copy)) if is_death(error.error()) => {
                 may_resend = false;
-                copy.into_request()
+                Some(copy.into_request())
             }
-            (None, _) => {
-                return Err(broken(error.into_error(), lease.is_used() && may_resend).into());
-            }
+            (None, _) => return Err(broken(error.into_error(), lease.is_used() && may_resend)),
         };
         picked.discard_idle();
     }
-    Err(Unanswered { error: SendError::Stale, body: Some(request.into_body()) })
+    Err(SendError::Stale)
 }
 
 async fn send_http2(
     picked: &Picked,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Http2Lease), Unanswered> {
+    outgoing: &mut Outgoing,
+) -> Result<(Response<Incoming>, Http2Lease), SendError> {
     for _ in 0..UNSENT_MAX {
-        let lease = match picked.http2().await {
-            Ok(lease) => lease,
-            Err(error) => return Err(Unanswered::unsent(error, request)),
-        };
+        let lease = picked.http2().await?;
+        let Some(request) = outgoing.take() else { break };
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
-        request = match error.take_message() {
-            Some(unsent) => unsent,
-            None => return Err(broken(error.into_error(), false).into()),
-        };
+        *outgoing = error.take_message();
+        if outgoing.is_none() {
+            return Err(broken(error.into_error(), false));
+        }
         lease.retire();
     }
-    Err(Unanswered { error: SendError::Stale, body: Some(request.into_body()) })
+    Err(SendError::Stale)
 }
 
 /// Whether a connection ended without an answer, rather than with a wrong one.

@@ -103,15 +103,25 @@ fn one_authority(head: &mut request::Parts) -> Result<(), Rejected> {
     Ok(())
 }
 
+/// A `Host` is a name or an address, and perhaps a port: no userinfo, nothing empty.
 fn check_authority(value: &[u8]) -> Result<(), Rejected> {
-    let authority = Authority::try_from(value).map_err(|_| bad("Host is no host"))?;
-    let port = &authority.as_str()[authority.host().len()..];
-    let port_is_valid =
-        port.is_empty() || port == ":" || authority.port_u16().is_some() && !port.contains('@');
-    if value.contains(&b'@') || authority.host().is_empty() || !port_is_valid {
-        return Err(bad("Host is no host"));
-    }
-    Ok(())
+    let (host, port) = match value.iter().rposition(|&byte| matches!(byte, b':' | b']')) {
+        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
+        _ => (value, &b""[..]),
+    };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let is_host = match host {
+        [b'[', address @ .., b']'] => {
+            2 <= address.len()
+                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+        }
+        name => !name.is_empty() && name.iter().all(is_name),
+    };
+    // Five digits at most, so that the sum stays small.
+    let is_port = port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535;
+    if is_host && is_port { Ok(()) } else { Err(bad("Host is no host")) }
 }
 
 /// `Transfer-Encoding` is one plain `chunked` on HTTP/1.1, and never beside a `Content-Length`.
@@ -232,6 +242,13 @@ mod tests {
         check(one, "/", &[("host", "a/b")], Err(400));
         check(one, "/", &[("host", "a@b")], Err(400));
         check(one, "/", &[("host", "a:99999")], Err(400));
+        check(one, "/", &[("host", "a:65536")], Err(400));
+        check(one, "/", &[("host", "a:8080x")], Err(400));
+        check(one, "/", &[("host", "a:b:1")], Err(400));
+        check(one, "/", &[("host", ":80")], Err(400));
+        check(one, "/", &[("host", "[::1")], Err(400));
+        check(one, "/", &[("host", "[x]:1")], Err(400));
+        check(one, "/", &[("host", "::1")], Err(400));
         check(one, "http://u@y/", &[("host", "x")], Err(400));
         check(one, "*", &[("host", "x")], Err(400));
     }

@@ -7,7 +7,7 @@ pub(crate) use window::InboundCore;
 use crate::body::{End, Guard, RequestBody, ResponseBody};
 use crate::edge::Outcome;
 use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, Exchange, SendError, Unanswered};
+use crate::forward::{self, Exchange, SendError};
 use crate::gate;
 use crate::outbound::latency_us;
 use crate::pool::Pool;
@@ -43,7 +43,7 @@ pub(crate) struct Inbound {
 impl Inbound {
     /// Answers one request to the application.
     pub(crate) async fn respond(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Response<ResponseBody<Serving>> {
         let (mut head, incoming) = request.into_parts();
@@ -53,9 +53,9 @@ impl Inbound {
         }
         let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
         let now = Now::read();
-        let visit = Visit::new(self, now, &mut head);
-        let request = Request::from_parts(head, RequestBody::new(incoming));
-        match forward::send(&self.pool, now.instant, request).await {
+        let visit = Visit::new(&self, now, &mut head);
+        let mut outgoing = Some(Request::from_parts(head, RequestBody::new(incoming)));
+        match forward::send(&self.pool, now.instant, &mut outgoing).await {
             Ok((response, exchange)) => {
                 let (mut head, incoming) = response.into_parts();
                 let answer = Answer::new(&head, is_grpc);
@@ -63,9 +63,9 @@ impl Inbound {
                 let serving = Serving { visit, exchange, answer };
                 Response::from_parts(head, ResponseBody::forwarded(incoming, serving))
             }
-            Err(Unanswered { error, body }) => {
-                if let Some(body) = body {
-                    body.drain();
+            Err(error) => {
+                if let Some(unsent) = outgoing {
+                    unsent.into_body().drain();
                 }
                 let outcome = match error {
                     SendError::Caller => Outcome::Cancelled,

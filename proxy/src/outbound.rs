@@ -3,9 +3,9 @@
 mod attempt;
 
 use crate::body::{RequestBody, ResponseBody, read_ahead};
-use crate::edge::{BodyDigest, Decision, EdgeCore, Outcome, Refusal, RequestHead, Ticket};
+use crate::edge::{BodyDigest, Decision, EdgeCore, Outcome, Refusal, RequestHead};
 use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, SendError, Unanswered};
+use crate::forward::{self, Exchange, SendError};
 use crate::gate::{self, Rejected};
 use crate::pool::Pool;
 use crate::propagate::{self, Tracing};
@@ -60,7 +60,7 @@ type Answered = Response<ResponseBody<Crossing>>;
 
 impl Outbound {
     /// Answers one request of the application: by the server, or here.
-    pub(crate) async fn respond(self: &Arc<Self>, request: Request<Incoming>) -> Answered {
+    pub(crate) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answered {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
@@ -76,12 +76,27 @@ impl Outbound {
             return refuse::malformed(rejected, version);
         };
         let now = Now::read();
-        match self.admit(now, &head, trace, protocol, digest) {
-            Decision::Forward(ticket) => {
-                self.forward(now, head, body, ticket, trace, protocol).await
-            }
+        let ticket = match self.admit(now, &head, trace, protocol, digest) {
+            Decision::Forward(ticket) => ticket,
             Decision::Refuse(refusal) => {
-                self.refuse(now, &mut head, body, refusal, trace, protocol)
+                return self.refuse(now, &mut head, body, refusal, trace, protocol);
+            }
+        };
+        let mut span = self.span(now, &mut head, trace, protocol);
+        if let Some(span) = &mut span {
+            span.resend_count(ticket.resend_count());
+        }
+        // From here on, an early return or a drop is an end that is counted.
+        let attempt = Attempt::new(Arc::clone(&self), ticket, span);
+        let is_grpc = protocol == Protocol::Grpc;
+        let mut outgoing = Some(Request::from_parts(head, body));
+        match forward::send(&self.pool, now.instant, &mut outgoing).await {
+            Ok((response, exchange)) => pass(response, attempt, exchange, is_grpc),
+            Err(error) => {
+                if let Some(unsent) = outgoing {
+                    unsent.into_body().drain();
+                }
+                self.unanswered(attempt, &error, is_grpc)
             }
         }
     }
@@ -128,40 +143,6 @@ impl Outbound {
             protocol,
         };
         self.edge.core.lock().admit(now, &request)
-    }
-
-    async fn forward(
-        self: &Arc<Self>,
-        now: Now,
-        mut head: request::Parts,
-        body: RequestBody,
-        ticket: Ticket,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
-    ) -> Answered {
-        let is_grpc = protocol == Protocol::Grpc;
-        let mut span = self.span(now, &mut head, trace, protocol);
-        if let Some(span) = &mut span {
-            span.resend_count(ticket.resend_count());
-        }
-        // From here on, an early return or a drop is an end that is counted.
-        let attempt = Attempt::new(Arc::clone(self), ticket, span);
-        let request = Request::from_parts(head, body);
-        match forward::send(&self.pool, now.instant, request).await {
-            Ok((response, exchange)) => {
-                let (mut head, incoming) = response.into_parts();
-                let answer = Answer::new(&head, is_grpc);
-                gate::strip_response(&mut head.headers);
-                let crossing = Crossing { attempt, exchange, answer };
-                Response::from_parts(head, ResponseBody::forwarded(incoming, crossing))
-            }
-            Err(Unanswered { error, body }) => {
-                if let Some(body) = body {
-                    body.drain();
-                }
-                self.unanswered(attempt, &error, is_grpc)
-            }
-        }
     }
 
     fn unanswered(&self, attempt: Attempt, error: &SendError, is_grpc: bool) -> Answered {
@@ -215,4 +196,18 @@ impl Outbound {
         let peer = Some(self.edge.destination.clone());
         Some(Box::new(Draft::new(place, protocol, head, peer, now.instant)))
     }
+}
+
+/// Hands on what the server answers, under the eyes of a guard.
+fn pass(
+    response: Response<Incoming>,
+    attempt: Attempt,
+    exchange: Exchange,
+    is_grpc: bool,
+) -> Answered {
+    let (mut head, incoming) = response.into_parts();
+    let answer = Answer::new(&head, is_grpc);
+    gate::strip_response(&mut head.headers);
+    let crossing = Crossing { attempt, exchange, answer };
+    Response::from_parts(head, ResponseBody::forwarded(incoming, crossing))
 }

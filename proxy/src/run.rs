@@ -169,17 +169,17 @@ impl Running {
             let _context = runtime.enter();
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
                 let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(door.clone().open(socket, move |request| {
-                    let listener = Arc::clone(&listener);
-                    async move { listener.respond(request).await }
-                }));
+                accepts.spawn(
+                    door.clone()
+                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
+                );
             }
             for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
                 let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(door.clone().open(socket, move |request| {
-                    let listener = Arc::clone(&listener);
-                    async move { listener.respond(request).await }
-                }));
+                accepts.spawn(
+                    door.clone()
+                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
+                );
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
             let serving = serve(accepts, tasks.clone(), phase.clone());

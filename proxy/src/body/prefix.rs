@@ -1,9 +1,11 @@
 //! Reading ahead of a request body, so that a repetition of the request can be recognised by it.
 
-use super::RequestBody;
+use super::{Ahead, RequestBody};
 use crate::edge::{BODY_PREFIX_LEN_MAX, BodyDigest};
 use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use std::time::Duration;
 
 /// A body whose first bytes take longer than this is streaming, or its caller waits for us: it is
@@ -24,34 +26,42 @@ pub(crate) async fn read_ahead(
     is_grpc: bool,
     seed: u64,
 ) -> Result<BodyDigest, hyper::Error> {
-    match tokio::time::timeout(PATIENCE, fill(body, is_grpc)).await {
-        Ok(len) => Ok(BodyDigest::of(seed, &body.first_bytes(len?))),
+    let mut ahead = Box::<Ahead>::default();
+    let filling = fill(&mut ahead, &mut body.rest, is_grpc);
+    let filled = tokio::time::timeout(PATIENCE, filling).await;
+    let digest = match filled {
+        Ok(Ok(len)) => Ok(BodyDigest::of(seed, &ahead.first_bytes(len))),
+        Ok(Err(error)) => Err(error),
         Err(_streams) => Ok(BodyDigest::Unknown),
-    }
+    };
+    body.ahead = Some(ahead);
+    digest
 }
 
-/// Reads until what decides the digest is there, and says how many bytes that are.
-async fn fill(body: &mut RequestBody, is_grpc: bool) -> Result<usize, hyper::Error> {
+/// Reads from `rest` until what decides the digest is there, and says how many bytes that are.
+async fn fill(
+    ahead: &mut Ahead,
+    rest: &mut Option<Incoming>,
+    is_grpc: bool,
+) -> Result<usize, hyper::Error> {
     let mut len = 0;
     let mut wanted = BODY_PREFIX_LEN_MAX;
-    while len < wanted {
-        let Some(rest) = &mut body.rest else { break };
-        let Some(frame) = rest.frame().await else {
-            body.rest = None;
-            break;
-        };
-        match frame?.into_data() {
-            Ok(bytes) if bytes.is_empty() => (),
-            Ok(bytes) => {
+    while len < wanted
+        && let Some(body) = rest
+    {
+        let frame = body.frame().await.transpose()?;
+        if body.is_end_stream() || frame.is_none() {
+            *rest = None;
+        }
+        match frame.map(Frame::into_data) {
+            Some(Ok(bytes)) if !bytes.is_empty() => {
                 len += bytes.len();
-                body.prefix.push_back(bytes);
+                ahead.parts.push_back(bytes);
             }
-            Err(frame) => body.trailers = frame.into_trailers().ok(),
+            Some(Err(frame)) => ahead.trailers = frame.into_trailers().ok(),
+            _ => (),
         }
-        if body.rest.as_ref().is_some_and(http_body::Body::is_end_stream) {
-            body.rest = None;
-        }
-        if is_grpc && let Some(message) = first_message_len(body) {
+        if is_grpc && let Some(message) = first_message_len(ahead) {
             wanted = message.min(BODY_PREFIX_LEN_MAX);
         }
     }
@@ -59,8 +69,8 @@ async fn fill(body: &mut RequestBody, is_grpc: bool) -> Result<usize, hyper::Err
 }
 
 /// Length of the first gRPC message with its prefix, once that prefix is there.
-fn first_message_len(body: &RequestBody) -> Option<usize> {
-    let first: Bytes = body.first_bytes(GRPC_PREFIX_LEN);
+fn first_message_len(ahead: &Ahead) -> Option<usize> {
+    let first: Bytes = ahead.first_bytes(GRPC_PREFIX_LEN);
     let len: [u8; 4] = first.get(1..GRPC_PREFIX_LEN)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(len)).ok()?.checked_add(GRPC_PREFIX_LEN)
 }
