@@ -7,6 +7,7 @@
 //!
 //!   the view
 //!
+//!  OPEN  payment→inventory · 3 of 3 proxies · 84 ms · 4:51 left · u undo
 //! t trip payment→inventory  m mute retries  ↑↓ pick  ? help  q quit
 //! ```
 //!
@@ -30,8 +31,10 @@ mod table;
 mod triage;
 mod wires;
 
+use crate::model::standing::Standing;
 use crate::model::{Model, Overlay, Screen};
 use crate::theme::{Role, Theme};
+use fusebox_proto::view::EdgeName;
 use pen::Pen;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -62,8 +65,11 @@ pub fn draw(buffer: &mut Buffer, model: &Model, theme: &Theme) {
     match model.screen {
         Screen::Triage => triage::draw(&mut pen, body, model),
         Screen::Graph => graph::draw(&mut pen, body, model),
-        Screen::Edges => edges::draw(&mut pen, body, model),
-        Screen::Breakers => breakers::draw(&mut pen, body, model),
+        Screen::Edges => edges::draw(&mut pen, above_strip(body, model), model),
+        Screen::Breakers => breakers::draw(&mut pen, above_strip(body, model), model),
+    }
+    if model.screen != Screen::Triage {
+        draw_strip(&mut pen, body, model);
     }
     if model.is_stale() && !model.has_no_data() {
         pen.buffer.set_style(body, Style::new().add_modifier(Modifier::DIM));
@@ -75,6 +81,26 @@ pub fn draw(buffer: &mut Buffer, model: &Model, theme: &Theme) {
     }
     footer::draw_notice(&mut pen, Rect { y: area.bottom() - 2, height: 1, ..area }, model);
     footer::draw(&mut pen, Rect { y: area.bottom() - 1, height: 1, ..area }, model);
+}
+
+/// Tables leave their last row to what becomes of the target.
+fn above_strip(body: Rect, model: &Model) -> Rect {
+    let strip = u16::from(strip_edge(model).is_some());
+    Rect { height: body.height.saturating_sub(strip), ..body }
+}
+
+/// The target, if anything was asked of it or is true of it.
+fn strip_edge(model: &Model) -> Option<EdgeName> {
+    model.target().filter(|edge| model.standing(edge) != Standing::Nothing)
+}
+
+/// On every view but Triage, whose card says it: what becomes of the target.
+fn draw_strip(pen: &mut Pen<'_>, body: Rect, model: &Model) {
+    let Some(edge) = strip_edge(model).filter(|_| 0 < body.height) else { return };
+    let row = Rect { y: body.bottom() - 1, height: 1, ..body };
+    pen.fill(row, Role::Bar);
+    let inner = Rect { x: row.x + 1, width: row.width.saturating_sub(2), ..row };
+    action::draw(pen, inner, model, &edge);
 }
 
 /// Too small for anything: what is wrong and what to press.

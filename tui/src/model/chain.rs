@@ -3,7 +3,7 @@
 use super::Model;
 use super::severity::{self, Severity};
 use crate::format;
-use fusebox_proto::view::{Incident, Service};
+use fusebox_proto::view::{EdgeName, Incident, Service};
 
 /// Links shown; a chain is read in one glance or not at all.
 const LINKS_MAX: usize = 7;
@@ -55,7 +55,7 @@ impl Model {
                 last.figure = format!("×{} attempts", format::figure(factor));
                 last.severity = Severity::Critical;
             }
-            links.push(self.link_of(destination, Relation::Calls));
+            links.push(self.hit(source, destination));
         }
         let first = links.first().map(|l| l.service.clone());
         let mut at = first;
@@ -106,9 +106,21 @@ impl Model {
         let ratio = service.and_then(|s| s.error_ratio);
         ChainLink {
             service: name.to_owned(),
-            figure: ratio.map(|r| format!("{} err", format::percent_short(r))).unwrap_or_default(),
+            figure: ratio.map(|r| format!("{} fail", format::percent_short(r))).unwrap_or_default(),
             severity: service.map_or(Severity::Ok, |s| self.service_severity(s)),
             relation,
+        }
+    }
+
+    /// Who is hit, as its caller sees it: what times out there may look well from inside.
+    fn hit(&self, source: &str, destination: &str) -> ChainLink {
+        let link = self.link_of(destination, Relation::Calls);
+        let name = EdgeName { source: source.into(), destination: destination.into() };
+        match self.edge(&name).and_then(|edge| edge.error_ratio) {
+            Some(ratio) => {
+                ChainLink { figure: format!("{} fail", format::percent_short(ratio)), ..link }
+            }
+            None => link,
         }
     }
 
