@@ -164,6 +164,11 @@ pub struct Summary {
     pub goodput_after: Option<f64>,
     /// Incidents that the scenario's truth does not expect.
     pub false_incidents: u64,
+    /// Attempts per request as the incident says it at the end.
+    pub amplification: Option<f64>,
+    /// And as the callers on the expected edge counted it in the ten seconds before the action, or
+    /// before the end.
+    pub amplification_true: Option<f64>,
 }
 
 /// One line for people: time, then what happened.
@@ -237,6 +242,8 @@ impl fmt::Display for Summary {
         let [before, during, after] =
             [self.goodput_before, self.goodput_during, self.goodput_after].map(|v| figure(v, "/s"));
         writeln!(f, "  goodput        before {before}, during {during}, after {after}")?;
+        let [said, counted] = [self.amplification, self.amplification_true].map(|v| figure(v, "×"));
+        writeln!(f, "  amplification  {said}, counted by the callers {counted}")?;
         write!(f, "  false incidents {}", self.false_incidents)
     }
 }

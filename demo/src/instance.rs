@@ -36,6 +36,16 @@ pub(crate) struct Instance {
     rng: Mutex<StdRng>,
 }
 
+/// A call through a client library.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    callee: &'a str,
+    path: &'a str,
+    client: &'a Client,
+    /// The span that makes the call.
+    context: Option<TraceContext>,
+}
+
 /// What a caller gets of one attempt.
 struct Reply {
     outcome: Outcome,
@@ -166,10 +176,11 @@ impl Instance {
             None => format!("/{route}"),
         };
         let client = self.stage.conditions().client(&self.role, callee);
-        let mut span = context.map(|context| self.child_of(context));
+        let errand = Errand { callee, path: &path, client: &client, context };
+        let mut span = self.span_of(errand);
         let mut attempts = 1;
         loop {
-            let reply = self.hedged(callee, &path, &client, context, span).await;
+            let reply = self.hedged(errand, attempts, span).await;
             let jitter = self.rng().random();
             match client.again_after(attempts, reply.outcome, jitter) {
                 Some(wait) => sleep(wait).await,
@@ -177,33 +188,22 @@ impl Instance {
             }
             attempts += 1;
             if client.new_span_each_attempt {
-                span = context.map(|context| self.child_of(context));
+                span = self.span_of(errand);
             }
         }
     }
 
     /// One attempt, and a second one beside it if the library hedges and the first takes long. The
     /// first success wins; the other is dropped.
-    async fn hedged(
-        &self,
-        callee: &str,
-        path: &str,
-        client: &Client,
-        context: Option<TraceContext>,
-        span: Option<TraceContext>,
-    ) -> Reply {
-        let first = pin!(self.attempt(callee, path, client, span));
-        let Some(after) = client.hedge_after() else { return first.await };
+    async fn hedged(&self, errand: Errand<'_>, number: u32, span: Option<TraceContext>) -> Reply {
+        let first = pin!(self.attempt(errand, number, span));
+        let Some(after) = errand.client.hedge_after() else { return first.await };
         let first = match select(first, pin!(sleep(after))).await {
             Either::Left((reply, _)) => return reply,
             Either::Right(((), first)) => first,
         };
-        let span = if client.new_span_each_attempt {
-            context.map(|context| self.child_of(context))
-        } else {
-            span
-        };
-        let second = pin!(self.attempt(callee, path, client, span));
+        let span = if errand.client.new_span_each_attempt { self.span_of(errand) } else { span };
+        let second = pin!(self.attempt(errand, number + 1, span));
         match select(first, second).await {
             Either::Left((reply, other)) if !reply.outcome.is_success() => other.await,
             Either::Right((reply, other)) if !reply.outcome.is_success() => other.await,
@@ -211,13 +211,8 @@ impl Instance {
         }
     }
 
-    async fn attempt(
-        &self,
-        callee: &str,
-        path: &str,
-        client: &Client,
-        span: Option<TraceContext>,
-    ) -> Reply {
+    async fn attempt(&self, errand: Errand<'_>, number: u32, span: Option<TraceContext>) -> Reply {
+        let Errand { callee, path, client, .. } = errand;
         let Some(link) = self.links.get(callee) else {
             return Reply { outcome: Outcome::Broken, refusal: None };
         };
@@ -233,6 +228,7 @@ impl Instance {
         self.stage.saw(Seen {
             source: Some(&self.role),
             destination: callee,
+            attempt: number,
             outcome: reply.outcome,
             refusal: reply.refusal.as_deref(),
         });
@@ -242,6 +238,11 @@ impl Instance {
     /// The beginning of a trace.
     pub(crate) fn root(&self, is_sampled: bool) -> TraceContext {
         root(&mut *self.rng(), is_sampled)
+    }
+
+    /// A client span for a call.
+    fn span_of(&self, errand: Errand<'_>) -> Option<TraceContext> {
+        errand.context.map(|context| self.child_of(context))
     }
 
     fn child_of(&self, parent: TraceContext) -> TraceContext {

@@ -97,7 +97,7 @@ impl Visitors {
             if outcome.is_success() {
                 stage.truth().entry_succeeded(began);
             }
-            stage.saw(Seen { source: None, destination: role, outcome, refusal: None });
+            stage.saw(Seen { source: None, destination: role, attempt: 1, outcome, refusal: None });
         });
     }
 }

@@ -18,31 +18,29 @@ const BIN: Duration = Duration::from_millis(100);
 /// Bins of two hours. An interactive run that is older counts no more.
 const BINS_MAX: usize = 72_000;
 
-/// Goodput over the run.
+/// Counts over the run.
 #[derive(Clone, Debug, Default)]
-struct Goodput {
-    good: Vec<u32>,
-}
+struct Bins(Vec<u32>);
 
-impl Goodput {
-    fn add(&mut self, began: Duration) {
-        let bin = bin(began);
+impl Bins {
+    fn add(&mut self, at: Duration) {
+        let bin = bin(at);
         if BINS_MAX <= bin {
             return;
         }
-        if self.good.len() <= bin {
-            self.good.resize(bin + 1, 0);
+        if self.0.len() <= bin {
+            self.0.resize(bin + 1, 0);
         }
-        self.good[bin] += 1;
+        self.0[bin] += 1;
     }
 
-    /// Successful requests per second among those that began in this time; `None` if it is empty.
+    /// Per second in this time; `None` if it is empty.
     fn between(&self, from: Duration, to: Duration) -> Option<f64> {
         let (from, to) = (bin(from), bin(to));
         if to <= from {
             return None;
         }
-        let count: u32 = self.good.iter().take(to).skip(from).sum();
+        let count: u32 = self.0.iter().take(to).skip(from).sum();
         Some(f64::from(count) / ((to - from) as f64 * BIN.as_secs_f64()))
     }
 }
@@ -58,6 +56,8 @@ pub struct Seen<'a> {
     pub source: Option<&'a str>,
     /// Role of the callee.
     pub destination: &'a str,
+    /// Which attempt of its request it was, from 1.
+    pub attempt: u32,
     /// How it ended.
     pub outcome: Outcome,
     /// `x-fusebox-refused` of the answer.
@@ -76,7 +76,14 @@ pub enum First {
 /// The truth so far.
 #[derive(Clone, Debug)]
 pub struct Truth {
-    goodput: Goodput,
+    /// Entry requests that succeeded.
+    goodput: Bins,
+    /// Caller and callee whose attempts are counted: those of the expected incident.
+    edge: Option<(String, String)>,
+    /// First attempts on that edge.
+    firsts: Bins,
+    /// All attempts on that edge.
+    attempts: Bins,
     /// Roles whose failures are the fault's.
     touched: BTreeSet<String>,
     fault_at: Option<Duration>,
@@ -92,7 +99,10 @@ impl Truth {
     /// Nothing happened yet.
     pub fn new(plan: &Plan) -> Self {
         Self {
-            goodput: Goodput::default(),
+            goodput: Bins::default(),
+            edge: plan.scenario.expect.clone().map(|expect| (expect.originator, expect.victim)),
+            firsts: Bins::default(),
+            attempts: Bins::default(),
             touched: touched(plan),
             fault_at: None,
             action_at: None,
@@ -127,12 +137,25 @@ impl Truth {
                 First::Refusal
             });
         }
+        self.count(now, seen);
         let is_first = self.fault_at.is_some() && self.failure_at.is_none();
         let is_failure = !seen.outcome.is_success() && self.touched.contains(seen.destination);
         (is_first && is_failure).then(|| {
             self.failure_at = Some(now);
             First::Failure
         })
+    }
+
+    fn count(&mut self, now: Duration, seen: Seen<'_>) {
+        let is_counted = self.edge.as_ref().is_some_and(|(source, destination)| {
+            seen.source == Some(source) && seen.destination == destination
+        });
+        if is_counted {
+            self.attempts.add(now);
+            if seen.attempt == 1 {
+                self.firsts.add(now);
+            }
+        }
     }
 
     /// Whether goodput has just been found to be back, and since when. All requests that began
@@ -170,6 +193,15 @@ impl Truth {
     /// Goodput in the ten seconds before `end`.
     pub fn after(&self, end: Duration) -> Option<f64> {
         self.goodput.between(end.saturating_sub(STRETCH), end)
+    }
+
+    /// Attempts per request on the expected edge that were let through and ended in the ten seconds
+    /// before the action, or before `end`.
+    pub fn amplification(&self, end: Duration) -> Option<f64> {
+        let to = self.action_at.unwrap_or(end);
+        let from = to.saturating_sub(STRETCH);
+        let firsts = self.firsts.between(from, to).filter(|firsts| 0.0 < *firsts)?;
+        Some(self.attempts.between(from, to)? / firsts)
     }
 
     /// When the first call failed because of the fault.

@@ -113,6 +113,8 @@ pub fn summary(run: &Run<'_>, truth: &Truth, verdict: &Verdict) -> Summary {
         goodput_during: truth.during(run.end).map(tenth),
         goodput_after: truth.after(run.end).map(tenth),
         false_incidents: false_incidents as u64,
+        amplification: incident.and_then(|incident| incident.amplification).map(tenth),
+        amplification_true: truth.amplification(run.end).map(tenth),
     }
 }
 

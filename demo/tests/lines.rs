@@ -75,7 +75,8 @@ fn lines_are_those_of_the_contract() {
         json!({"t_ms": 1500, "event": "summary", "scenario": "calm", "seed": 1, "detect_ms": null,
                "incident": null, "originator": null, "victim": null, "act_ms": null,
                "first_refusal_ms": null, "recovered_ms": null, "goodput_before": null,
-               "goodput_during": null, "goodput_after": 21.9, "false_incidents": 0}),
+               "goodput_during": null, "goodput_after": 21.9, "false_incidents": 0,
+               "amplification": null, "amplification_true": null}),
     );
 }
 
@@ -93,6 +94,7 @@ fn storm() -> Truth {
     let failed = Seen {
         source: Some("payment"),
         destination: "inventory",
+        attempt: 1,
         outcome: Outcome::TimedOut,
         refusal: None,
     };
@@ -122,13 +124,38 @@ fn goodput_is_measured_in_its_stretches() {
     assert_eq!(truth.recovery(at(40_000)), None);
 }
 
+/// Scenario: two requests on the expected edge, one with three attempts, before an action; other
+/// edges, refusals, and later attempts beside them.
+/// Guarantees: attempts per request is of that edge, of what was let through, of that time.
+#[test]
+fn amplification_is_counted_by_the_callers() {
+    let mut truth = Truth::new(&plan("retry-storm"));
+    let mut call = |ms, source, attempt, refusal| {
+        let outcome = Outcome::TimedOut;
+        let seen =
+            Seen { source: Some(source), destination: "inventory", attempt, outcome, refusal };
+        truth.call_ended(at(ms), seen);
+    };
+    call(1_000, "payment", 1, None);
+    call(2_000, "payment", 2, None);
+    call(2_000, "cart", 2, None);
+    call(3_000, "payment", 3, None);
+    call(3_000, "payment", 1, None);
+    call(3_500, "payment", 2, Some("retries-muted"));
+    call(5_000, "payment", 2, None);
+    let found = |truth: &Truth, end| truth.amplification(at(end)).expect("first attempts");
+    assert!((found(&truth, 4_000) - 2.0).abs() < 1e-9);
+    truth.action(at(6_000));
+    assert!((found(&truth, 60_000) - 2.5).abs() < 1e-9);
+}
+
 /// Scenario: calls that fail, but not because of the fault: before it, of another service, refused.
 /// Guarantees: none of them is the first failure.
 #[test]
 fn other_failures_are_not_the_faults() {
     let mut truth = Truth::new(&plan("retry-storm"));
     let check = |truth: &mut Truth, destination, outcome, refusal, expected| {
-        let seen = Seen { source: None, destination, outcome, refusal };
+        let seen = Seen { source: None, destination, attempt: 1, outcome, refusal };
         assert_eq!(truth.call_ended(at(12_500), seen), expected, "{seen:?}");
     };
     check(&mut truth, "inventory", Outcome::TimedOut, None, None);

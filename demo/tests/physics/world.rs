@@ -236,7 +236,13 @@ impl World {
 
     fn ended(&mut self, ticket: Ticket, outcome: Outcome, refusal: Option<&str>) {
         let call = self.open.remove(&ticket).expect("an open attempt");
-        let seen = Seen { source: Some(CALLER), destination: CALLEE, outcome, refusal };
+        let seen = Seen {
+            source: Some(CALLER),
+            destination: CALLEE,
+            attempt: self.calls[call].attempts,
+            outcome,
+            refusal,
+        };
         self.truth.call_ended(self.now, seen);
         let Call { began, attempts } = self.calls[call];
         let library = self.conditions.client(CALLER, CALLEE);
