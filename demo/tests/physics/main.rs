@@ -9,7 +9,7 @@ use fusebox_demo::plan::Plan;
 use std::time::Duration;
 use world::{Action, World};
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 
 fn plan(name: &str, seed: u64) -> Plan {
     Plan::new(catalogue::find(name).expect("a built-in scenario"), seed)
@@ -32,7 +32,7 @@ fn kept(world: &World) -> f64 {
     truth.after(world.now()).expect("longer than a stretch") / before
 }
 
-/// Scenario: the two storms with nobody acting, three minutes long, twenty seeds.
+/// Scenario: the two storms with nobody acting, three minutes long, twelve seeds.
 /// Guarantees: the trigger ends and goodput stays at nothing: the storm feeds itself.
 #[test]
 fn storms_sustain_themselves() {
@@ -78,7 +78,7 @@ fn a_lease_that_is_too_short_does_not_help() {
     assert!(kept(&world) < 0.05, "{}", kept(&world));
 }
 
-/// Scenario: the surge, in which nobody repeats anything, twenty seeds.
+/// Scenario: the surge, in which nobody repeats anything, twelve seeds.
 /// Guarantees: it overloads, makes no repetition, and passes by itself.
 #[test]
 fn a_surge_passes_by_itself() {
