@@ -34,7 +34,7 @@ pub(crate) struct RequestBody {
 }
 
 /// What was read ahead of a body.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Ahead {
     parts: VecDeque<Bytes>,
     /// Behind all of the body.
@@ -74,9 +74,14 @@ impl RequestBody {
         Self { rest, ..Self::default() }
     }
 
-    /// Whether there is nothing to send, so that the request can be sent again.
+    /// Whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_none() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
+    }
+
+    /// The same body again, if all of it is at hand.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        self.rest.is_none().then(|| Self { ahead: self.ahead.clone(), rest: None })
     }
 
     /// Reads what is left and throws it away, so that the connection stays usable after a request

@@ -1,16 +1,23 @@
 //! Sending one request to an endpoint, and again where that is safe.
 //!
-//! A request may be sent a second time in two cases only. hyper gave it back unsent: then nothing
-//! of it left the process, and any method will do. Or a connection that had carried requests before
-//! died without a byte of answer: servers close idle connections, and a request can cross that on
-//! its way; then the method must be idempotent and the body empty, and it is done once. Whatever
-//! else breaks is an answer that the caller must see: what to do then is policy, not plumbing.
+//! A request may be sent a second time in three cases only:
+//!
+//! - hyper gave it back unsent: nothing of it left the process, and any method will do;
+//! - an HTTP/2 server says that it did not look at it (`GOAWAY` with an earlier stream,
+//!   `REFUSED_STREAM`): any method will do, if the body is at hand;
+//! - an HTTP/1 connection that had carried requests before died without a byte of answer: servers
+//!   close idle connections, and a request can cross that on its way. Then the method must be
+//!   idempotent and the body at hand, and it is done once.
+//!
+//! A body is at hand if there is none, or all of it was read ahead. Whatever else breaks is an
+//! answer that the caller must see: what to do then is policy, not plumbing.
 
 use crate::body::RequestBody;
 use crate::edge::Overflow;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked, Pool};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use std::error::Error as _;
 use std::time::Instant;
 
 /// How often a request that came back unsent is tried again: each time, all connections that are
@@ -114,7 +121,8 @@ async fn send_http1(
     for _ in 0..UNSENT_MAX {
         let mut lease = picked.http1(now).await?;
         let Some(request) = outgoing.take() else { break };
-        let copy = if may_resend && lease.is_used() { Copy::of(&request) } else { None };
+        let may_copy = may_resend && lease.is_used() && request.method().is_idempotent();
+        let copy = if may_copy { Copy::of(&request) } else { None };
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
@@ -139,14 +147,16 @@ async fn send_http2(
     for _ in 0..UNSENT_MAX {
         let lease = picked.http2().await?;
         let Some(request) = outgoing.take() else { break };
+        let copy = Copy::of(&request);
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
         };
-        *outgoing = error.take_message();
-        if outgoing.is_none() {
-            return Err(broken(error.into_error(), false));
-        }
+        *outgoing = match (error.take_message(), copy) {
+            (Some(unsent), _) => Some(unsent),
+            (None, Some(copy)) if is_unprocessed(error.error()) => Some(copy.into_request()),
+            (None, _) => return Err(broken(error.into_error(), false)),
+        };
         lease.retire();
     }
     Err(SendError::Stale)
@@ -167,25 +177,43 @@ fn broken(error: hyper::Error, was_kept: bool) -> SendError {
     }
 }
 
-/// What it takes to send a request without a body again.
+/// Whether an HTTP/2 server says that it did nothing with a request (RFC 9113, 8.7).
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote()
+            && match cause.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => true,
+                Some(h2::Reason::NO_ERROR) => cause.is_go_away(),
+                _ => false,
+            }
+    })
+}
+
+/// What it takes to send a request again.
 struct Copy {
     method: Method,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
+    body: RequestBody,
 }
 
 impl Copy {
-    /// `None` where the request must not be sent twice.
+    /// `None` where the body is not at hand.
     fn of(request: &Request<RequestBody>) -> Option<Self> {
-        (request.method().is_idempotent() && request.body().is_empty()).then(|| Self {
+        Some(Self {
+            body: request.body().copy()?,
             method: request.method().clone(),
             uri: request.uri().clone(),
+            version: request.version(),
             headers: request.headers().clone(),
         })
     }
 
     fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::default());
+        let mut request = Request::new(self.body);
+        *request.version_mut() = self.version;
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;

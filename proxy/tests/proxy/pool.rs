@@ -1,6 +1,6 @@
 //! Connections to servers: kept, lost, limited, given up.
 
-use crate::world::{Caller, Proxy, Server, full, get, outbound, read_head};
+use crate::world::{Caller, Proxy, Server, full, get, http2_caller, outbound, read_head};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -201,4 +201,129 @@ async fn a_caller_that_leaves_is_noticed_upstream() {
         let end = server.read(&mut rest).await;
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
+}
+
+/// An HTTP/2 server, frame by frame: it answers the first request of each connection, and at the
+/// second says `GOAWAY`: it did not look at it.
+async fn goaway_server() -> (SocketAddr, mpsc::UnboundedReceiver<u32>) {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut preface = [0; 24];
+                stream.read_exact(&mut preface).await.unwrap();
+                stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+                loop {
+                    let mut head = [0; 9];
+                    if stream.read_exact(&mut head).await.is_err() {
+                        return;
+                    }
+                    let [_, high, low, kind, flags, id @ ..] = head;
+                    let mut payload = vec![0; usize::from(high) << 8 | usize::from(low)];
+                    stream.read_exact(&mut payload).await.unwrap();
+                    let id = u32::from_be_bytes(id);
+                    if kind == HEADERS {
+                        seen.send(id).unwrap();
+                    }
+                    let is_over = matches!(kind, HEADERS | DATA) && flags & 1 == 1;
+                    match (kind, id) {
+                        (SETTINGS, _) if flags == 0 => {
+                            stream.write_all(&frame(SETTINGS, 1, 0, &[])).await.unwrap();
+                        }
+                        // `:status: 200`, the end of headers and stream.
+                        (_, 1) if is_over => {
+                            stream.write_all(&frame(HEADERS, 5, 1, &[0x88])).await.unwrap();
+                        }
+                        (_, 3) if is_over => {
+                            let last_stream_1 = [0, 0, 0, 1, 0, 0, 0, 0];
+                            stream.write_all(&frame(7, 0, 0, &last_stream_1)).await.unwrap();
+                        }
+                        _ => (),
+                    }
+                }
+            });
+        }
+    });
+    (address, requests)
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, len, kind, flags][..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Scenario: an HTTP/2 server goes away, and says that it did not look at a request: one without
+/// a body, one whose body was read ahead, and one whose body only passed through.
+/// Guarantees: the former are sent again on a new connection, whatever their method; the last one
+/// is answered 502.
+#[tokio::test]
+async fn what_a_server_did_not_look_at_is_sent_again() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    for (body, is_traced, expected) in [("", false, 200), ("body", true, 200), ("body", false, 502)]
+    {
+        let (server, mut requests) = goaway_server().await;
+        let proxy = Proxy::start(outbound(&[server]));
+        let mut caller = http2_caller(proxy.address()).await;
+        for expected in [200, expected] {
+            let mut request = Request::post("http://inventory/");
+            if is_traced {
+                request = request.header("traceparent", TRACE);
+            }
+            let response = caller.send_request(request.body(full(body)).unwrap()).await.unwrap();
+            assert_eq!(response.status(), expected, "{body:?}, traced: {is_traced}");
+        }
+        assert_eq!((requests.recv().await, requests.recv().await), (Some(1), Some(3)));
+        assert_eq!(requests.try_recv().ok(), (expected == 200).then_some(1));
+    }
+}
+
+/// Scenario: two HTTP/2 requests are allowed at once, and three come.
+/// Guarantees: the third is refused at once with the reason; two connections are never opened for
+/// what one can carry.
+#[tokio::test]
+async fn http2_streams_are_limited() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let server = {
+        let gate = Arc::clone(&gate);
+        Server::start(move |_: Request<Incoming>| {
+            let gate = Arc::clone(&gate);
+            arrived.send(()).unwrap();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Response::new(full("done"))
+            }
+        })
+        .await
+    };
+    let mut config = outbound(&[server.address]);
+    config.limits.streams_max = 2;
+    let proxy = Proxy::start(config);
+    let caller = http2_caller(proxy.address()).await;
+    let call = || {
+        let mut caller = caller.clone();
+        let request = Request::get("http://inventory/").body(full("")).unwrap();
+        tokio::spawn(async move { caller.send_request(request).await.unwrap() })
+    };
+    let allowed = [call(), call()];
+    arrivals.recv().await.unwrap();
+    arrivals.recv().await.unwrap();
+    let refused = call().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(
+        refused.headers()["x-fusebox-refused"],
+        "connection-overflow; edge=payment>inventory"
+    );
+    gate.add_permits(2);
+    for allowed in allowed {
+        assert_eq!(allowed.await.unwrap().status(), 200);
+    }
+    assert_eq!(server.connections(), 1);
 }
