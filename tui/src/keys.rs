@@ -173,7 +173,7 @@ pub const TABLE: &[Binding] = &[
     row(&[char('y')], Action::Confirm, Place::Asking, "yes, do it", "carry out what is asked"),
     row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the target's circuit"),
     row(&[char('m')], Action::Mute, Place::Screens, "mute retries", "refuse its retries only"),
-    row(&[char('a')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
+    row(&[char('o')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
     row(&[char('r')], Action::Reset, Place::Screens, "reset", "close it through the ramp"),
     row(&[char('u')], Action::Undo, Place::Screens, "undo", "undo my last, at once"),
     row(&[key(Key::Up), char('k')], Action::Up, Place::Screens, "", "up"),

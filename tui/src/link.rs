@@ -169,18 +169,4 @@ fn words(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Scenario: attempts to connect fail for ever.
-    /// Guarantees: pauses grow from short to the longest and stay there.
-    #[test]
-    fn pauses_grow_and_stop_growing() {
-        let check = |attempts, ms| assert_eq!(pause(attempts), Duration::from_millis(ms));
-        check(1, 250);
-        check(2, 500);
-        check(5, 4_000);
-        check(6, 5_000);
-        check(u32::MAX, 5_000);
-    }
-}
+mod tests;

@@ -137,13 +137,14 @@ impl Model {
         rows
     }
 
-    /// The chosen edge of the table, if a row shows it; else the first row.
+    /// The chosen edge of the table, if a row shows it; else the first row. Asked for many times a
+    /// frame, so it sorts nothing while the choice stands.
     pub fn selected_edge(&self) -> Option<EdgeName> {
-        let rows = self.edge_rows();
-        let chosen = self.selection.edge.as_ref().filter(|name| {
-            rows.iter().any(|e| e.source == name.source && e.destination == name.destination)
+        let chosen = self.selection.edge.as_ref();
+        let standing = chosen.filter(|name| {
+            self.edge(name).is_some() && self.shows(&[&name.source, &name.destination])
         });
-        chosen.cloned().or_else(|| rows.first().map(|e| name_of(e)))
+        standing.cloned().or_else(|| self.edge_rows().first().map(|e| name_of(e)))
     }
 
     /// The edge of the chosen breaker, if a row shows it; else that of the first row.

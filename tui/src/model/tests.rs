@@ -78,11 +78,11 @@ fn tiers_decide_how_a_key_fires() {
     check(2, "mpayment>inventorx⌫y", &[mute]);
     check(2, "mpayment>inv⏎", &[]);
     check(2, "t⎋", &[]);
-    check(0, "a", &[]);
+    check(0, "o", &[]);
 }
 
 /// Scenario: an open circuit is suggested, at tier 0; a cap is.
-/// Guarantees: `t` fires at once, and so does `m`, which refuses less; `a` does what no other key
+/// Guarantees: `t` fires at once, and so does `m`, which refuses less; `o` does what no other key
 /// does.
 #[test]
 fn the_suggestion_sets_the_measure() {
@@ -94,7 +94,7 @@ fn the_suggestion_sets_the_measure() {
     };
     check(ActionKind::Open, "t", &["trip open payment>inventory"]);
     check(ActionKind::Open, "m", &["trip mute-retries payment>inventory"]);
-    check(ActionKind::Cap, "a", &["trip cap payment>inventory"]);
+    check(ActionKind::Cap, "o", &["trip cap payment>inventory"]);
     check(ActionKind::Cap, "m", &["trip mute-retries payment>inventory"]);
     check(ActionKind::Cap, "t", &[]);
 }
@@ -174,6 +174,12 @@ fn typing_is_not_acting() {
     desk.key('m');
     desk.wait(50);
     assert_eq!(sent(&desk), Vec::<String>::new());
+    let mut quick = storm();
+    for c in "4ty".chars() {
+        quick.key(c);
+        quick.wait(45);
+    }
+    assert_eq!(sent(&quick), ["trip open payment>inventory"], "a quick hand is no typing");
     desk.wait(200);
     for _ in 0..5 {
         desk.key('m');

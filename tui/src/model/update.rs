@@ -87,7 +87,9 @@ impl Model {
         }
         let disarmed = self.guard.armed.is_some_and(|armed| armed.chord != chord);
         let binding = keys::find(self, chord);
-        if disarmed || (bursts && binding.is_some_and(keys::Binding::acts)) {
+        // Consent answers a panel that a lone key opened: that it comes soon makes it no typing.
+        let fires = |b: &keys::Binding| b.acts() && b.action != Action::Confirm;
+        if disarmed || (bursts && binding.is_some_and(fires)) {
             self.guard.armed = None;
             self.say("ignored: that looked like typing; press the key alone", true);
             if binding.is_none_or(keys::Binding::acts) {

@@ -134,7 +134,7 @@ fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
         _ if model.session.read_only => None,
         ActionKind::Open => Some(" t "),
         ActionKind::MuteRetries => Some(" m "),
-        ActionKind::Cap | ActionKind::Shed => Some(" a "),
+        ActionKind::Cap | ActionKind::Shed => Some(" o "),
     };
     let mut x = area.x;
     if let Some(key) = key {

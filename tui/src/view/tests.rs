@@ -7,7 +7,9 @@ use crate::fixture::{Desk, World, hold, session, storm_edge};
 use crate::model::{Effect, Link, Message, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use fusebox_proto::command::BreakerState;
-use fusebox_proto::view::{CollectorStatus, Snapshot, Stamp, Status, TripResult};
+use fusebox_proto::view::{
+    CollectorStatus, EdgeView, Service, Snapshot, Stamp, Status, TripResult,
+};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -193,6 +195,7 @@ fn states_that_pass() {
         second.id = "42".into();
         second.summary = "checkout sends cart 3.1 attempts per request since 14:02:20.".into();
         s.incidents.push(second);
+        s.incidents[0].data_quality.note = "1 of 3 proxies is silent for 4 s".into();
     });
     golden("incidents", &desk);
     let mut desk = storm();
@@ -210,6 +213,34 @@ fn states_that_pass() {
         s.status.collector = CollectorStatus { dropped, ..s.status.collector.clone() };
     });
     golden("degraded", &desk);
+}
+
+/// Scenario: forty healthy services more than anybody reads, beside the storm.
+/// Guarantees: the graph shows the incident's part and says how much there is beyond it,
+/// and how it fares.
+#[test]
+fn a_large_graph_is_reduced() {
+    let mut desk = Desk::watching(World::Mesh, true, 120, 40);
+    desk.data(|s| {
+        for n in 0..40 {
+            let name = format!("batch-{n:02}");
+            let edge = EdgeView {
+                source: name.clone(),
+                destination: "catalog".into(),
+                rate: Some(1.0),
+                ..EdgeView::default()
+            };
+            s.edges.push(edge);
+            s.services.push(Service { name, rate: Some(1.0), ..Service::default() });
+        }
+    });
+    desk.press("2");
+    let screen = screen(&desk);
+    assert!(screen.contains("Graph › incident · +48 not shown"), "{screen}");
+    assert!(screen.contains("+48, 1 of them failing"), "pg-stock is beyond: {screen}");
+    for name in ["edge-gw", "checkout", "payment", "inventory"] {
+        assert!(screen.contains(name), "{screen}");
+    }
 }
 
 /// Scenario: the storm in every theme and depth, with and without ASCII.
