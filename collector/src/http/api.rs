@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use fusebox_proto::page::Noun;
 
 const NOUNS: &str = "there is status, services, edges, incidents, breakers and proxies";
 
@@ -16,17 +16,20 @@ pub(super) fn router() -> Router<Sources> {
 }
 
 async fn noun(State(sources): State<Sources>, Path(noun): Path<String>) -> Response {
-    let snapshot = sources.snapshot();
-    let object = match noun.as_str() {
-        "status" => json!(snapshot.status),
-        "services" => json!({ "services": snapshot.services }),
-        "edges" => json!({ "edges": snapshot.edges }),
-        "incidents" => {
-            json!({ "incidents": snapshot.incidents, "advisories": snapshot.advisories })
-        }
-        "breakers" => json!({ "breakers": snapshot.breakers }),
-        "proxies" => json!({ "proxies": snapshot.proxies }),
-        _ => return error(StatusCode::NOT_FOUND, NOUNS),
-    };
-    Json(object).into_response()
+    match Noun::parse(&noun) {
+        Some(noun) => Json(sources.snapshot().page(noun)).into_response(),
+        None => error(StatusCode::NOT_FOUND, NOUNS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: a noun that is not known.
+    /// Guarantees: the answer names those that are.
+    #[test]
+    fn all_nouns_are_named() {
+        assert!(Noun::ALL.iter().all(|noun| NOUNS.contains(noun.as_str())));
+    }
 }
