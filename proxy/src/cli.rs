@@ -1,10 +1,13 @@
 //! The command line of `fusebox-proxy`.
 
-use crate::config::{ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound};
+use crate::config::{
+    ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound, Token,
+};
 use clap::Parser;
 use fusebox_proto::{Invalid, ServiceId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// A sidecar proxy with breakers.
 ///
@@ -35,6 +38,9 @@ pub struct Args {
     /// alone
     #[arg(long, value_name = "URL", value_parser = collector, env = "FUSEBOX_COLLECTOR")]
     collector: Option<String>,
+    /// File with the token that the collector asks for
+    #[arg(long, value_name = "FILE", value_parser = token, env = "FUSEBOX_TOKEN_FILE")]
+    token_file: Option<Token>,
     /// Where /metrics, /healthz, /readyz, /config and /breakers are served
     #[arg(long, value_name = "ADDR", default_value_t = ADMIN_DEFAULT, value_parser = listen, env = "FUSEBOX_ADMIN")]
     admin: SocketAddr,
@@ -73,6 +79,7 @@ impl Args {
             service,
             instance: self.instance,
             collector: self.collector,
+            token: self.token_file,
             admin: self.admin,
             workers: self.workers,
             trace_root_percent: self.trace_root,
@@ -105,6 +112,10 @@ fn collector(text: &str) -> Result<String, String> {
         return Err(format!("has a path; {allowed}"));
     }
     Ok(text.to_owned())
+}
+
+fn token(path: &str) -> Result<Token, String> {
+    Token::read(Path::new(path))
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -226,6 +237,7 @@ mod tests {
         check(&format!("{some} --collector http://h"), "--collector", "http://HOST:PORT");
         check(&format!("{some} --collector http://h:1/x"), "--collector", "path");
         check(&format!("{some} --what"), "--what", "unexpected");
+        check(&format!("{some} --token-file /does/not/exist"), "--token-file", "No such file");
         let long = "n".repeat(200);
         check(&format!("--service {long} --inbound 127.0.0.1:1=127.0.0.1:2"), "--service", "128");
         check(&format!("--service a --outbound 127.0.0.1:1={long}@h:1"), "--outbound", "128");

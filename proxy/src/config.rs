@@ -4,6 +4,7 @@ use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// Where the admin port listens unless told otherwise.
@@ -28,6 +29,8 @@ pub struct Config {
     /// Control address of the collector, such as `http://127.0.0.1:4319`; without one the proxy
     /// works alone.
     pub collector: Option<String>,
+    /// What opens the collector's door, where it asks for something.
+    pub token: Option<Token>,
     /// Where `/metrics`, `/healthz`, `/breakers` and the others are served.
     pub admin: SocketAddr,
     /// Threads that serve traffic.
@@ -51,6 +54,7 @@ impl Config {
             service,
             instance: String::new(),
             collector: None,
+            token: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             workers: 1,
             trace_root_percent: 0.0,
@@ -113,6 +117,36 @@ impl Config {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// The secret that a collector may ask for. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Reads it from a file: one word of printable ASCII, a final line break apart.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no such word.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let token = text.trim_end_matches(['\r', '\n']);
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("holds no token, which is one word of printable ASCII".into());
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// The word.
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn config(proxy: &Proxy) -> String {
         "service": service(&config.service),
         "instance": config.instance,
         "collector": config.collector,
+        "token": config.token.is_some(),
         "admin": config.admin.to_string(),
         "workers": config.workers,
         "trace_root_percent": config.trace_root_percent,

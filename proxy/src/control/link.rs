@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use tonic::transport::Endpoint;
+use tonic::{Request, Streaming};
 
 /// How long a connection, and then the collector's first word, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,9 +115,15 @@ impl Session {
         let channel = endpoint.connect().await?;
         let (to, messages) = mpsc::channel(UNREAD_MAX);
         to.try_send(FromProxy::Hello(hello(proxy)).into()).map_err(|_| LinkError::Unread)?;
+        let mut request = Request::new(ReceiverStream::new(messages));
+        if let Some(token) = &proxy.config.token
+            && let Ok(bearer) = format!("Bearer {}", token.secret()).parse()
+        {
+            request.metadata_mut().insert("authorization", bearer);
+        }
         let mut client = ControlClient::new(channel);
         let attaching = async {
-            let mut from = client.attach(ReceiverStream::new(messages)).await?.into_inner();
+            let mut from = client.attach(request).await?.into_inner();
             let first = from.message().await?.ok_or(LinkError::Closed)?;
             Ok::<_, LinkError>((from, ToProxy::try_from(first)?))
         };

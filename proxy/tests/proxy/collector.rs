@@ -32,6 +32,8 @@ pub(crate) struct Collector {
 /// One stream of a proxy, welcomed.
 pub(crate) struct Session {
     pub(crate) hello: Hello,
+    /// What it showed at the door.
+    pub(crate) authorization: String,
     pub(crate) to: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
     from: Streaming<v1::ProxyMessage>,
 }
@@ -137,13 +139,15 @@ impl Control for Service {
         &self,
         request: Request<Streaming<v1::ProxyMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        let shown = request.metadata().get("authorization");
+        let authorization = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
         let mut from = request.into_inner();
         let first = from.next().await.unwrap().unwrap();
         let FromProxy::Hello(hello) = first.try_into().unwrap() else { panic!("no hello") };
         let (to, messages) = mpsc::channel(8);
         let welcome = Welcome { build: "test".into(), otlp_grpc_url: self.url.clone() };
         to.send(Ok(ToProxy::Welcome(welcome).into())).await.unwrap();
-        self.stream.send(Session { hello, to, from }).await.unwrap();
+        self.stream.send(Session { hello, authorization, to, from }).await.unwrap();
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 }

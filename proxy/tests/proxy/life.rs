@@ -1,6 +1,8 @@
 //! Start and end of a proxy.
 
-use crate::world::{Caller, Proxy, Server, full, inbound, outbound};
+use crate::collector::Collector;
+use crate::world::{Caller, Proxy, Server, full, get, inbound, outbound};
+use fusebox_proxy::config::Token;
 use fusebox_proxy::{StartError, start};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -63,4 +65,25 @@ async fn what_is_in_flight_is_finished() {
     assert_eq!((answer.status, &*answer.body), (200, &b"done"[..]));
     ends.await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+/// Scenario: a proxy with the token that its collector asks for.
+/// Guarantees: it shows it at the door, and nowhere else.
+#[tokio::test]
+async fn the_token_is_shown_at_the_door_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "open-sesame-and-more\n").unwrap();
+    let server = Server::echo().await;
+    let collector = Collector::start().await;
+    let mut config = outbound(&[server.address]);
+    config.collector = Some(collector.url.clone());
+    config.token = Some(Token::read(&file).unwrap());
+    assert!(!format!("{config:?}").contains("sesame"));
+    let proxy = Proxy::start(config);
+    assert_eq!(collector.attached().await.authorization, "Bearer open-sesame-and-more");
+    let page = get(proxy.admin(), "/config").await.body;
+    assert!(!String::from_utf8_lossy(&page).contains("sesame"));
+    std::fs::write(&file, "two words").unwrap();
+    assert!(Token::read(&file).is_err());
 }
