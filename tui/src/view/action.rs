@@ -38,6 +38,19 @@ pub(super) fn badge(state: BreakerState, percent: Option<u8>) -> String {
     }
 }
 
+/// Indentation of a prediction: under the order, beside its key.
+const INDENT: u16 = 4;
+/// Lines of a prediction.
+const PREDICTION_LINES: usize = 2;
+
+/// Rows that [`draw`] fills at this width: a line, and one or two for what is to be said of it.
+pub(super) fn height(model: &Model, edge: &EdgeName, width: u16) -> u16 {
+    let Some(suggestion) = model.suggestion(edge) else { return 2 };
+    let room = width.saturating_sub(INDENT);
+    let lines = super::pen::wrap(&suggestion.predicted, room, PREDICTION_LINES).len();
+    u16::try_from(lines).unwrap_or(1) + 1
+}
+
 /// Draws where the edge stands; two rows where there is more to say and room for it.
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName) {
     match model.standing(edge) {
@@ -150,14 +163,10 @@ fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
         pen.text(x + 2, area.y, predicted, Role::Text, room(area, x + 2));
         return;
     }
-    let indent = if key.is_some() { 4 } else { 0 };
-    let lines = super::pen::wrap(
-        predicted,
-        area.width.saturating_sub(indent),
-        usize::from(area.height) - 1,
-    );
+    let room = area.width.saturating_sub(INDENT);
+    let lines = super::pen::wrap(predicted, room, usize::from(area.height) - 1);
     for (line, y) in lines.iter().zip(area.y + 1..area.bottom()) {
-        pen.text(area.x + indent, y, line, Role::Text, area.width.saturating_sub(indent));
+        pen.text(area.x + INDENT, y, line, Role::Text, room);
     }
 }
 

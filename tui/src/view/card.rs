@@ -11,9 +11,6 @@ use ratatui::layout::Rect;
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Rows of the action line.
-const ACTION_ROWS: u16 = 2;
-
 /// `retry_storm` → `RETRY STORM`
 pub(super) fn title(kind: &str) -> String {
     kind.replace('_', " ").to_uppercase()
@@ -53,9 +50,11 @@ impl Row<'_> {
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, incident: &Incident) -> u16 {
     let inner = area.width.saturating_sub(4);
     let mut rows = rows(model, incident, inner);
-    let most = area.height.saturating_sub(2 + ACTION_ROWS);
+    let edge = act::incident_edge(incident);
+    let action = edge.as_ref().map_or(0, |edge| action::height(model, edge, inner));
+    let most = area.height.saturating_sub(2 + action);
     shorten(&mut rows, most);
-    let height = rows.iter().map(Row::height).sum::<u16>() + 2 + ACTION_ROWS;
+    let height = rows.iter().map(Row::height).sum::<u16>() + 2 + action;
     let height = height.min(area.height);
     let frame = Rect { height, ..area };
     pen.frame(frame, &heading(model, incident), Role::Critical);
@@ -67,8 +66,8 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, incident: &Inci
         draw_row(pen, Rect { x, y, width: inner, height: row.height() }, incident, row);
         y += row.height();
     }
-    if let Some(edge) = act::incident_edge(incident) {
-        let height = ACTION_ROWS.min(frame.bottom().saturating_sub(1 + y));
+    if let Some(edge) = edge {
+        let height = action.min(frame.bottom().saturating_sub(1 + y));
         if 0 < height {
             action::draw(pen, Rect { x, y, width: inner, height }, model, &edge);
         }

@@ -11,7 +11,7 @@ use fusebox_proto::view::Service;
 use ratatui::layout::Rect;
 
 /// Rows that the worst services keep below a card.
-const SERVICES_MIN: u16 = 5;
+const SERVICES_MIN: u16 = 4;
 /// Incidents listed above the card.
 const LISTED_MAX: usize = 4;
 /// From this width on, events stand beside the services.
