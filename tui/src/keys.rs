@@ -109,7 +109,7 @@ pub enum Action {
     Suspend,
     /// One step back.
     Back,
-    /// Leave, or one step back.
+    /// Leave, or close what lies over the view.
     Quit,
     /// Leave.
     Leave,
@@ -221,7 +221,7 @@ pub const TABLE: &[Binding] = &[
     row(&[ctrl('l')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
     row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell, fg returns"),
     row(&[key(Key::Esc)], Action::Back, Place::Everywhere, "", "one step back, never out"),
-    row(&[char('q')], Action::Quit, Place::Everywhere, "quit", "back; from Triage: out"),
+    row(&[char('q')], Action::Quit, Place::Everywhere, "quit", "out; closes a panel"),
     row(&[ctrl('c')], Action::Leave, Place::Everywhere, "", "out, always"),
 ];
 

@@ -103,9 +103,7 @@ impl Model {
     fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Leave => return vec![Effect::Quit],
-            Action::Quit if self.overlay.is_none() && self.screen == Screen::Triage => {
-                return vec![Effect::Quit];
-            }
+            Action::Quit if self.overlay.is_none() => return vec![Effect::Quit],
             Action::Quit | Action::Back => self.back(),
             Action::Redraw => return vec![Effect::Redraw],
             Action::Suspend => return vec![Effect::Suspend],
