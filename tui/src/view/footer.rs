@@ -60,6 +60,7 @@ fn label(model: &Model, binding: &Binding) -> String {
         format!("{} {}→{}", binding.short, name.source, name.destination)
     };
     match binding.action {
+        Action::Quit if model.overlay.is_some() => "close".into(),
         Action::Trip => model.target().map_or_else(String::new, edge),
         Action::Undo => {
             let undoable = model.undoable().map(|command| command.edge.clone());
