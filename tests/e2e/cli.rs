@@ -2,6 +2,7 @@
 
 use fusebox_tests::mesh::Mesh;
 use fusebox_tests::process::{self, free_port};
+use fusebox_tests::upstream::{Answer, Upstream};
 
 #[track_caller]
 fn check(name: &str, args: &[&str], code: i32, says: &[&str]) {
@@ -73,7 +74,8 @@ fn a_busy_port_exits_1_and_is_named() {
 #[tokio::test]
 async fn queries_have_twins() {
     let mesh = Mesh::start(&[]).await;
-    let _proxy = mesh.proxy("a", None, &[]).await;
+    let app = Upstream::start(|_, _| Answer::status(200)).await;
+    let _proxy = mesh.proxy("a", Some(app.address()), &[]).await;
     for noun in ["status", "services", "edges", "incidents", "breakers", "proxies"] {
         let printed = mesh.fusebox(&[noun, "--output", "json"]);
         assert_eq!(printed.code, Some(0), "{printed:?}");

@@ -63,6 +63,14 @@ async fn a_new_collector_learns_leases_from_proxies() {
     assert_eq!(trip.code, Some(0), "{trip:?}");
     triangle.mesh.kill_collector();
     triangle.mesh.start_collector().await;
+    let breaker = eventually("the breaker is known", Duration::from_secs(15), || async {
+        let breakers = triangle.mesh.api("breakers").await.map_err(|e| e.to_string())?;
+        let breaker = breakers["breakers"][0].clone();
+        if breaker["applied"] == 1 { Ok(breaker) } else { Err(breakers.to_string()) }
+    })
+    .await;
+    assert_eq!((&breaker["edge"], &breaker["reason"]), (&"a>b".into(), &"drill".into()));
+    assert_eq!(status(triangle.a_proxy.outbound[0]).await, 503);
     let edge = triangle.mesh.edge("a", "b", |edge| edge["breaker"]["state"] == "forced_open").await;
     assert_eq!((&edge["breaker"]["applied"], &edge["breaker"]["proxies"]), (&1.into(), &1.into()));
     let reset = triangle.mesh.fusebox(&["reset", "a", "b", "--now"]);

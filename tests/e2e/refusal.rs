@@ -19,7 +19,8 @@ async fn call(proxy: SocketAddr, traceparent: &str) -> http::Response<bytes::Byt
 /// 424 with the status that it repeats, so that client libraries stop.
 #[tokio::test]
 async fn the_retry_of_a_refused_call_is_424() {
-    let Triangle { mesh, a_proxy, b, .. } = Triangle::start().await;
+    let triangle = Triangle::start().await;
+    let Triangle { mesh, a_proxy, b, .. } = &triangle;
     let muted = mesh.fusebox(&["trip", "a", "b", "--action", "mute-retries"]);
     assert_eq!(muted.code, Some(0), "{muted:?}");
     let proxy = a_proxy.outbound[0];
@@ -40,14 +41,19 @@ async fn the_retry_of_a_refused_call_is_424() {
     assert_eq!(b.count(), before);
 }
 
-/// Scenario: a gRPC call (content-type) on an open edge, over HTTP/1.1 and so readable by eye.
+/// Scenario: a gRPC call (HTTP/2 and its content-type) on an open edge.
 /// Guarantees: trailers-only UNAVAILABLE with pushback, which stops gRPC libraries and an Envoy.
 #[tokio::test]
 async fn grpc_is_refused_in_its_own_words() {
-    let Triangle { mesh, a_proxy, .. } = Triangle::start().await;
+    let triangle = Triangle::start().await;
+    let Triangle { mesh, a_proxy, .. } = &triangle;
     assert_eq!(mesh.fusebox(&["trip", "a", "b"]).code, Some(0));
-    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-    let refused = client::get(a_proxy.outbound[0], "/shop.Stock/Get", &headers).await.unwrap();
+    let request = http::Request::post("http://b/shop.Stock/Get")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(http_body_util::Full::default())
+        .unwrap();
+    let refused = client::send_http2(a_proxy.outbound[0], request).await.unwrap();
     assert_eq!(refused.status(), 200);
     assert_eq!(refused.headers()["grpc-status"], "14");
     assert_eq!(refused.headers()["grpc-retry-pushback-ms"], "-1");

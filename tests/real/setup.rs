@@ -124,7 +124,7 @@ pub(crate) async fn node_service<V: AsRef<OsStr>>(
 async fn service(command: &mut Command, port: u16) -> Service {
     let part = Part::start(command);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("the service answers", Duration::from_secs(60), || async {
+    eventually("the service answers", Duration::from_mins(1), || async {
         client::get(address, "/healthz", &[]).await.map(|_| ()).map_err(|e| e.to_string())
     })
     .await;

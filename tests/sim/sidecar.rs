@@ -126,7 +126,8 @@ impl Sidecar {
         };
         match (self.plant, &mut command.verb) {
             (Plant::OldCommandsWin, _) => {
-                command.revision = u64::MAX - 1_000_000 + self.next_attempt
+                // Whatever comes last is taken for the newest.
+                command.revision = edge.core.status(now).revision + 1;
             }
             (Plant::LeasesNeverEnd, Verb::Trip { ttl, .. }) => *ttl = TTL_MAX,
             _ => (),

@@ -4,11 +4,14 @@
 //! One seed is one life. It ends with a liveness phase: the network heals, callers leave, time
 //! passes, and everything must have come to rest and work.
 
+mod end;
+mod streams;
+
 use crate::Plant;
 use crate::console::Console;
 use crate::net::{Agenda, Lane};
 use crate::sidecar::{Attempt, Sidecar};
-use fusebox_collector::engine::{ConnectionId, Engine, Event, Limits, Output};
+use fusebox_collector::engine::{ConnectionId, Engine, Event, Limits};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use fusebox_proto::trace::TraceContext;
@@ -20,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Length of the hostile phase.
-const STORMY: Duration = Duration::from_secs(60);
+const STORMY: Duration = Duration::from_mins(1);
 /// Longer than any lease of the console and its ramp.
 const QUIET: Duration = Duration::from_secs(100);
 /// Steady traffic at the end, for the books.
@@ -224,133 +227,6 @@ impl World {
     }
 }
 
-// === Streams ===
-
-impl World {
-    fn connect(&mut self, proxy: usize) {
-        if self.streams.contains_key(&proxy) {
-            return;
-        }
-        let refused = self.engine.is_none() || self.is_hostile && self.rng.random_bool(0.2);
-        if refused {
-            let later = self.millis(100..2_000);
-            return self.after(later, Happening::Connect(proxy));
-        }
-        let connection = ConnectionId(self.next_connection);
-        self.next_connection += 1;
-        self.streams.insert(proxy, connection);
-        self.lanes.insert(connection, (proxy, Stream::default()));
-        for message in self.sidecars[proxy].introduce(self.now) {
-            self.send_up(proxy, message);
-        }
-    }
-
-    fn send_up(&mut self, proxy: usize, message: FromProxy) {
-        let Some(&connection) = self.streams.get(&proxy) else { return };
-        let delay = self.millis(0..300);
-        // A proxy that has not noticed yet speaks into a stream that is cut.
-        let Some((_, stream)) = self.lanes.get_mut(&connection) else { return };
-        let at = stream.up.arrival(self.now.instant, delay);
-        self.agenda.put(at, Happening::AtCollector(connection, Box::new(message)));
-    }
-
-    fn send_down(&mut self, connection: ConnectionId, message: ToProxy) {
-        let delay = self.millis(0..300);
-        let Some((proxy, stream)) = self.lanes.get_mut(&connection) else { return };
-        let at = stream.down.arrival(self.now.instant, delay);
-        self.agenda.put(at, Happening::AtProxy(*proxy, connection, Box::new(message)));
-    }
-
-    /// The stream is cut: messages in flight are lost with it.
-    fn cut(&mut self, connection: ConnectionId) {
-        let Some((proxy, _)) = self.lanes.remove(&connection) else { return };
-        self.agenda.retain(|what| match what {
-            Happening::AtCollector(at, _) | Happening::AtProxy(_, at, _) => *at != connection,
-            _ => true,
-        });
-        let (up, down) = (self.millis(0..5_000), self.millis(0..5_000));
-        self.after(up, Happening::CollectorSeesEnd(connection));
-        self.after(down, Happening::ProxySeesEnd(proxy, connection));
-    }
-
-    fn proxy_sees_end(&mut self, proxy: usize, connection: ConnectionId) {
-        if self.streams.get(&proxy) == Some(&connection) {
-            self.streams.remove(&proxy);
-            let later = self.millis(0..1_000);
-            self.after(later, Happening::Connect(proxy));
-        }
-    }
-
-    fn at_collector(&mut self, connection: ConnectionId, message: FromProxy) {
-        // A proxy says that it has a command when it acknowledges it, and when it comes back.
-        let has: Vec<&str> = match &message {
-            FromProxy::Ack(ack) => vec![&ack.id],
-            FromProxy::Hello(hello) => hello.held.iter().map(|held| &*held.command.id).collect(),
-            FromProxy::Report(_) => Vec::new(),
-        };
-        if let Some((proxy, _)) = self.lanes.get(&connection) {
-            self.acked.extend(has.into_iter().map(|id| (*proxy, id.to_owned())));
-        }
-        self.tell(match message {
-            FromProxy::Hello(hello) => Event::Hello { connection, hello },
-            FromProxy::Report(report) => Event::Report { connection, report },
-            FromProxy::Ack(ack) => Event::Ack { connection, ack },
-        });
-    }
-
-    fn at_proxy(
-        &mut self,
-        proxy: usize,
-        connection: ConnectionId,
-        message: ToProxy,
-        log: &mut Vec<String>,
-    ) -> Result<(), String> {
-        if self.streams.get(&proxy) != Some(&connection) {
-            return Ok(());
-        }
-        match message {
-            ToProxy::Command(command) => {
-                let answer = self.sidecars[proxy].command(self.now, &command)?;
-                let at = self.now.instant.duration_since(self.start);
-                log.push(format!("{at:?} {proxy} {:?} {answer:?}", command.verb));
-                self.send_up(proxy, answer);
-            }
-            ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
-            ToProxy::Welcome(_) => (),
-        }
-        Ok(())
-    }
-
-    fn perform_outputs(&mut self) -> Result<(), String> {
-        while let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) {
-            match output {
-                Output::Push { connection, command } => {
-                    self.send_down(connection, ToProxy::Command(command));
-                }
-                Output::Taken { connection, boot, number } => {
-                    self.send_down(connection, ToProxy::ReportAck { boot, number });
-                }
-                Output::Close { connection, .. } => self.cut(connection),
-                Output::Done { request_id, results } => {
-                    for result in &results {
-                        if result.proxies < result.applied {
-                            return Err(format!("more acknowledgements than proxies: {result:?}"));
-                        }
-                        let true_acks =
-                            self.acked.iter().filter(|(_, id)| *id == result.id).count() as u64;
-                        if true_acks < result.applied {
-                            return Err(format!("an acknowledgement that nobody gave: {result:?}"));
-                        }
-                    }
-                    self.to_console(request_id);
-                }
-                Output::Refused { request_id, .. } => self.to_console(request_id),
-            }
-        }
-        Ok(())
-    }
-}
-
 // === Traffic ===
 
 impl World {
@@ -426,118 +302,8 @@ impl World {
         self.after(pause, Happening::ConsoleActs);
     }
 
-    fn to_console(&mut self, request_id: String) {
+    fn answer_console(&mut self, request_id: String) {
         let delay = self.millis(0..800);
         self.after(delay, Happening::ConsoleHears(request_id));
-    }
-}
-
-// === Mischief and the end ===
-
-impl World {
-    fn mischief(&mut self) {
-        if !self.is_hostile {
-            return;
-        }
-        match self.rng.random_range(0..10) {
-            0..5 => {
-                let open: Vec<ConnectionId> = self.lanes.keys().copied().collect();
-                if !open.is_empty() {
-                    let which = self.rng.random_range(0..open.len());
-                    self.cut(open[which]);
-                }
-            }
-            5..7 => self.collector_dies(),
-            _ => {
-                let proxy = self.rng.random_range(0..self.sidecars.len());
-                self.sidecars[proxy].restart(self.now);
-                if let Some(connection) = self.streams.remove(&proxy) {
-                    self.cut(connection);
-                }
-                self.after(Duration::from_millis(500), Happening::Connect(proxy));
-            }
-        }
-        let pause = self.millis(500..8_000);
-        self.after(pause, Happening::Mischief);
-    }
-
-    fn collector_dies(&mut self) {
-        self.engine = None;
-        let open: Vec<ConnectionId> = self.lanes.keys().copied().collect();
-        for connection in open {
-            self.cut(connection);
-        }
-        // The new process knows nothing of the old one's streams.
-        self.agenda.retain(|what| !matches!(what, Happening::CollectorSeesEnd(_)));
-        let pause = self.millis(100..10_000);
-        self.after(pause, Happening::CollectorStarts);
-    }
-
-    fn heal(&mut self) {
-        self.is_hostile = false;
-        self.after(Duration::ZERO, Happening::CollectorStarts);
-        for sidecar in &mut self.sidecars {
-            sidecar.abandon(self.now);
-        }
-        self.agenda.retain(|what| {
-            !matches!(what, Happening::Call { .. } | Happening::Answer { .. } | Happening::Arrivals)
-        });
-    }
-
-    /// Everything has come to rest: circuits closed, streams open, questions answered.
-    fn check_rest(&mut self) -> Result<(), String> {
-        let engine = self.engine.as_ref().ok_or("no collector")?;
-        let snapshot = engine.snapshot(self.now);
-        for (proxy, sidecar) in self.sidecars.iter_mut().enumerate() {
-            for destination in sidecar.destinations().to_vec() {
-                let state = sidecar.state(self.now, &destination);
-                if state.as_str() != "closed" {
-                    return Err(format!("proxy {proxy} is stuck: {destination} is {state:?}"));
-                }
-            }
-        }
-        if let Some(proxy) = snapshot.proxies.iter().find(|proxy| !proxy.connected) {
-            return Err(format!("the collector lost {proxy:?}"));
-        }
-        if snapshot.proxies.len() != self.sidecars.len() {
-            return Err(format!("the collector knows {} proxies", snapshot.proxies.len()));
-        }
-        for edge in &snapshot.edges {
-            if edge.breaker.state.as_str() != "closed" {
-                return Err(format!("the collector believes in {edge:?}"));
-            }
-        }
-        match self.console.waiting() {
-            0 => Ok(()),
-            waiting => Err(format!("{waiting} requests of the console were never answered")),
-        }
-    }
-
-    /// After steady traffic over a whole network every attempt is in the books once.
-    fn check_books(&mut self) -> Result<(), String> {
-        let engine = self.engine.as_ref().ok_or("no collector")?;
-        let snapshot = engine.snapshot(self.now);
-        // The rate is over the last 10 s; the books are exact but for a second at either end.
-        let since = self.now.instant.checked_sub(10 * SECOND).expect("later than that");
-        for edge in &snapshot.edges {
-            let destination = ServiceId::named(&edge.destination).expect("a name of ours");
-            let sources = self.sidecars.iter().filter(|sidecar| {
-                sidecar.id.as_str().starts_with(&edge.source)
-                    && sidecar.destinations().contains(&destination)
-            });
-            let truth: usize = sources.map(|sidecar| sidecar.forwarded(&destination, since)).sum();
-            let truth = truth as f64 / 10.0;
-            let told = edge.rate.unwrap_or(0.0);
-            if truth == 0.0 || (told / truth - 1.0).abs() > 0.15 {
-                return Err(format!(
-                    "{}>{}: {told}/s told, {truth}/s true",
-                    edge.source, edge.destination
-                ));
-            }
-        }
-        if snapshot.edges.len() != 3 {
-            return Err(format!("{} edges", snapshot.edges.len()));
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
@@ -23,6 +23,24 @@ pub async fn send(
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     drop(sender);
+    driver.abort();
+    Ok(Response::from_parts(head, body))
+}
+
+/// As [`send`], over HTTP/2 with prior knowledge.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_http2(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Response<Bytes>> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("connect {address}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
     driver.abort();
     Ok(Response::from_parts(head, body))
 }

@@ -1,0 +1,132 @@
+//! Streams between proxies and the collector: in order, late, and cut at times.
+
+use super::{Happening, Stream, World};
+use fusebox_collector::engine::{ConnectionId, Engine, Event, Output};
+use fusebox_proto::command::ToProxy;
+use fusebox_proto::report::FromProxy;
+use rand::RngExt as _;
+
+impl World {
+    pub(super) fn connect(&mut self, proxy: usize) {
+        if self.streams.contains_key(&proxy) {
+            return;
+        }
+        let refused = self.engine.is_none() || self.is_hostile && self.rng.random_bool(0.2);
+        if refused {
+            let later = self.millis(100..2_000);
+            return self.after(later, Happening::Connect(proxy));
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.streams.insert(proxy, connection);
+        self.lanes.insert(connection, (proxy, Stream::default()));
+        for message in self.sidecars[proxy].introduce(self.now) {
+            self.send_up(proxy, message);
+        }
+    }
+
+    pub(super) fn send_up(&mut self, proxy: usize, message: FromProxy) {
+        let Some(&connection) = self.streams.get(&proxy) else { return };
+        let delay = self.millis(0..300);
+        // A proxy that has not noticed yet speaks into a stream that is cut.
+        let Some((_, stream)) = self.lanes.get_mut(&connection) else { return };
+        let at = stream.up.arrival(self.now.instant, delay);
+        self.agenda.put(at, Happening::AtCollector(connection, Box::new(message)));
+    }
+
+    pub(super) fn send_down(&mut self, connection: ConnectionId, message: ToProxy) {
+        let delay = self.millis(0..300);
+        let Some((proxy, stream)) = self.lanes.get_mut(&connection) else { return };
+        let at = stream.down.arrival(self.now.instant, delay);
+        self.agenda.put(at, Happening::AtProxy(*proxy, connection, Box::new(message)));
+    }
+
+    /// The stream is cut: messages in flight are lost with it.
+    pub(super) fn cut(&mut self, connection: ConnectionId) {
+        let Some((proxy, _)) = self.lanes.remove(&connection) else { return };
+        self.agenda.retain(|what| match what {
+            Happening::AtCollector(at, _) | Happening::AtProxy(_, at, _) => *at != connection,
+            _ => true,
+        });
+        let (up, down) = (self.millis(0..5_000), self.millis(0..5_000));
+        self.after(up, Happening::CollectorSeesEnd(connection));
+        self.after(down, Happening::ProxySeesEnd(proxy, connection));
+    }
+
+    pub(super) fn proxy_sees_end(&mut self, proxy: usize, connection: ConnectionId) {
+        if self.streams.get(&proxy) == Some(&connection) {
+            self.streams.remove(&proxy);
+            let later = self.millis(0..1_000);
+            self.after(later, Happening::Connect(proxy));
+        }
+    }
+
+    pub(super) fn at_collector(&mut self, connection: ConnectionId, message: FromProxy) {
+        // A proxy says that it has a command when it acknowledges it, and when it comes back.
+        let has: Vec<&str> = match &message {
+            FromProxy::Ack(ack) => vec![&ack.id],
+            FromProxy::Hello(hello) => hello.held.iter().map(|held| &*held.command.id).collect(),
+            FromProxy::Report(_) => Vec::new(),
+        };
+        if let Some((proxy, _)) = self.lanes.get(&connection) {
+            self.acked.extend(has.into_iter().map(|id| (*proxy, id.to_owned())));
+        }
+        self.tell(match message {
+            FromProxy::Hello(hello) => Event::Hello { connection, hello },
+            FromProxy::Report(report) => Event::Report { connection, report },
+            FromProxy::Ack(ack) => Event::Ack { connection, ack },
+        });
+    }
+
+    pub(super) fn at_proxy(
+        &mut self,
+        proxy: usize,
+        connection: ConnectionId,
+        message: ToProxy,
+        log: &mut Vec<String>,
+    ) -> Result<(), String> {
+        if self.streams.get(&proxy) != Some(&connection) {
+            return Ok(());
+        }
+        match message {
+            ToProxy::Command(command) => {
+                let answer = self.sidecars[proxy].command(self.now, &command)?;
+                let at = self.now.instant.duration_since(self.start);
+                log.push(format!("{at:?} {proxy} {:?} {answer:?}", command.verb));
+                self.send_up(proxy, answer);
+            }
+            ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
+            ToProxy::Welcome(_) => (),
+        }
+        Ok(())
+    }
+
+    pub(super) fn perform_outputs(&mut self) -> Result<(), String> {
+        while let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) {
+            match output {
+                Output::Push { connection, command } => {
+                    self.send_down(connection, ToProxy::Command(command));
+                }
+                Output::Taken { connection, boot, number } => {
+                    self.send_down(connection, ToProxy::ReportAck { boot, number });
+                }
+                Output::Close { connection, .. } => self.cut(connection),
+                Output::Done { request_id, results } => {
+                    for result in &results {
+                        if result.proxies < result.applied {
+                            return Err(format!("more acknowledgements than proxies: {result:?}"));
+                        }
+                        let true_acks =
+                            self.acked.iter().filter(|(_, id)| *id == result.id).count() as u64;
+                        if true_acks < result.applied {
+                            return Err(format!("an acknowledgement that nobody gave: {result:?}"));
+                        }
+                    }
+                    self.answer_console(request_id);
+                }
+                Output::Refused { request_id, .. } => self.answer_console(request_id),
+            }
+        }
+        Ok(())
+    }
+}
