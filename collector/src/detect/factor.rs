@@ -2,8 +2,7 @@
 //!
 //! A short window is up to date, a long one is calm. A caller that makes ten attempts of one
 //! second each needs ten seconds until all of them are on the wire, and twenty until a window of
-//! ten shows them all: so a young storm is read from the longest window that does not lag behind
-//! the shortest. Once it is older, the window grows with it, and gives way only to a change that
+//! ten shows them all: so a young storm is read from several windows. Once it is older, the window grows with it, and gives way only to a change that
 //! chance does not explain.
 
 use crate::store::{Tally, Track};
@@ -18,8 +17,8 @@ const WINDOW_MAX: u64 = 30;
 const YOUNG_SECONDS: u64 = 20;
 /// A window of fewer first attempts says nothing.
 const FIRST_MIN: f64 = 30.0;
-/// A window does not lag that is not below a shorter one by more than this.
-const LAG: f64 = 0.07;
+/// A calm window is right that differs from a newer one by no more than this, and chance.
+const DIFFERENCE: f64 = 0.07;
 /// Chance changes a ratio by so many deviations at most.
 const DEVIATIONS: f64 = 3.0;
 
@@ -37,16 +36,17 @@ pub(crate) fn factor(track: &Track<Tally>, last: u64, onset: Option<u64>) -> Opt
     let calm = track.sum(last, (age - YOUNG_SECONDS).min(WINDOW_MAX)).factor()?;
     let Some(now) = usual.factor() else { return Some(calm) };
     let chance = DEVIATIONS / usual.first.max(1.0).sqrt();
-    Some(if (now - calm).abs() <= calm * (LAG + chance) { calm } else { now })
+    Some(if (now - calm).abs() <= calm * (DIFFERENCE + chance) { calm } else { now })
 }
 
+/// The middle one of a short, a shorter and a longer window: the long one lags behind a factor
+/// that climbs, the short one jumps with the chance of few first attempts.
 fn young(track: &Track<Tally>, last: u64) -> Option<f64> {
     let windows = WINDOWS_YOUNG.map(|length| track.sum(last, length));
-    let told = || windows.iter().filter(|window| FIRST_MIN <= window.first);
-    let shortest = told().next_back()?;
-    let lag = LAG.max(0.7 / shortest.first.sqrt());
-    let floor = (1.0 - lag) * shortest.factor()?;
-    told().filter_map(Tally::factor).find(|factor| floor <= *factor)
+    let told = windows.iter().filter(|window| FIRST_MIN <= window.first);
+    let mut factors: Vec<f64> = told.filter_map(Tally::factor).collect();
+    factors.sort_by(f64::total_cmp);
+    factors.get(factors.len() / 2).copied()
 }
 
 #[cfg(test)]

@@ -30,11 +30,10 @@ const RETRYING_MIN: f64 = 0.1;
 pub(super) const FACTOR_MIN: f64 = 1.5;
 /// Share of failed attempts from which it is a storm.
 const FAILED_MIN: f64 = 0.2;
-/// A factor that falls below this share of its worst ebbs.
-const EBBING: f64 = 0.8;
-/// What is left of the worst factor each second: a storm that really becomes smaller says so
-/// within the minute.
-const FACTOR_FADE: f64 = 0.985;
+/// A factor of the newest seconds that falls below this share of what it was ebbs.
+const EBBING: f64 = 0.85;
+/// What is remembered of the factor follows it down by this share of the difference each second.
+const FOLLOWED: f64 = 0.2;
 /// Fewer attempts in a short window prove nothing.
 const ATTEMPTS_MIN: f64 = 20.0;
 /// Fewer attempts in ten seconds prove nothing.
@@ -55,7 +54,7 @@ struct Storm {
     last_heard: u64,
     is_raging: bool,
     is_ebbing: bool,
-    /// The factor at its worst, which fades slowly.
+    /// The factor as it was before it ebbs.
     factor_held: f64,
     attempts: f64,
 }
@@ -304,15 +303,16 @@ impl Watch {
         if sight.is_heard || sight.now_second <= newest + 3 {
             storm.last_heard = sight.now_second;
         }
+        let mean = sight.track.sum(newest, 10).factor().unwrap_or(now);
+        storm.is_ebbing = now < EBBING * mean && now < EBBING * storm.factor_held;
         for second in storm.judged_to + 1..=sight.front {
             let is_healthy = is_healthy(sight, storm.usual, second, recent);
             storm.healthy = if is_healthy { storm.healthy + 1 } else { 0 };
-            if is_raging {
-                storm.factor_held *= FACTOR_FADE;
+            if is_raging && !storm.is_ebbing && self.factor < storm.factor_held {
+                storm.factor_held += FOLLOWED * (self.factor - storm.factor_held);
             }
         }
         storm.judged_to = storm.judged_to.max(sight.front);
-        storm.is_ebbing = now < EBBING * storm.factor_held;
         if is_raging && !storm.is_ebbing {
             storm.factor_held = storm.factor_held.max(self.factor);
         }

@@ -38,7 +38,7 @@ pub(super) fn open(scene: &Scene<'_>, blame: &Blame, phase: Phase, onset: u64) -
         (Some(ActionKind::Cap), _) => format!("attempts are capped, {victim} drains."),
         (Some(ActionKind::Shed), _) => format!("a share is shed, {victim} drains."),
         (None, Phase::Draining) => format!("{victim} drains."),
-        (None, Phase::Sustained) => format!("the load is usual again, {victim} stays saturated."),
+        (None, Phase::Sustained) => format!("retries alone keep {victim} down."),
         (None, _) => format!("{victim} is saturated."),
     };
     let since = time_of_day(onset * 1_000);
