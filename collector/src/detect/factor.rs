@@ -15,6 +15,8 @@ const WINDOW: u64 = 10;
 const WINDOW_MAX: u64 = 30;
 /// A storm is young for so many seconds: its attempts are not all on the wire.
 const YOUNG_SECONDS: u64 = 20;
+/// Seconds between a request and the middle of its retries.
+const RETRY_AGE: u64 = 5;
 /// A window of fewer first attempts says nothing.
 const FIRST_MIN: f64 = 30.0;
 /// A calm window is right that differs from a newer one by no more than this, and chance.
@@ -33,10 +35,20 @@ pub(crate) fn factor(track: &Track<Tally>, last: u64, onset: Option<u64>) -> Opt
     if age < YOUNG_SECONDS + WINDOW {
         return young(track, last).or_else(|| usual.factor());
     }
-    let calm = track.sum(last, (age - YOUNG_SECONDS).min(WINDOW_MAX)).factor()?;
-    let Some(now) = usual.factor() else { return Some(calm) };
-    let chance = DEVIATIONS / usual.first.max(1.0).sqrt();
+    let (calm, _) = settled(track, last, (age - YOUNG_SECONDS).min(WINDOW_MAX))?;
+    let Some((now, first)) = settled(track, last, WINDOW) else { return Some(calm) };
+    let chance = DEVIATIONS / first.sqrt();
     Some(if (now - calm).abs() <= calm * (DIFFERENCE + chance) { calm } else { now })
+}
+
+/// Attempts per first attempt, and the first attempts. Retries are of requests that began a while
+/// ago: where demand falls they are measured against what it was, or the end of all traffic would
+/// look like the worst of the storm.
+fn settled(track: &Track<Tally>, last: u64, length: u64) -> Option<(f64, f64)> {
+    let window = track.sum(last, length);
+    let earlier = track.sum(last.saturating_sub(RETRY_AGE), length);
+    let first = window.first.max(earlier.first);
+    (0.0 < first).then(|| (window.attempts() / first, first))
 }
 
 /// The middle one of a short, a shorter and a longer window: the long one lags behind a factor
@@ -57,7 +69,7 @@ mod tests {
     /// Scenario: callers that make `attempts` attempts a second apart, at a steady rate of first
     /// attempts, seen some seconds after the trouble began.
     /// Guarantees: the factor is within 10 % of the truth as soon as all attempts are on the wire,
-    /// and never above it.
+    /// never above it, and not when demand ends either.
     #[test]
     fn the_factor_is_true_as_soon_as_it_can_be() {
         let check = |attempts: u64, rate: f64, after_s: u64| {
@@ -79,6 +91,15 @@ mod tests {
         for after_s in 16..40 {
             check(10, 20.0, after_s);
         }
+        let mut ending = Track::default();
+        for second in 0..60 {
+            let first = if second < 55 { 20.0 } else { 0.0 };
+            let retries_certain = if second < 10 { 0.0 } else { 180.0 };
+            let counts = Tally { first, retries_certain, ..Tally::default() };
+            ending.add_proxy(1_000 + second, &counts, &SparseLatency::default());
+        }
+        let at_the_end = factor(&ending, 1_059, Some(1_010)).unwrap();
+        assert!((9.0..=10.0).contains(&at_the_end), "{at_the_end}");
         check(10, 400.0, 13);
         check(10, 400.0, 39);
         check(3, 20.0, 5);
