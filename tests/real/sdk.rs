@@ -28,17 +28,19 @@ async fn the_graph_of_a_python_shop_is_exactly_what_is_there() {
     let has_traffic =
         |edge: &serde_json::Value| edge["rate"].as_f64().is_some_and(|rate| 0.0 < rate);
     mesh.edge("payment", "inventory", has_traffic).await;
-    mesh.edge("inventory", "redis", has_traffic).await;
+    // Two redises would be two nodes.
+    let redis = format!("redis@localhost:{port}");
+    mesh.edge("inventory", &redis, has_traffic).await;
 
     let edges = mesh.api("edges").await.unwrap();
     let edges: BTreeSet<(&str, &str)> = (edges["edges"].as_array().unwrap().iter())
         .map(|edge| (edge["source"].as_str().unwrap(), edge["destination"].as_str().unwrap()))
         .collect();
-    assert_eq!(edges, BTreeSet::from([("payment", "inventory"), ("inventory", "redis")]));
+    assert_eq!(edges, BTreeSet::from([("payment", "inventory"), ("inventory", &redis)]));
     let services = mesh.api("services").await.unwrap();
     let services: BTreeSet<(&str, &str)> = (services["services"].as_array().unwrap().iter())
         .map(|service| (service["name"].as_str().unwrap(), service["kind"].as_str().unwrap()))
         .collect();
-    let expected = [("payment", "service"), ("inventory", "service"), ("redis", "database")];
+    let expected = [("payment", "service"), ("inventory", "service"), (&redis, "database")];
     assert_eq!(services, BTreeSet::from(expected));
 }

@@ -36,10 +36,17 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
 /// all questions answered, and every attempt is in the books once.
 #[test]
 fn a_mesh_survives_its_network() {
-    for seed in seeds() {
-        let life = World::new(seed, Plant::Nothing).live();
-        assert!(life.is_ok(), "FUSEBOX_SEED={seed}: {}", life.unwrap_err());
-    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                for seed in seeds().skip(first).step_by(threads) {
+                    let life = World::new(seed, Plant::Nothing).live();
+                    assert!(life.is_ok(), "FUSEBOX_SEED={seed}: {}", life.unwrap_err());
+                }
+            });
+        }
+    });
 }
 
 /// Scenario: one seed, twice.

@@ -24,64 +24,9 @@ fn storm() -> Snapshot {
     snapshot.status.collector.spans_per_s = 1_240.0;
     snapshot.status.collector.senders = 15;
     snapshot.status.collector.dropped.insert("late_spans".into(), 7);
-    snapshot.services = vec![
-        Service {
-            name: "inventory".into(),
-            rate: Some(408.2),
-            error_ratio: Some(0.614),
-            p50_ms: Some(2_950.0),
-            instances: Some(3),
-            environment: "prod".into(),
-            ..Service::default()
-        },
-        Service {
-            name: "postgres".into(),
-            kind: fusebox_proto::view::ServiceKind::Database,
-            ..Service::default()
-        },
-    ];
-    snapshot.edges = vec![
-        EdgeView {
-            source: "payment".into(),
-            destination: "inventory".into(),
-            protocol: "http/1.1".into(),
-            rate: Some(391.0),
-            error_ratio: Some(0.6),
-            refused_per_s: Some(120.0),
-            attempts_per_request: Some(9.8),
-            proxies: 3,
-            breaker: EdgeBreaker {
-                state: BreakerState::RetriesMuted,
-                percent: Some(0),
-                until: Some(at(-291)),
-                applied: 3,
-                proxies: 3,
-            },
-            ..EdgeView::default()
-        },
-        EdgeView {
-            source: "frontend".into(),
-            destination: "cart".into(),
-            protocol: "grpc".into(),
-            ..EdgeView::default()
-        },
-    ];
-    snapshot.incidents = vec![Incident {
-        id: "i1".into(),
-        kind: "retry_storm".into(),
-        opened_at: at(192),
-        summary: "payment sends inventory 9.8 attempts per request since 14:01:48".into(),
-        confidence: 0.93,
-        action: Some(SuggestedAction {
-            action: ActionKind::MuteRetries,
-            source: "payment".into(),
-            destination: "inventory".into(),
-            ttl_s: 45,
-            tier: 0,
-            predicted: "inventory drains in 12 s".into(),
-        }),
-        ..Incident::default()
-    }];
+    snapshot.services = services();
+    snapshot.edges = edges();
+    snapshot.incidents = incidents();
     snapshot.advisories = vec![Advisory {
         kind: "polling".into(),
         source: "frontend".into(),
@@ -113,6 +58,73 @@ fn storm() -> Snapshot {
         ..Proxy::default()
     }];
     snapshot
+}
+
+fn services() -> Vec<Service> {
+    vec![
+        Service {
+            name: "inventory".into(),
+            rate: Some(408.2),
+            error_ratio: Some(0.614),
+            p50_ms: Some(2_950.0),
+            instances: Some(3),
+            environment: "prod".into(),
+            ..Service::default()
+        },
+        Service {
+            name: "postgres".into(),
+            kind: fusebox_proto::view::ServiceKind::Database,
+            ..Service::default()
+        },
+    ]
+}
+
+fn edges() -> Vec<EdgeView> {
+    vec![
+        EdgeView {
+            source: "payment".into(),
+            destination: "inventory".into(),
+            protocol: "http/1.1".into(),
+            rate: Some(391.0),
+            error_ratio: Some(0.6),
+            refused_per_s: Some(120.0),
+            attempts_per_request: Some(9.8),
+            proxies: 3,
+            breaker: EdgeBreaker {
+                state: BreakerState::RetriesMuted,
+                percent: Some(0),
+                until: Some(at(-291)),
+                applied: 3,
+                proxies: 3,
+            },
+            ..EdgeView::default()
+        },
+        EdgeView {
+            source: "frontend".into(),
+            destination: "cart".into(),
+            protocol: "grpc".into(),
+            ..EdgeView::default()
+        },
+    ]
+}
+
+fn incidents() -> Vec<Incident> {
+    vec![Incident {
+        id: "i1".into(),
+        kind: "retry_storm".into(),
+        opened_at: at(192),
+        summary: "payment sends inventory 9.8 attempts per request since 14:01:48".into(),
+        confidence: 0.93,
+        action: Some(SuggestedAction {
+            action: ActionKind::MuteRetries,
+            source: "payment".into(),
+            destination: "inventory".into(),
+            ttl_s: 45,
+            tier: 0,
+            predicted: "inventory drains in 12 s".into(),
+        }),
+        ..Incident::default()
+    }]
 }
 
 #[track_caller]
