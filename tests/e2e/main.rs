@@ -2,7 +2,6 @@
 
 mod cli;
 mod dashboard;
-mod demo;
 mod failure;
 mod refusal;
 mod trip;

@@ -5,6 +5,7 @@
 //! | cores | beside the code | a rule, in virtual time | that a shell obeys it |
 //! | simulation | `sim/` | proxies, collector and console agree over a bad network | sockets, HTTP |
 //! | end to end | `e2e/` | the three binaries do what the contract says | that others' clients behave alike |
+//! | demo | `demo/` | storms are found and stopped, lookalikes are left alone, in figures | other systems |
 //! | real parts | `real/` | real SDKs, libraries and proxies see the same | figures |
 //! | tidy | `tidy.rs` | layout, sizes, words | sense |
 //!

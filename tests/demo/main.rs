@@ -2,6 +2,10 @@
 
 use fusebox_tests::process;
 use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
+
+/// One test at a time has the machine: the figures of one must not measure another.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Whether to run what takes minutes: every scenario at its full length, ten seeds.
 fn is_long() -> bool {
@@ -45,6 +49,7 @@ fn check_storm(events: &[Value]) {
 /// time, and service recovers.
 #[test]
 fn the_founding_storm_is_found_and_stopped() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let seeds = if is_long() { 1..=11 } else { 1..=1 };
     for seed in seeds {
         check_storm(&demo("retry-storm", seed, 60, "suggested"));
@@ -59,6 +64,7 @@ fn a_metastable_failure_needs_the_action() {
         println!("skipped: two runs of 120 s; FUSEBOX_LONG=1 runs them");
         return;
     }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let acted = demo("metastable", 1, 120, "suggested");
     assert!(acted.last().unwrap()["recovered_ms"].is_number(), "{acted:#?}");
     let alone = demo("metastable", 1, 120, "none");
@@ -71,6 +77,7 @@ fn a_metastable_failure_needs_the_action() {
 /// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
 #[test]
 fn lookalikes_raise_no_storm() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let (seeds, seconds) = if is_long() { (1..=5, 60) } else { (1..=1, 25) };
     let names = ["calm", "n-plus-one", "surge", "polling", "batch", "hedging"];
     for seed in seeds {
