@@ -4,7 +4,7 @@ use std::process::Command;
 
 #[track_caller]
 fn check(args: &[&str], code: i32, says: &str) {
-    let output = Command::new(env!("CARGO_BIN_EXE_fusebox")).args(args).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fusebox")).args(args).output().expect("it runs");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
