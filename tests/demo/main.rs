@@ -9,7 +9,7 @@ static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Whether to run what takes minutes: every scenario at its full length, ten seeds.
 fn is_long() -> bool {
-    std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1")
+    fusebox_tests::is_asked_for("FUSEBOX_LONG")
 }
 
 fn demo(scenario: &str, seed: u64, seconds: u32, act: &str) -> Vec<Value> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Whether to run; else says why not.
 pub(crate) fn is_real(test: &str) -> bool {
-    let real = std::env::var_os("FUSEBOX_REAL").is_some_and(|value| value == "1");
+    let real = fusebox_tests::is_asked_for("FUSEBOX_REAL");
     if !real {
         println!("skipped {test}: needs parts from PyPI, npm and Debian; FUSEBOX_REAL=1 runs it");
     }

@@ -25,7 +25,7 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     if let Some(seed) = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return seed..=seed;
     }
-    let is_long = std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1");
+    let is_long = fusebox_tests::is_asked_for("FUSEBOX_LONG");
     if is_long { 1..=4_096 } else { 1..=256 }
 }
 

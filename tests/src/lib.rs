@@ -18,3 +18,8 @@ pub mod mesh;
 pub mod process;
 pub mod terminal;
 pub mod upstream;
+
+/// Whether the environment asks for more tests: `FUSEBOX_LONG=1`, `FUSEBOX_REAL=1`.
+pub fn is_asked_for(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
+}

@@ -1,14 +1,10 @@
 //! Start and end of a proxy.
 
 use crate::collector::Collector;
-use crate::world::{Caller, Proxy, Server, full, get, inbound, outbound};
+use crate::world::{Caller, Proxy, Server, get, inbound, outbound};
 use fusebox_proxy::config::Token;
 use fusebox_proxy::{StartError, start};
-use http::{Request, Response};
-use hyper::body::Incoming;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
 
 /// Scenario: configurations that cannot be started: a taken port, with one worker and with
 /// several; a listener for the world; nothing to do.
@@ -37,20 +33,7 @@ async fn what_cannot_start_says_why() {
 /// Guarantees: the request is answered, the idle connection closed, new ones refused.
 #[tokio::test]
 async fn what_is_in_flight_is_finished() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let server = {
-        let gate = Arc::clone(&gate);
-        Server::start(move |_: Request<Incoming>| {
-            let gate = Arc::clone(&gate);
-            arrived.send(()).unwrap();
-            async move {
-                gate.acquire().await.unwrap().forget();
-                Response::new(full("done"))
-            }
-        })
-        .await
-    };
+    let (server, gate, mut arrivals) = Server::gated().await;
     let proxy = Proxy::start(outbound(&[server.address]));
     let address = proxy.address();
     let mut idle = Caller::connect(address).await;

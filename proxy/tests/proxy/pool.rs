@@ -1,13 +1,11 @@
 //! Connections to servers: kept, lost, limited, given up.
 
 use crate::world::{Caller, Proxy, Server, full, get, http2_caller, outbound, read_head};
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use http::{Method, Request};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Scenario: many callers, one after the other.
 /// Guarantees: the server sees one connection.
@@ -79,20 +77,7 @@ async fn a_kept_connection_dies_under_a_request() {
 /// the reason, and there is never a second connection.
 #[tokio::test]
 async fn limits_refuse_and_do_not_hang() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let server = {
-        let gate = Arc::clone(&gate);
-        Server::start(move |request: Request<Incoming>| {
-            let gate = Arc::clone(&gate);
-            arrived.send(request.uri().path().to_owned()).unwrap();
-            async move {
-                gate.acquire().await.unwrap().forget();
-                Response::new(full("done"))
-            }
-        })
-        .await
-    };
+    let (server, gate, mut arrivals) = Server::gated().await;
     let mut config = outbound(&[server.address]);
     config.workers = 2;
     config.limits.connections_max = 1;
@@ -134,20 +119,7 @@ async fn get_owned(address: SocketAddr, path: &'static str) -> crate::world::Ans
 /// Guarantees: the place is free at once, and the connection goes to the one that still waits.
 #[tokio::test]
 async fn who_gives_up_leaves_the_queue() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let server = {
-        let gate = Arc::clone(&gate);
-        Server::start(move |request: Request<Incoming>| {
-            let gate = Arc::clone(&gate);
-            arrived.send(request.uri().path().to_owned()).unwrap();
-            async move {
-                gate.acquire().await.unwrap().forget();
-                Response::new(full("done"))
-            }
-        })
-        .await
-    };
+    let (server, gate, mut arrivals) = Server::gated().await;
     let mut config = outbound(&[server.address]);
     config.limits.connections_max = 1;
     config.limits.pending_max = 1;
@@ -289,20 +261,7 @@ async fn what_a_server_did_not_look_at_is_sent_again() {
 /// what one can carry.
 #[tokio::test]
 async fn http2_streams_are_limited() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let server = {
-        let gate = Arc::clone(&gate);
-        Server::start(move |_: Request<Incoming>| {
-            let gate = Arc::clone(&gate);
-            arrived.send(()).unwrap();
-            async move {
-                gate.acquire().await.unwrap().forget();
-                Response::new(full("done"))
-            }
-        })
-        .await
-    };
+    let (server, gate, mut arrivals) = Server::gated().await;
     let mut config = outbound(&[server.address]);
     config.limits.streams_max = 2;
     let proxy = Proxy::start(config);

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Any body of the tests.
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
@@ -49,6 +50,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// A server that answers as many requests as its gate gets permits, and tells the path of each
+    /// when it arrives.
+    pub(crate) async fn gated() -> (Self, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let (arrived, arrivals) = mpsc::unbounded_channel();
+        let doorway = Arc::clone(&gate);
+        let server = Self::start(move |request: Request<Incoming>| {
+            let gate = Arc::clone(&doorway);
+            arrived.send(request.uri().path().to_owned()).unwrap();
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Response::new(full("done"))
+            }
+        })
+        .await;
+        (server, gate, arrivals)
+    }
+
     /// Starts it on the test's runtime.
     pub(crate) async fn start<F, A>(answer: F) -> Self
     where
