@@ -4,7 +4,7 @@
 //! elsewhere. How dangerous an action is (its *tier*) the collector computes for what it suggests;
 //! an action that refuses no more than the suggested one shares its tier, everything else asks.
 
-use super::commands::{Command, Outcome, Request, Verb};
+use super::commands::{Command, Holder, Outcome, Request, Verb};
 use super::guard::{ARM_FOR, Armed};
 use super::{Effect, Model, Overlay, Screen};
 use crate::format;
@@ -15,7 +15,7 @@ use fusebox_proto::command::{
 };
 use fusebox_proto::text;
 use fusebox_proto::view::{EdgeName, Incident, SuggestedAction};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An action that waits for consent.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +135,20 @@ impl Model {
 
     /// My newest lease that may still be in force.
     pub fn undoable(&self) -> Option<&Command> {
-        self.commands.undoable(self.wall())
+        self.commands.undoable(self.wall(), |edge, after| self.holder(edge, after))
+    }
+
+    /// Whose lease is in force on an edge, as data tells that came after this time.
+    fn holder(&self, edge: &EdgeName, after: Option<Instant>) -> Holder {
+        let row = self.operator_breaker(edge).filter(|row| row.until.is_some());
+        match row.and_then(|row| row.by.as_ref()) {
+            Some(_) if after.is_some_and(|at| self.updated.is_none_or(|came| came <= at)) => {
+                Holder::Unknown
+            }
+            Some(by) if *by == self.session.by => Holder::Me,
+            Some(_) => Holder::Other,
+            None => Holder::Unknown,
+        }
     }
 
     /// An acting key was pressed: it fires, asks, is armed, or is refused with the reason.

@@ -55,6 +55,7 @@ impl Model {
     /// differ make nothing stale for longer than a second.
     fn arrived(&mut self, at: Stamp, newer: bool) {
         self.link = Link::Live;
+        self.updated = Some(self.now.instant);
         if newer && at != Stamp::default() {
             let first = self.arrival.is_none();
             let age = if first { self.now.unix_ms.saturating_sub(at.0) } else { 0 };
