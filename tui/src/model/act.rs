@@ -5,7 +5,7 @@
 //! an action that refuses no more than the suggested one shares its tier, everything else asks.
 
 use super::commands::{Command, Holder, Outcome, Request, Verb};
-use super::guard::{ARM_FOR, Armed};
+use super::guard::{ARM_FOR, Armed, TARGET_CHANGED};
 use super::{Effect, Model, Overlay, Screen};
 use crate::format;
 use crate::keys::{Action, Chord};
@@ -158,19 +158,20 @@ impl Model {
             return Vec::new();
         }
         let at = self.now.instant;
-        if self.guard.armed.is_none_or(|armed| armed.action != action) {
-            self.guard.armed = Some(Armed { at, chord, action });
+        if self.guard.armed.as_ref().is_none_or(|armed| armed.action != action) {
+            let undoes = self.undoable().filter(|_| action == Action::Undo);
+            let undoes = undoes.map(|command| command.edge.clone());
+            self.guard.armed = Some(Armed { at, chord, action, undoes });
         }
         Vec::new()
     }
 
     /// Fires what was armed, when its time has come.
     pub(super) fn fire_armed(&mut self) -> Vec<Effect> {
-        let Some(armed) = self.guard.armed else { return Vec::new() };
-        if self.now.instant < armed.at + ARM_FOR {
+        let now = self.now.instant;
+        let Some(armed) = self.guard.armed.take_if(|armed| armed.at + ARM_FOR <= now) else {
             return Vec::new();
-        }
-        self.guard.armed = None;
+        };
         match armed.action {
             Action::Trip => self.fire_or_ask(ActionKind::Open),
             Action::Mute => self.fire_or_ask(ActionKind::MuteRetries),
@@ -180,7 +181,7 @@ impl Model {
             Action::Reset => {
                 self.resettable().map(|edge| self.reset(edge, false)).into_iter().collect()
             }
-            Action::Undo => self.undo(),
+            Action::Undo => self.undo(armed.undoes.as_ref()),
             Action::Confirm => self.confirm(),
             _ => Vec::new(),
         }
@@ -278,10 +279,14 @@ impl Model {
         vec![Effect::Send(Request::Trip(request))]
     }
 
-    fn undo(&mut self) -> Vec<Effect> {
+    fn undo(&mut self, named: Option<&EdgeName>) -> Vec<Effect> {
         let Some(edge) = self.undoable().map(|command| command.edge.clone()) else {
             return Vec::new();
         };
+        if named != Some(&edge) {
+            self.say(TARGET_CHANGED, true);
+            return Vec::new();
+        }
         self.commands.mark_undone(&edge);
         vec![self.reset(edge, true)]
     }

@@ -150,6 +150,29 @@ fn a_moved_target_swallows_the_key() {
     assert_eq!(sent(&desk), ["trip mute-retries payment>inventory"]);
 }
 
+/// Scenario: the answer to the newest request comes just after `u` went down: it failed, so that
+/// the one before is the one to undo.
+/// Guarantees: what the footer named is undone, or nothing.
+#[test]
+fn undo_keeps_to_what_it_named() {
+    let check = |answered_after_ms: u64, expected: usize| {
+        let mut desk = storm();
+        desk.press("m4g");
+        while desk.model.target() == Some(storm_edge()) {
+            desk.press("j");
+        }
+        desk.press("ty");
+        let Some(Effect::Send(request)) = desk.effects.last().cloned() else { panic!("sent") };
+        desk.key('u');
+        desk.wait(answered_after_ms);
+        desk.tell(Message::Answer { id: request.id().into(), result: Err("gone".into()) });
+        desk.wait(40);
+        assert_eq!(sent(&desk).len(), expected, "{:?}", sent(&desk));
+    };
+    check(20, 2);
+    check(40, 3);
+}
+
 /// Scenario: text lands in the window: as keys in one go, as a bracketed paste, right after the
 /// focus; then one key alone, and one held down.
 /// Guarantees: only the key alone fires, once.

@@ -86,7 +86,7 @@ impl Model {
         if types && !chord.ctrl && chord.key != Key::Esc {
             return self.type_key(chord.key);
         }
-        let disarmed = self.guard.armed.is_some_and(|armed| armed.chord != chord);
+        let disarmed = self.guard.armed.as_ref().is_some_and(|armed| armed.chord != chord);
         let binding = keys::find(self, chord);
         // Consent answers a panel that a lone key opened: that it comes soon makes it no typing.
         let fires = |b: &keys::Binding| b.acts() && b.action != Action::Confirm;
