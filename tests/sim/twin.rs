@@ -1,4 +1,5 @@
-//! The console of the simulation: asks, asks again until it hears, and asks only once.
+//! The command line twin of the console: what no key can say, such as short leases, or all edges at
+//! once. It asks, asks again until it hears, and asks only once.
 
 use fusebox_collector::engine::Event;
 use fusebox_proto::command::{ActionKind, ResetRequest, ResetScope, TripRequest};
@@ -7,27 +8,31 @@ use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How ids of its requests begin.
+const ID: &str = "request-";
+
 #[derive(Debug, Default)]
-pub(crate) struct Console {
+pub(crate) struct Twin {
     asked: u64,
     waiting: BTreeMap<String, Event>,
 }
 
-impl Console {
+impl Twin {
     /// A new request at times, if the operator is `busy`, and every one again that has no answer.
     pub(crate) fn acts(&mut self, rng: &mut StdRng, busy: bool) -> Vec<Event> {
         if busy && rng.random_bool(0.7) {
             self.asked += 1;
-            let request_id = format!("request-{}", self.asked);
+            let request_id = format!("{ID}{}", self.asked);
             let event = request(&request_id, rng);
             self.waiting.insert(request_id, event);
         }
         self.waiting.values().cloned().collect()
     }
 
-    /// An answer came.
-    pub(crate) fn hears(&mut self, request_id: &str) {
+    /// An answer came; whether it is to a request of this twin.
+    pub(crate) fn hears(&mut self, request_id: &str) -> bool {
         self.waiting.remove(request_id);
+        request_id.starts_with(ID)
     }
 
     /// How many requests have no answer.
