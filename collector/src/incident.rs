@@ -286,8 +286,8 @@ impl Incident {
         view.evidence = evidence::evidence(scene, blame, &self.before);
         view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
         view.data_quality = evidence::quality(scene, blame);
-        let is_leased = scene.lease(&blame.edge).is_some();
-        let advice = if is_leased {
+        // What drains by itself, or under a lease, needs nothing more.
+        let advice = if phase == Phase::Draining {
             None
         } else {
             action::advise(scene, blame, phase, view.confidence, (&self.before, self.onset))

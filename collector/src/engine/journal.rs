@@ -21,10 +21,11 @@ pub(crate) struct Journal {
     crowd: Option<Crowd>,
 }
 
-/// Several of a kind to whom the same happened: told by the newest event.
+/// Several proxies to whom the same happened: told by the newest event.
 #[derive(Debug)]
 struct Crowd {
-    what: &'static str,
+    kind: &'static str,
+    what: String,
     since_unix_ms: u64,
     names: Vec<String>,
     count: usize,
@@ -32,12 +33,13 @@ struct Crowd {
 
 impl Crowd {
     fn text(&self) -> String {
-        let names = self.names.join(", ");
-        match self.count {
-            1 => format!("proxy {names} {}", self.what),
-            few if few <= NAMED_MAX => format!("proxies {names} {}", self.what),
-            many => format!("{many} proxies {}: {names}, …", self.what),
-        }
+        let (what, names) = (&self.what, self.names.join(", "));
+        let who = match self.count {
+            1 => format!("proxy {names}"),
+            few if few <= NAMED_MAX => format!("proxies {names}"),
+            many => format!("{many} proxies ({names}, …)"),
+        };
+        if self.kind == "proxy" { format!("{who} {what}") } else { format!("{what} in {who}") }
     }
 }
 
@@ -48,18 +50,20 @@ impl Journal {
         self.push(at_unix_ms, kind, text);
     }
 
-    /// Takes note of what happened to a proxy: `connected`, `gone`. A mesh that starts, or loses
-    /// its collector, is one line.
-    pub(crate) fn note_proxy(&mut self, at_unix_ms: u64, what: &'static str, name: &str) {
-        let is_same =
-            |crowd: &Crowd| crowd.what == what && at_unix_ms < crowd.since_unix_ms + TOGETHER_MS;
+    /// Takes note of what happened to a proxy (kind `proxy`: `connected`, `gone`) or in it. A mesh
+    /// that starts, or a circuit that opens everywhere, is one line.
+    pub(crate) fn note_proxy(&mut self, at: u64, kind: &'static str, what: &str, name: &str) {
+        let is_same = |crowd: &Crowd| {
+            crowd.kind == kind && crowd.what == what && at < crowd.since_unix_ms + TOGETHER_MS
+        };
         let crowd = self.crowd.take().filter(is_same);
         if crowd.is_some() {
             self.events.pop_back();
         }
         let mut crowd = crowd.unwrap_or_else(|| Crowd {
-            what,
-            since_unix_ms: at_unix_ms,
+            kind,
+            what: what.to_owned(),
+            since_unix_ms: at,
             names: Vec::new(),
             count: 0,
         });
@@ -67,7 +71,7 @@ impl Journal {
         if crowd.names.len() < NAMED_MAX {
             crowd.names.push(name.to_owned());
         }
-        self.push(at_unix_ms, "proxy", &crowd.text());
+        self.push(at, kind, &crowd.text());
         self.crowd = Some(crowd);
     }
 
@@ -100,8 +104,9 @@ mod tests {
             let mut journal = Journal::default();
             for (at, what) in happens {
                 match what.split_once(' ') {
-                    Some((name, "up")) => journal.note_proxy(*at, "connected", name),
-                    Some((name, _)) => journal.note_proxy(*at, "gone", name),
+                    Some((name, "up")) => journal.note_proxy(*at, "proxy", "connected", name),
+                    Some((name, "down")) => journal.note_proxy(*at, "proxy", "gone", name),
+                    Some((name, what)) => journal.note_proxy(*at, "breaker", what, name),
                     None => journal.note(*at, "trip", what),
                 }
             }
@@ -113,7 +118,8 @@ mod tests {
         check(&[(0, "a up"), (10_000, "b up")], &["proxy b connected", "proxy a connected"]);
         check(&[(0, "a up"), (1, "b down")], &["proxy b gone", "proxy a connected"]);
         let five = [(0, "a up"), (0, "b up"), (1, "c up"), (2, "d up"), (3, "e up")];
-        check(&five, &["5 proxies connected: a, b, c, …"]);
+        check(&five, &["5 proxies (a, b, c, …) connected"]);
+        check(&[(0, "a open"), (1, "b open")], &["open in proxies a, b"]);
         check(
             &[(0, "a up"), (1, "tripped"), (2, "b up")],
             &["proxy b connected", "tripped", "proxy a connected"],
