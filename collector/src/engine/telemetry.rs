@@ -103,7 +103,7 @@ impl Engine {
         let line = format!("proxy {} of {} is gone", proxy.hello.proxy, proxy.hello.service);
         let id = proxy.hello.proxy.clone();
         self.journal.note(now.unix_ms, "proxy", &line);
-        self.desired.gone(now, &id);
+        self.desired.gone(&id);
         self.fronts = self.proxies.fronts(now);
     }
 

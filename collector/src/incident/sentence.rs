@@ -57,6 +57,13 @@ pub(super) fn resolved(scene: &Scene<'_>, blame: &Blame, onset: u64, until_ms: u
     join(&[&head, &format!("from {from} to {to};"), end])
 }
 
+/// What it was, as far as a collector knows that was restarted meanwhile.
+pub(super) fn left(scene: &Scene<'_>, blame: &Blame, onset: u64) -> String {
+    let from = time_of_day(onset * 1_000);
+    let head = head(scene, blame, "sent", "multiplied");
+    join(&[&head, &format!("from {from};"), "not seen since the collector restarted."])
+}
+
 fn head(scene: &Scene<'_>, blame: &Blame, sends: &str, multiply: &str) -> String {
     let print = |service| cut(&scene.names.print(service), NAME_MAX).into_owned();
     let source = print(&blame.edge.source);
