@@ -4,8 +4,8 @@ use fusebox_proto::text::cut;
 use fusebox_proto::view::{Event, Stamp};
 use std::collections::VecDeque;
 
-/// More than this are not kept; the oldest goes.
-const EVENTS_MAX: usize = 200;
+/// More than this are not kept here; the oldest goes.
+pub(crate) const EVENTS_MAX: usize = 200;
 /// A line has at most so many bytes.
 const TEXT_MAX: usize = 240;
 
@@ -19,6 +19,8 @@ const NAMED_MAX: usize = 3;
 pub(crate) struct Journal {
     events: VecDeque<Event>,
     crowd: Option<Crowd>,
+    /// How many of the newest were noted since [`take_fresh`](Journal::take_fresh).
+    fresh: usize,
 }
 
 /// Several proxies to whom the same happened: told by the newest event.
@@ -47,7 +49,7 @@ impl Journal {
     /// Takes note. `kind` as in [`Event::kind`].
     pub(crate) fn note(&mut self, at_unix_ms: u64, kind: &str, text: &str) {
         self.crowd = None;
-        self.push(at_unix_ms, kind, text);
+        self.tell(at_unix_ms, kind, text);
     }
 
     /// Takes note of what happened to a proxy (kind `proxy`: `connected`, `gone`) or in it. A mesh
@@ -59,6 +61,7 @@ impl Journal {
         let crowd = self.crowd.take().filter(is_same);
         if crowd.is_some() {
             self.events.pop_back();
+            self.fresh = self.fresh.saturating_sub(1);
         }
         let mut crowd = crowd.unwrap_or_else(|| Crowd {
             kind,
@@ -71,16 +74,32 @@ impl Journal {
         if crowd.names.len() < NAMED_MAX {
             crowd.names.push(name.to_owned());
         }
-        self.push(at, kind, &crowd.text());
+        self.tell(at, kind, &crowd.text());
         self.crowd = Some(crowd);
     }
 
-    fn push(&mut self, at_unix_ms: u64, kind: &str, text: &str) {
+    fn tell(&mut self, at_unix_ms: u64, kind: &str, text: &str) {
+        let text = cut(text, TEXT_MAX).into_owned();
+        self.push(Event { at: Stamp(at_unix_ms), kind: kind.into(), text });
+        self.fresh = (self.fresh + 1).min(EVENTS_MAX);
+    }
+
+    /// Begins with what an earlier process noted, oldest first.
+    pub(crate) fn restore(&mut self, events: &[Event]) {
+        events.iter().cloned().for_each(|event| self.push(event));
+    }
+
+    fn push(&mut self, event: Event) {
         if EVENTS_MAX <= self.events.len() {
             self.events.pop_front();
         }
-        let text = cut(text, TEXT_MAX).into_owned();
-        self.events.push_back(Event { at: Stamp(at_unix_ms), kind: kind.into(), text });
+        self.events.push_back(event);
+    }
+
+    /// What was noted since the last call, oldest first.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Event> {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.events.iter().skip(self.events.len() - fresh).cloned().collect()
     }
 
     /// Newest first; of the same time, in the order in which they were noted.

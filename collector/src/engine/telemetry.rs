@@ -102,7 +102,7 @@ impl Engine {
         let Some(proxy) = self.proxies.gone(connection) else { return };
         let id = proxy.hello.proxy.clone();
         self.journal.note_proxy(now.unix_ms, "proxy", "gone", id.as_str());
-        self.desired.gone(now, &id);
+        self.desired.gone(&id);
         self.fronts = self.proxies.fronts(now);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Happening, Stream, World};
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Output};
+use fusebox_collector::record::{CommandRecord, Record};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use rand::RngExt as _;
@@ -101,6 +102,19 @@ impl World {
         Ok(())
     }
 
+    /// A disk refuses some records while the world is hostile.
+    pub(super) fn synced(&mut self, number: u64, at_unix_ms: u64, record: Record) {
+        let is_refused = self.is_hostile && self.rng.random_bool(0.02);
+        if !is_refused {
+            if let Record::Command(CommandRecord::Asked { command, .. }) = &record {
+                self.kept.insert(command.id.clone());
+            }
+            self.disk.apply(at_unix_ms, record);
+        }
+        let result = if is_refused { Err("full".into()) } else { Ok(()) };
+        self.tell(Event::Stored { numbers: number..=number, result });
+    }
+
     pub(super) fn perform_outputs(&mut self) -> Result<(), String> {
         while let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) {
             match output {
@@ -109,6 +123,12 @@ impl World {
                 }
                 Output::Taken { connection, boot, number } => {
                     self.send_down(connection, ToProxy::ReportAck { boot, number });
+                }
+                Output::Store { number, at_unix_ms, record } => {
+                    let delay = self.millis(0..40);
+                    let at = self.to_disk.arrival(self.now.instant, delay);
+                    let record = Box::new(record);
+                    self.agenda.put(at, Happening::Synced { number, at_unix_ms, record });
                 }
                 Output::Close { connection, .. } => self.cut(connection),
                 Output::Done { request_id, results } => {
@@ -120,6 +140,9 @@ impl World {
                             self.acked.iter().filter(|(_, id)| *id == result.id).count() as u64;
                         if true_acks < result.applied {
                             return Err(format!("an acknowledgement that nobody gave: {result:?}"));
+                        }
+                        if !self.kept.contains(&result.id) && !result.note.contains("disk") {
+                            return Err(format!("acknowledged, and not on disk: {result:?}"));
                         }
                     }
                     self.answer_console(request_id);
