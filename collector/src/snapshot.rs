@@ -61,6 +61,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
             spans_per_s: engine.meter.spans_per_s(now),
             senders: engine.meter.senders() + reporting,
             dropped: dropped(engine),
+            history: Some(engine.keeping.history()),
         },
     }
 }

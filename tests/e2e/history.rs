@@ -141,6 +141,7 @@ async fn a_full_disk_stops_nothing() {
     })
     .await;
     assert!(told["collector"]["dropped"]["history_records"].as_u64() > Some(0), "{told}");
+    assert_eq!(told["collector"]["history"], "failing", "{told}");
 
     allow(None);
     // Nobody has to do anything for it: the collector tries by itself.

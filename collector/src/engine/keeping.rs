@@ -8,7 +8,7 @@
 
 use super::{Engine, Limits, Output};
 use crate::record::{CommandRecord, Record, Restored};
-use fusebox_proto::view::TripResult;
+use fusebox_proto::view::{History, TripResult};
 use fusebox_proto::{Edge, Now};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -43,6 +43,15 @@ impl Keeping {
     /// Records that are not on disk, and never will be, since the start.
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Where what should outlive the process is kept.
+    pub(crate) const fn history(&self) -> History {
+        match (self.is_on, &self.failing) {
+            (false, _) => History::Memory,
+            (true, None) => History::Disk,
+            (true, Some(_)) => History::Failing,
+        }
     }
 
     /// Whether nothing can be written now.

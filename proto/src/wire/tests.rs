@@ -7,7 +7,7 @@ use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
     Protocol, Refusals, Report, Transition,
 };
-use crate::view::{Snapshot, Update};
+use crate::view::{History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -156,6 +156,12 @@ fn invalid_views_are_refused_with_a_path() {
     };
     check(|_| (), Ok(()));
     check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
+    check(
+        |snapshot| {
+            snapshot.status.as_mut().unwrap().collector.as_mut().unwrap().history = 99;
+        },
+        Ok(()),
+    );
     check(|snapshot| snapshot.status = None, Err("status"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
@@ -256,6 +262,9 @@ prop_compose! {
         incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
         proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
         events in prop::collection::vec("[a-d]{1,3}", 0..3),
+        history in prop::sample::select(vec![
+            None, Some(History::Memory), Some(History::Disk), Some(History::Failing),
+        ]),
     ) -> Snapshot {
         use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
@@ -278,6 +287,7 @@ prop_compose! {
             events: events.collect(),
             ..Snapshot::default()
         };
+        snapshot.status.collector.history = history;
         snapshot.sort();
         snapshot
     }

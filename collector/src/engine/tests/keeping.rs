@@ -7,7 +7,7 @@ use fusebox_proto::Edge;
 use fusebox_proto::command::{
     AckResult, ActionKind, BreakerState, Command, HeldLease, ResetScope, TTL_MAX, Verb,
 };
-use fusebox_proto::view::{Health, IncidentState, TripResult};
+use fusebox_proto::view::{Health, History, IncidentState, TripResult};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,6 +246,7 @@ fn an_answer_waits_for_the_disk() {
 #[test]
 fn without_a_history_nothing_is_stored() {
     let mut bench = Bench::new();
+    assert_eq!(bench.snapshot().status.collector.history, Some(History::Memory));
     tripped(&mut bench, 60);
     assert_eq!(done(&mut bench).map(|result| result.note), Some(String::new()));
     assert!(!bench.outputs.iter().any(|output| matches!(output, Output::Store { .. })));
@@ -334,7 +335,10 @@ fn a_full_disk_is_told_and_heals() {
         disk.sync(&mut bench);
     }
     let status = bench.snapshot().status;
-    assert_eq!(status.health, Health::Degraded);
+    assert_eq!(
+        (status.health, status.collector.history),
+        (Health::Degraded, Some(History::Failing))
+    );
     let lost = status.collector.dropped["history_records"];
     assert!((10..40).contains(&lost), "{lost}");
     let told = |bench: &Bench, text: &str| {
@@ -350,6 +354,7 @@ fn a_full_disk_is_told_and_heals() {
     }
     assert_eq!(told(&bench, &format!("the history is written again; {lost} records")), 1);
     assert_eq!(disk.restored.wishes[0].command, command);
+    assert_eq!(bench.snapshot().status.collector.history, Some(History::Disk));
     assert_eq!(bench.snapshot().status.collector.dropped["history_records"], lost);
 }
 
