@@ -11,6 +11,7 @@ use super::document::{Document, Outcome};
 use super::finding::{Finding, Severity, refuses};
 use super::http_route::{self, HttpRoute};
 use super::kind::Kind;
+use super::settings::DestinationPolicy;
 use super::sink::Sink;
 use super::traffic_policy::pool_default;
 use super::virtual_service::{self, RouteDocument};
@@ -124,11 +125,16 @@ fn check_subsets(parsed: &Parsed, sources: &[Source<'_>], policy: &Policy) {
         for (destination, place) in &value.subsets {
             let Some(subset) = &destination.subset else { continue };
             let host = &destination.host;
-            let found = policy.destination(document.namespace(), host);
-            if found.is_some_and(|found| found.subset(subset).is_some()) {
+            // A short name without a namespace can be one of several services.
+            let found: Vec<&DestinationPolicy> = if host.contains('.') {
+                policy.destination(document.namespace(), host).into_iter().collect()
+            } else {
+                policy.destinations.any_of_name(host).collect()
+            };
+            if found.iter().any(|found| found.subset(subset).is_some()) {
                 continue;
             }
-            let names = found.map(|found| &found.subsets).into_iter().flatten();
+            let names = found.iter().flat_map(|found| &found.subsets);
             let names: Vec<&str> = names.map(|subset| &*subset.name).collect();
             let defined = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let message = format!(

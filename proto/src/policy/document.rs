@@ -5,7 +5,7 @@ use super::emit::emit;
 use super::finding::{Finding, Severity, refuses};
 use super::kind::{Kind, kind_of};
 use super::sink::Sink;
-use super::yaml::{self, Node, Value};
+use super::yaml::{self, DOCUMENTS_MAX, FILE_BYTES_MAX, NODES_MAX, Node, Value};
 use crate::text;
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,6 @@ use std::sync::Arc;
 /// What was accepted with what there is to say about it, or why nothing was.
 pub type Outcome<T> = Result<(T, Vec<Finding>), Vec<Finding>>;
 
-/// Documents of a whole set.
-pub const SET_DOCUMENTS_MAX: usize = 10_000;
 /// Longer names of documents and namespaces are refused, as in Kubernetes.
 const NAME_LEN_MAX: usize = 253;
 
@@ -113,7 +111,9 @@ pub fn read(file: &str, text: &str) -> Outcome<Vec<Document>> {
 /// namespace and name, in its place; the others follow in their order.
 ///
 /// # Errors
-/// If `new` has a document twice, or the set gets larger than [`SET_DOCUMENTS_MAX`].
+/// If `new` has a document twice, or the set gets too large to be read again as one text
+/// ([`DOCUMENTS_MAX`](super::DOCUMENTS_MAX), [`FILE_BYTES_MAX`](super::FILE_BYTES_MAX),
+/// [`NODES_MAX`](super::NODES_MAX)).
 pub fn merge(base: &[Document], new: &[Document]) -> Result<Vec<Document>, Vec<Finding>> {
     let mut places = std::collections::HashMap::new();
     let mut twice = Vec::new();
@@ -130,10 +130,16 @@ pub fn merge(base: &[Document], new: &[Document]) -> Result<Vec<Document>, Vec<F
     let mut merged: Vec<Document> =
         (base.iter()).map(|old| places.remove(&old.key()).unwrap_or(old).clone()).collect();
     merged.extend(new.iter().filter(|document| places.contains_key(&document.key())).cloned());
-    if SET_DOCUMENTS_MAX < merged.len() {
-        let message =
-            format!("the set has {} documents; at most {SET_DOCUMENTS_MAX}", merged.len());
-        return Err(vec![Finding::new(Severity::Error, "", "", &message)]);
+    let nodes: usize = merged.iter().map(|document| document.node.count()).sum();
+    for (what, size, size_max) in [
+        ("documents", merged.len(), DOCUMENTS_MAX),
+        ("nodes", nodes, NODES_MAX),
+        ("bytes", write(&merged).len(), FILE_BYTES_MAX),
+    ] {
+        if size_max < size {
+            let message = format!("the whole set has {size} {what}; at most {size_max}");
+            return Err(vec![Finding::new(Severity::Error, "", "", &message)]);
+        }
     }
     Ok(merged)
 }

@@ -19,6 +19,11 @@ const DOMAIN: &str = "svc.cluster.local";
 /// Longer hosts are refused, as in DNS.
 const HOST_LEN_MAX: usize = 253;
 
+/// Where a caller of this namespace stands.
+pub(super) fn standing_in(caller_namespace: &str) -> &str {
+    if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace }
+}
+
 /// A host as a document names it, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName {
@@ -56,8 +61,7 @@ impl HostName {
         let is_short = own.is_none() && name != "*" && !name.contains(['.', ':']);
         let own = own.or_else(|| (is_short && !namespace.is_empty()).then_some(namespace));
         Ok(match (name, own) {
-            // `*.svc.cluster.local`: every service.
-            ("*", Some("svc" | "cluster")) => {
+            ("*.svc.cluster.local" | "*.cluster.local", _) => {
                 Self { name: "*".into(), namespace: Some("*".into()) }
             }
             _ => Self { name: name.into(), namespace: own.map(Into::into) },
@@ -162,7 +166,7 @@ impl<T> HostTable<T> {
         if host.bytes().any(|b| b.is_ascii_uppercase()) {
             return self.get(caller_namespace, &host.to_ascii_lowercase());
         }
-        let caller = if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace };
+        let caller = standing_in(caller_namespace);
         let bare = split_port(host).0.trim_end_matches('.');
         let (name, namespace) = service_host(bare);
         let is_service = namespace.is_some() || !bare.contains(['.', ':']);
@@ -190,6 +194,14 @@ impl<T> HostTable<T> {
                     return None;
                 }
             }
+        })
+    }
+
+    /// What callers of any namespace are told about any host of this name.
+    pub(super) fn any_of_name(&self, name: &str) -> impl Iterator<Item = &T> {
+        let entries = self.exact.get(name).into_iter().flatten();
+        entries.flat_map(|entry| {
+            entry.by_caller.iter().filter_map(|(_, own)| own.as_ref()).chain(&entry.others)
         })
     }
 
