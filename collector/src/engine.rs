@@ -12,6 +12,7 @@ mod proxies;
 mod seen;
 mod telemetry;
 
+pub(crate) use instances::Instances;
 pub(crate) use proxies::{Proxies, Proxy, Standing};
 
 use crate::desired::Desired;
@@ -26,7 +27,6 @@ use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
 use fusebox_proto::report::{Hello, Report};
 use fusebox_proto::view::{Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
-use instances::Instances;
 use journal::Journal;
 use meter::Meter;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -356,6 +356,7 @@ impl Engine {
             desired: &self.desired,
             proxies: &self.proxies,
             capacity: &self.capacity,
+            instances: &self.instances,
         };
         for happened in self.incidents.update(&scene) {
             self.journal.note(happened.at_unix_ms, "incident", &happened.text);

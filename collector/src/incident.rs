@@ -5,6 +5,7 @@
 //! for ten seconds. A storm that comes back on the same edge within a minute is the same incident.
 
 mod action;
+mod before;
 mod blame;
 mod capacity;
 mod evidence;
@@ -15,10 +16,11 @@ pub(crate) use capacity::Capacity;
 
 use crate::desired::Desired;
 use crate::detect::{Detectors, Phase, Watch};
-use crate::engine::Proxies;
+use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
 use crate::store::{Store, Tally, Track};
+use before::Before;
 use blame::Blame;
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
@@ -53,6 +55,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) proxies: &'a Proxies,
     /// What services can serve.
     pub(crate) capacity: &'a Capacity,
+    /// Instances of services.
+    pub(crate) instances: &'a Instances,
 }
 
 impl Scene<'_> {
@@ -106,6 +110,7 @@ struct Incident {
     edges: BTreeSet<Edge>,
     onset: u64,
     blame: Blame,
+    before: Before,
     view: view::Incident,
 }
 
@@ -211,7 +216,8 @@ impl Incident {
             opened_at: Stamp(scene.now.unix_ms),
             ..view::Incident::default()
         };
-        let mut incident = Self { edges, onset, blame, view };
+        let before = Before::see(scene, &blame, onset);
+        let mut incident = Self { edges, onset, blame, before, view };
         incident.refresh(scene);
         Some(incident)
     }
@@ -241,10 +247,23 @@ impl Incident {
             let onsets = live.iter().filter_map(|edge| scene.detectors.get(edge)?.onset());
             self.onset = onsets.min().unwrap_or(self.onset).min(self.onset);
             if let Some(blame) = blame::blame(scene, &live) {
-                self.blame = blame;
+                self.accuse(scene, blame);
             }
         }
         self.tell(scene, phase);
+    }
+
+    /// Takes a verdict. What was usual is read anew only where it is about others: later there is
+    /// less and less of it to read.
+    fn accuse(&mut self, scene: &Scene<'_>, blame: Blame) {
+        let is_other = blame.edge != self.blame.edge || blame.victim != self.blame.victim;
+        if is_other {
+            let before = Before::see(scene, &blame, self.onset);
+            if before.is_known() || !self.before.is_known() {
+                self.before = before;
+            }
+        }
+        self.blame = blame;
     }
 
     fn tell(&mut self, scene: &Scene<'_>, phase: Phase) {
@@ -264,14 +283,18 @@ impl Incident {
         view.amplification = Some(blame.amplification);
         view.layers =
             blame.layers.iter().map(|(edge, factor)| layer(scene, edge, *factor)).collect();
-        view.evidence = evidence::evidence(scene, blame, self.onset);
+        view.evidence = evidence::evidence(scene, blame, &self.before);
         view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
         view.data_quality = evidence::quality(scene, blame);
         let is_leased = scene.lease(&blame.edge).is_some();
-        view.action = if is_leased {
+        let advice = if is_leased {
             None
         } else {
-            action::suggest(scene, blame, phase, view.confidence, self.onset)
+            action::advise(scene, blame, phase, view.confidence, (&self.before, self.onset))
+        };
+        (view.action, view.alternatives) = match advice {
+            Some(advice) => (Some(advice.suggested), advice.alternatives),
+            None => (None, Vec::new()),
         };
     }
 
@@ -281,6 +304,7 @@ impl Incident {
         view.resolved_at = Some(Stamp(scene.now.unix_ms));
         view.phase = "resolved".into();
         view.action = None;
+        view.alternatives = Vec::new();
         view.summary = sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms);
     }
 }

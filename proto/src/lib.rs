@@ -22,6 +22,7 @@
 
 pub mod command;
 pub mod delta;
+pub mod grpc;
 pub mod invalid;
 pub mod latency;
 pub mod name;

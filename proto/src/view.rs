@@ -260,8 +260,12 @@ pub struct Incident {
     pub counter_evidence: Vec<String>,
     /// Best first.
     pub suspects: Vec<Suspect>,
-    /// What would help, least harm first; `None` where nothing that we can do would.
+    /// What would help, with the least harm; `None` where nothing that we can do would.
     pub action: Option<SuggestedAction>,
+    /// What else could be done on the same edge, least harm first, each with its own tier and
+    /// predicted effect.
+    #[serde(default)]
+    pub alternatives: Vec<SuggestedAction>,
     /// How good the data behind it is.
     pub data_quality: DataQuality,
 }
@@ -315,7 +319,7 @@ pub struct Suspect {
     pub reason: String,
 }
 
-/// What the collector suggests to do.
+/// What the collector suggests to do, or knows of an alternative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuggestedAction {
     /// What.

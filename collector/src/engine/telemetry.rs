@@ -84,14 +84,14 @@ impl Engine {
         }
         let service = hello.service.clone();
         let instance: Arc<str> = hello.instance.as_str().into();
-        let line = format!("proxy {} of {service} connected", hello.proxy);
+        let name = hello.proxy.clone();
         if let Some(replaced) = self.proxies.hello(now, connection, hello) {
             let reason = "the proxy connected again".to_owned();
             self.outputs.push_back(Output::Close { connection: replaced, reason });
         }
         self.touch_node(now, &service, ServiceKind::Service);
         self.is_renamed = true;
-        self.journal.note(now.unix_ms, "proxy", &line);
+        self.journal.note_proxy(now.unix_ms, "connected", name.as_str());
         self.saw_instance(now, &service, Some(&instance), None);
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
@@ -100,9 +100,8 @@ impl Engine {
 
     pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(proxy) = self.proxies.gone(connection) else { return };
-        let line = format!("proxy {} of {} is gone", proxy.hello.proxy, proxy.hello.service);
         let id = proxy.hello.proxy.clone();
-        self.journal.note(now.unix_ms, "proxy", &line);
+        self.journal.note_proxy(now.unix_ms, "gone", id.as_str());
         self.desired.gone(now, &id);
         self.fronts = self.proxies.fronts(now);
     }

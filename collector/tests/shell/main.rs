@@ -5,5 +5,7 @@ mod command_line;
 mod otlp;
 mod pages;
 mod real_bodies;
+#[path = "../../src/samples.rs"]
+mod samples;
 mod support;
 mod watch;

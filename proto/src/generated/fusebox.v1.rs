@@ -993,12 +993,15 @@ pub struct Incident {
     /// Best first.
     #[prost(message, repeated, tag = "16")]
     pub suspects: ::prost::alloc::vec::Vec<Suspect>,
-    /// What would help, least harm first; absent where nothing that we can do would.
+    /// What would help, with the least harm; absent where nothing that we can do would.
     #[prost(message, optional, tag = "17")]
     pub action: ::core::option::Option<SuggestedAction>,
     /// How good the data behind it is. Refused where it is absent.
     #[prost(message, optional, tag = "18")]
     pub data_quality: ::core::option::Option<DataQuality>,
+    /// What else could be done on the same edge, least harm first.
+    #[prost(message, repeated, tag = "19")]
+    pub alternatives: ::prost::alloc::vec::Vec<SuggestedAction>,
 }
 /// One layer that multiplies attempts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1048,7 +1051,7 @@ pub struct Suspect {
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
 }
-/// What the collector suggests to do.
+/// What the collector suggests to do, or knows of an alternative.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SuggestedAction {
     /// What. Refused where it is unspecified or unknown.

@@ -125,12 +125,12 @@ fn an_action_refuses_what_it_is_about() {
 
 /// Scenario: a cap of ten attempts a second on an edge of two proxies, met by bursts.
 /// Guarantees: this proxy lets half a second of its five through at once, retries or not, and
-/// time refills no more than that.
+/// what piles up of its rate while nobody comes is ten.
 #[test]
 fn a_cap_is_a_rate() {
     check("K+++++", "Kxxx");
     check("Krqh++", "Kxxx");
-    check("K+++++1+++++", "Kxxxxxx");
+    check("K+++++1++++++++++++", "Kxxxxx");
 }
 
 /// Scenario: an operator trips the circuit and then vanishes, while callers come and go.

@@ -2,6 +2,7 @@
 
 use crate::breaker::{self, Permit, Refused};
 use crate::classify::{Attempt, Class, End, Original};
+use fusebox_proto::grpc;
 use fusebox_proto::report::Protocol;
 use std::fmt;
 use std::time::Instant;
@@ -78,13 +79,12 @@ impl Outcome {
         if 500 <= status { Self::Failure } else { Self::Success }
     }
 
-    /// What a gRPC status says, after OpenTelemetry's conventions for a server's errors: `UNKNOWN`,
-    /// `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`, and whatever no
-    /// specification knows.
+    /// What a gRPC status that the server sent says. A server that says `DEADLINE_EXCEEDED` was too
+    /// slow; `CANCELLED` is the caller's wish.
     pub const fn of_grpc(status: u16) -> Self {
-        match status {
-            0 | 1 | 3 | 5..=11 | 16 => Self::Success,
-            _ => Self::Failure,
+        match (grpc::ending(status as i64), status) {
+            (grpc::Ending::Answered, _) | (grpc::Ending::GivenUp, 1) => Self::Success,
+            (grpc::Ending::GivenUp | grpc::Ending::Failed, _) => Self::Failure,
         }
     }
 }

@@ -121,7 +121,7 @@ fn incidents() -> Vec<Incident> {
             destination: "inventory".into(),
             ttl_s: 45,
             tier: 0,
-            predicted: "inventory drains in 12 s".into(),
+            predicted: "inventory drains in about 12 s".into(),
         }),
         ..Incident::default()
     }]
