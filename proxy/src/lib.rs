@@ -24,6 +24,7 @@
 //! ask for.
 
 pub mod backoff;
+pub mod balance;
 pub mod breaker;
 pub mod classify;
 pub mod cli;
