@@ -30,6 +30,7 @@ pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod outlier;
 pub mod report_log;
 
 mod admin;
