@@ -32,9 +32,11 @@ pub mod config;
 pub mod edge;
 pub mod outlier;
 pub mod report_log;
+pub mod retry;
 
 mod admin;
 mod body;
+mod buckets;
 mod connection;
 mod control;
 mod exchange;
