@@ -267,6 +267,10 @@ pub enum Cause {
     ConsecutiveFailures,
     /// The ejection time elapsed.
     EjectionElapsed,
+    /// Too few successes in the window.
+    SuccessRate,
+    /// The probe ended well.
+    ProbeSucceeded,
 }
 
 impl Cause {
@@ -280,6 +284,8 @@ impl Cause {
             Self::ProbeFailed => "probe_failed",
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::EjectionElapsed => "ejection_elapsed",
+            Self::SuccessRate => "success_rate",
+            Self::ProbeSucceeded => "probe_succeeded",
         }
     }
 }

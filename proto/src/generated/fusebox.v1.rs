@@ -517,6 +517,10 @@ pub enum Cause {
     ConsecutiveFailures = 5,
     /// The ejection time elapsed.
     EjectionElapsed = 6,
+    /// Too few successes in the window.
+    SuccessRate = 7,
+    /// The probe ended well.
+    ProbeSucceeded = 8,
 }
 impl Cause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -532,6 +536,8 @@ impl Cause {
             Self::ProbeFailed => "CAUSE_PROBE_FAILED",
             Self::ConsecutiveFailures => "CAUSE_CONSECUTIVE_FAILURES",
             Self::EjectionElapsed => "CAUSE_EJECTION_ELAPSED",
+            Self::SuccessRate => "CAUSE_SUCCESS_RATE",
+            Self::ProbeSucceeded => "CAUSE_PROBE_SUCCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -544,6 +550,8 @@ impl Cause {
             "CAUSE_PROBE_FAILED" => Some(Self::ProbeFailed),
             "CAUSE_CONSECUTIVE_FAILURES" => Some(Self::ConsecutiveFailures),
             "CAUSE_EJECTION_ELAPSED" => Some(Self::EjectionElapsed),
+            "CAUSE_SUCCESS_RATE" => Some(Self::SuccessRate),
+            "CAUSE_PROBE_SUCCEEDED" => Some(Self::ProbeSucceeded),
             _ => None,
         }
     }

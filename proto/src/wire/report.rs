@@ -225,6 +225,8 @@ impl From<Cause> for v1::Cause {
             Cause::ProbeFailed => Self::ProbeFailed,
             Cause::ConsecutiveFailures => Self::ConsecutiveFailures,
             Cause::EjectionElapsed => Self::EjectionElapsed,
+            Cause::SuccessRate => Self::SuccessRate,
+            Cause::ProbeSucceeded => Self::ProbeSucceeded,
         }
     }
 }
@@ -238,6 +240,8 @@ fn cause(wire: i32) -> Cause {
         Ok(v1::Cause::ProbeFailed) => Cause::ProbeFailed,
         Ok(v1::Cause::ConsecutiveFailures) => Cause::ConsecutiveFailures,
         Ok(v1::Cause::EjectionElapsed) => Cause::EjectionElapsed,
+        Ok(v1::Cause::SuccessRate) => Cause::SuccessRate,
+        Ok(v1::Cause::ProbeSucceeded) => Cause::ProbeSucceeded,
         Ok(v1::Cause::Unknown) | Err(_) => Cause::Unknown,
     }
 }

@@ -114,7 +114,9 @@ impl Refusal {
 pub enum Reason {
     /// An operator's `open`.
     ForcedOpen,
-    /// The ramp had no place.
+    /// Failures opened the circuit.
+    Open,
+    /// The ramp had no place, or the probe is out.
     HalfOpen,
     /// An operator's `cap`.
     Capped,
@@ -133,6 +135,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ForcedOpen => "forced-open",
+            Self::Open => "open",
             Self::HalfOpen => "half-open",
             Self::Capped => "capped",
             Self::Shed => "shed",
@@ -171,6 +174,7 @@ impl From<Refused> for Reason {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::ForcedOpen => Self::ForcedOpen,
+            Refused::Open => Self::Open,
             Refused::HalfOpen => Self::HalfOpen,
             Refused::RetriesMuted => Self::RetriesMuted,
             Refused::Capped => Self::Capped,

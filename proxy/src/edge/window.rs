@@ -92,15 +92,16 @@ impl Lane {
         }
         let Refusals {
             forced_open,
+            open,
             half_open,
             capped,
             shed,
             connection_overflow,
             pending_overflow,
-            ..
         } = &mut self.counts.refused;
         match reason {
             Reason::ForcedOpen => *forced_open += 1,
+            Reason::Open => *open += 1,
             Reason::HalfOpen => *half_open += 1,
             Reason::Capped => *capped += 1,
             Reason::Shed => *shed += 1,
