@@ -15,6 +15,7 @@
 mod finding;
 mod host;
 mod matching;
+mod push;
 mod rewrite;
 mod route;
 mod settings;
@@ -22,6 +23,7 @@ mod settings;
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
+pub use push::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Push, PushAck};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
