@@ -24,15 +24,19 @@
 //! ask for.
 
 pub mod backoff;
+pub mod balance;
 pub mod breaker;
 pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod outlier;
 pub mod report_log;
+pub mod retry;
 
 mod admin;
 mod body;
+mod buckets;
 mod connection;
 mod control;
 mod exchange;
