@@ -34,6 +34,7 @@ mod install;
 mod kind;
 mod matching;
 mod outlier;
+mod push;
 mod retries;
 mod rewrite;
 mod route;
@@ -57,6 +58,7 @@ pub use install::{
 };
 pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
+pub use push::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Push, PushAck};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
@@ -69,8 +71,7 @@ pub use settings::{
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
 };
 pub use yaml::{
-    DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX,
-    SCALAR_BYTES_MAX,
+    DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
 };
 
 use host::HostTable;
