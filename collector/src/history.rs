@@ -17,6 +17,7 @@ mod writer;
 
 use crate::record::{Record, Restored};
 use directory::Directory;
+use file::Opened;
 use fusebox_proto::Now;
 use std::io;
 use std::ops::RangeInclusive;
@@ -133,7 +134,8 @@ impl Outbox {
 /// Blocks. The [`Writer`] wants a thread of its own.
 pub(crate) fn open(path: &Path, now: Now) -> Result<(Restored, Outbox, Writer), OpenError> {
     let directory = Directory::open(path)?;
-    let (file, restored) = file::open_or_begin(&directory, now)?;
+    let Opened { file, mut restored, damage } = file::open_or_begin(&directory, now)?;
+    restored.notes.extend(damage);
     let (records, queue) = mpsc::channel(RECORDS_MAX);
     let (receipt_sender, receipts) = mpsc::channel(RECEIPTS_MAX);
     let writer = Writer::new(directory, file, queue, receipt_sender);

@@ -40,7 +40,7 @@ fn run(options: Options) -> anyhow::Result<()> {
         None => "none: what is known lasts as long as this process".to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let (mut term, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // A file that outgrows its limit (`ulimit -f`) is an error of that write, not the end of
@@ -64,5 +64,8 @@ fn run(options: Options) -> anyhow::Result<()> {
         tracing::info!("shutting down");
         let ended = running.shutdown(GRACE).await;
         ended.then_some(()).with_context(|| format!("calls in flight after {GRACE:?}: cut off"))
-    })
+    });
+    // All had its time to end: a disk that hangs does not keep the process.
+    runtime.shutdown_background();
+    result
 }

@@ -90,8 +90,8 @@ pub struct Restored {
     pub wishes: Vec<WishRecord>,
     /// No revision is issued at or below this.
     pub revision: u64,
-    /// When the newest of all this was written, Unix time in milliseconds.
-    pub newest_unix_ms: u64,
+    /// When the last of all this was written, Unix time in milliseconds.
+    pub last_unix_ms: u64,
     /// What an operator should know of how this was read, such as a file that was damaged.
     pub notes: Vec<String>,
 }
@@ -100,7 +100,7 @@ impl Restored {
     /// Takes a record in, as a history does: the whole of it in memory, for simulations of a
     /// collector that dies and comes back.
     pub fn apply(&mut self, at_unix_ms: u64, record: Record) {
-        self.newest_unix_ms = self.newest_unix_ms.max(at_unix_ms);
+        self.last_unix_ms = at_unix_ms;
         match record {
             Record::Incident(incident) => {
                 self.incidents.retain(|other| other.view.id != incident.view.id);
@@ -123,9 +123,9 @@ impl Restored {
 
     /// The moment at which a wish ends, on both clocks of a process that starts `now`. Where the
     /// wall clock was set back meanwhile, it ends at the latest as if no time had passed since the
-    /// newest record.
+    /// last record.
     pub(crate) fn ends(&self, wish: &WishRecord, now: Now) -> Now {
-        let at_ms = now.unix_ms.max(self.newest_unix_ms).max(wish.issued_unix_ms);
+        let at_ms = now.unix_ms.max(self.last_unix_ms).max(wish.issued_unix_ms);
         now.plus(Duration::from_millis(wish.ends_unix_ms.saturating_sub(at_ms)))
     }
 }

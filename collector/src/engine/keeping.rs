@@ -75,8 +75,7 @@ impl Engine {
         let leases = engine.desired.iter().filter(|(_, wish)| wish.is_lease(now)).count();
         let open = engine.incidents.open_count();
         let text = format!(
-            "the collector started; its history knows {leases} leases in force and {open} open \
-             incidents"
+            "the collector started; leases in force from before: {leases}, open incidents: {open}"
         );
         engine.journal.note(now.unix_ms, "collector", &text);
         engine.is_renamed = true;

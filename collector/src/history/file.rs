@@ -33,8 +33,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const META_VERSION: &str = "version";
 /// The highest revision that was issued, or heard of.
 const META_REVISION: &str = "revision";
-/// When the newest record was written, Unix time in milliseconds.
-const META_NEWEST: &str = "newest_unix_ms";
+/// When the last record was written, Unix time in milliseconds.
+const META_LAST: &str = "last_unix_ms";
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -104,34 +104,42 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// A history that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// To write into.
+    pub(super) file: File,
+    /// What it held.
+    pub(super) restored: Restored,
+    /// What became of the file that was there before, if it was damaged.
+    pub(super) damage: Option<String>,
+}
+
 /// Opens the history of a directory and reads it. A damaged file is moved aside, and a new one
-/// begun; the notes of what was read say so.
-pub(super) fn open_or_begin(
-    directory: &Directory,
-    now: Now,
-) -> Result<(File, Restored), OpenError> {
+/// begun.
+pub(super) fn open_or_begin(directory: &Directory, now: Now) -> Result<Opened, OpenError> {
     let path = directory.file();
     let unusable = |verb| {
         let path = directory.path().to_owned();
         move |source| OpenError::Unusable { path, verb, source }
     };
-    let mut notes = Vec::new();
+    let mut damage = None;
     if path.try_exists().map_err(unusable("read"))? {
         match open_and_read(&path, now) {
-            Ok(opened) => return Ok(opened),
+            Ok((file, restored)) => return Ok(Opened { file, restored, damage }),
             Err(Fault::Io(error)) => return Err(unusable("read")(error)),
             Err(Fault::Later(reason)) => return Err(OpenError::Later { path, reason }),
             Err(Fault::Damaged(reason)) => {
                 let aside = directory.put_aside(now).map_err(unusable("written"))?;
                 tracing::error!(path = %path.display(), reason, aside, "the history was damaged");
-                notes.push(format!(
+                damage = Some(format!(
                     "the history was damaged and begins anew; it is kept as {aside}: {reason}"
                 ));
             }
         }
     }
     let (file, restored) = begin(directory, now).map_err(unusable("written"))?;
-    Ok((file, Restored { notes, ..restored }))
+    Ok(Opened { file, restored, damage })
 }
 
 fn begin(directory: &Directory, now: Now) -> io::Result<(File, Restored)> {
@@ -190,7 +198,7 @@ impl File {
         }
         let mut restored = Restored {
             revision: figure(META_REVISION)?.unwrap_or(0),
-            newest_unix_ms: figure(META_NEWEST)?.unwrap_or(0),
+            last_unix_ms: figure(META_LAST)?.unwrap_or(0),
             ..Restored::default()
         };
         let mut broken = 0;
@@ -240,7 +248,7 @@ fn write_batch(
     let mut commands = transaction.open_table(COMMANDS)?;
     let mut wishes = transaction.open_table(WISHES)?;
     meta.insert(META_VERSION, u64::from(form::VERSION))?;
-    raise(&mut meta, META_NEWEST, at_unix_ms)?;
+    meta.insert(META_LAST, at_unix_ms)?;
     for Numbered { at_unix_ms, record, .. } in batch {
         match record {
             Record::Incident(incident) => {

@@ -1,7 +1,7 @@
 //! The thread that waits for the disk.
 
 use super::directory::Directory;
-use super::file::{self, File};
+use super::file::{self, File, Opened};
 use super::{Numbered, Receipt};
 use fusebox_proto::Now;
 use std::sync::Arc;
@@ -53,16 +53,26 @@ impl Writer {
         let at_unix_ms = batch.iter().map(|record| record.at_unix_ms).max().unwrap_or(0);
         let mut file = match self.file.take() {
             Some(file) => file,
-            // What is in it is known to the engine, which writes anew what a new file lacks.
-            None => match file::open_or_begin(&self.directory, Now::read()) {
-                Ok((file, _)) => file,
-                Err(error) => return Err(error.reason().into()),
-            },
+            None => self.reopen()?,
         };
         // Dropped where that fails: a store that met an error wants to be opened anew.
         file.write(at_unix_ms, batch).map_err(|fault| Arc::from(fault.to_string()))?;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// What was in the file is known to the engine. Where a new one had to be begun, these records
+    /// count as lost, so that the engine hears why, and writes all that matters once more.
+    fn reopen(&mut self) -> Result<File, Arc<str>> {
+        let Opened { file, damage, .. } = file::open_or_begin(&self.directory, Now::read())
+            .map_err(|error| Arc::from(error.reason()))?;
+        match damage {
+            None => Ok(file),
+            Some(damage) => {
+                self.file = Some(file);
+                Err(damage.into())
+            }
+        }
     }
 
     fn log(&mut self, result: &Result<(), Arc<str>>) {
@@ -77,5 +87,34 @@ impl Writer {
             _ => (),
         }
         self.failing = result.as_ref().err().cloned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Record;
+
+    /// Scenario: a write failed, and when the file is opened anew for the next records it is
+    /// damaged.
+    /// Guarantees: the engine hears of it with these records; the ones after are on disk again.
+    #[test]
+    fn damage_at_runtime_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        let file = file::open_or_begin(&directory, Now::read()).unwrap().file;
+        let ((_, queue), (receipts, _)) = (mpsc::channel(1), mpsc::channel(1));
+        let mut writer = Writer::new(directory, file, queue, receipts);
+        let batch = [Numbered { number: 1, at_unix_ms: 1, record: Record::Revision(7) }];
+        assert_eq!(writer.write(&batch), Ok(()));
+        writer.file = None;
+        std::fs::write(folder.path().join("history.redb"), "no history").unwrap();
+        let reason = writer.write(&batch).unwrap_err();
+        assert!(reason.contains("the history was damaged and begins anew"), "{reason}");
+        assert_eq!(writer.write(&batch), Ok(()));
+        drop(writer);
+        let directory = Directory::open(folder.path()).unwrap();
+        let opened = file::open_or_begin(&directory, Now::read()).unwrap();
+        assert_eq!((opened.restored.revision, opened.damage), (7, None));
     }
 }

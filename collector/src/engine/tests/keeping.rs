@@ -106,7 +106,7 @@ fn what_was_known_is_known_again() {
     assert_eq!(after.incidents, before.incidents);
     assert!(after.events.ends_with(&before.events), "{:#?}", after.events);
     let text = &after.events[0].text;
-    assert!(text.contains("1 leases in force and 0 open"), "{text}");
+    assert!(text.ends_with("from before: 1, open incidents: 0"), "{text}");
     let (old, new) = (&before.breakers[0], &after.breakers[0]);
     assert_eq!((&new.edge, &new.by, &new.reason), (&old.edge, &old.by, &old.reason));
     assert_eq!((new.until, new.applied, new.proxies), (old.until, 0, 0));
