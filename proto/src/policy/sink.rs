@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 /// Findings of one severity that are kept for one set; nobody reads more.
 const FINDINGS_MAX: usize = 500;
-/// Regular expressions of a whole set: each takes up to some hundred KiB once it is compiled.
-const PATTERNS_MAX: usize = 4_000;
+/// Regular expressions of a whole set: each can take 64 KiB and a millisecond to compile.
+const PATTERNS_MAX: usize = 2_000;
 
 /// What the documents of one set share.
 #[derive(Default)]
