@@ -12,7 +12,7 @@
 //! Nothing is ignored in silence. A field that has no effect here is a [`Finding`] with its path
 //! and line, whether Istio has such a field or not; what a [`Profile`] repairs is said, too.
 
-mod annotations;
+pub mod annotations;
 mod at;
 mod backend_traffic;
 mod compile;
@@ -42,6 +42,7 @@ mod routing;
 mod scope;
 mod service_entry;
 mod settings;
+mod shift;
 mod sink;
 mod traffic_policy;
 mod virtual_service;
@@ -70,6 +71,7 @@ pub use settings::{
     MutedAnswer, OutlierDetection, PortSettings, RetryBudget, ServiceBreaker, Settings, Subset,
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
 };
+pub use shift::shift;
 pub use yaml::{
     DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
 };
@@ -174,13 +176,14 @@ impl Policy {
         self.install.as_ref()
     }
 
-    /// All hosts with rules of their own, in order.
-    pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.routes.iter().map(|entry| &entry.host)
+    /// All rules between services, by host, in order; once more for each caller namespace for which
+    /// they differ.
+    pub fn all_routes(&self) -> impl Iterator<Item = (&HostName, &Routes)> {
+        self.routes.iter()
     }
 
-    /// All hosts with settings of their own, in order.
-    pub fn destination_hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.destinations.iter().map(|entry| &entry.host)
+    /// All settings, by host, in order; once more for each caller namespace for which they differ.
+    pub fn all_destinations(&self) -> impl Iterator<Item = (&HostName, &DestinationPolicy)> {
+        self.destinations.iter()
     }
 }

@@ -17,6 +17,7 @@ use super::traffic_policy::pool_default;
 use super::virtual_service::{self, RouteDocument};
 use super::{Policy, Profile, annotations, install, retries, service_entry};
 use super::{destinations, routing};
+use std::rc::Rc;
 
 /// A document and what there is to say about it.
 pub(super) struct Source<'d> {
@@ -44,8 +45,9 @@ pub(super) struct Parsed {
 /// # Errors
 /// If any of them is wrong: nothing is half-applied. Then the findings hold at least one error.
 pub fn compile(documents: &[Document], profile: Profile) -> Outcome<Policy> {
-    let sources: Vec<Source<'_>> =
-        documents.iter().map(|document| Source { document, sink: document.sink() }).collect();
+    let limits = Rc::default();
+    let source = |document| Source { document, sink: Document::sink(document, &limits) };
+    let sources: Vec<Source<'_>> = documents.iter().map(source).collect();
     let mut policy =
         Policy { profile, retries_unasked: retries::unasked(profile), ..Policy::default() };
     policy.unnamed.all.base.pool = pool_default(profile);
@@ -57,8 +59,8 @@ pub fn compile(documents: &[Document], profile: Profile) -> Outcome<Policy> {
     let (routes, ingress) = routing::bring_together(&parsed, &sources);
     (policy.routes, policy.ingress) = (routes, ingress);
     check_subsets(&parsed, &sources, &policy);
-    let findings: Vec<Finding> =
-        sources.into_iter().flat_map(|source| source.sink.into_findings()).collect();
+    let said = sources.into_iter().flat_map(|source| source.sink.into_findings());
+    let findings: Vec<Finding> = said.chain(limits.left_out()).collect();
     if refuses(&findings, false) { Err(findings) } else { Ok((policy, findings)) }
 }
 

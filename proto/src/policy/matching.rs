@@ -174,7 +174,7 @@ pub struct Pattern {
 /// Longer regular expressions are refused.
 const PATTERN_LEN_MAX: usize = 1024;
 /// Compiled size of a regular expression, bytes: `(\w{100}){100}` is short to write.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 impl Pattern {
     /// One that must match a whole value.

@@ -21,6 +21,9 @@ fn exercise(text: &str) {
         if let Ok((policy, _)) = compiled {
             policy.routes("shop", "inventory");
             policy.destination("shop", "inventory");
+            if let Ok(shifted) = shift(&documents, "inventory", &[("v1", 1)]) {
+                assert_eq!(read("input", &write(&shifted)).expect("it can be read").0, shifted);
+            }
         }
     }
 }
@@ -143,6 +146,42 @@ fn bounds() {
     // An alias is counted as what it stands for, long texts as more than one node.
     let bomb = format!("- &a \"{}\"\n- [{}]\n", "a".repeat(60_000), "*a,".repeat(4_000));
     check(bomb, "more than 400000 nodes");
+}
+
+/// Scenario: more findings of one kind than anybody reads, an error behind them, too many regular
+/// expressions.
+/// Guarantees: what is left out is counted and weighs what it weighs; a set has a bound on them.
+#[test]
+fn bounds_of_a_set() {
+    let rules = |rules: Vec<String>| {
+        let texts = rules.iter().enumerate().map(|(index, rule)| {
+            super::service(rule).replace("name: v", &format!("name: v{index}"))
+        });
+        compile(&super::documents(&texts.collect::<Vec<_>>().join("\n---\n")), Profile::Fusebox)
+    };
+    let unknown: Vec<String> = (0..30).map(|index| format!("field{index}: 1")).collect();
+    let warned = format!("directResponse: {{status: 200}}, {}", unknown.join(", "));
+    let (_, findings) = rules(vec![warned.clone(); 20]).expect("warnings only");
+    assert_eq!(findings.len(), 501);
+    assert!(findings[500].message.contains("more of warning are left out"), "{findings:?}");
+    let mut wrong = vec![warned; 20];
+    wrong.push("timeout: soon, directResponse: {status: 200}".to_owned());
+    assert!(rules(wrong).is_err());
+
+    let matches = "{uri: {regex: a}},".repeat(1_001);
+    let many = vec![format!("match: [{matches}], directResponse: {{status: 200}}"); 2];
+    let refused = rules(many).expect_err("2,002 regular expressions");
+    assert!(refused.iter().any(|f| f.message.contains("one regular expression too many")));
+}
+
+/// Scenario: a policy in a proxy of several threads.
+/// Guarantees: it can be shared.
+#[test]
+fn policies_are_shared_between_threads() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Policy>();
+    check::<Document>();
+    check::<Finding>();
 }
 
 /// Scenario: a thousand documents of the size that people write.
