@@ -12,25 +12,66 @@
 //! Nothing is ignored in silence. A field that has no effect here is a [`Finding`] with its path
 //! and line, whether Istio has such a field or not; what a [`Profile`] repairs is said, too.
 
+mod annotations;
+mod at;
+mod backend_traffic;
+mod compile;
+mod destination_rule;
+mod destinations;
+mod diff;
+mod document;
+mod emit;
+mod fields;
 mod finding;
+mod header_edits;
 mod host;
+mod http_action;
+mod http_filter;
+mod http_match;
+mod http_route;
+mod http_rule;
+mod install;
+mod kind;
 mod matching;
+mod outlier;
+mod push;
+mod retries;
 mod rewrite;
 mod route;
+mod routing;
+mod scope;
+mod service_entry;
 mod settings;
+mod sink;
+mod traffic_policy;
+mod virtual_service;
+mod yaml;
 
+pub use compile::compile;
+pub use diff::{CHANGES_MAX, Change, Diff, diff};
+pub use document::{Document, Outcome, merge, read, write};
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
+pub use install::{
+    Gateway, GatewayServer, IngressGateway, IngressPort, Install, PeerAuthentication, PeerMode,
+    Resources,
+};
+pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
+pub use push::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Push, PushAck};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
     Percent, Retries, RetryCondition, RetryOn, Routes, TcpMatch, TcpRule, Weighted,
 };
+pub use service_entry::{Resolution, ServiceEndpoint, ServiceEntry, ServicePort};
 pub use settings::{
     Balancer, ConnectionPool, Consecutive, DestinationPolicy, FailurePercentage, H2Upgrade,
     MutedAnswer, OutlierDetection, PortSettings, RetryBudget, ServiceBreaker, Settings, Subset,
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
+};
+pub use yaml::{
+    DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
 };
 
 use host::HostTable;
@@ -71,6 +112,13 @@ pub struct Policy {
     routes: HostTable<Routes>,
     ingress: HostTable<Routes>,
     destinations: HostTable<DestinationPolicy>,
+    /// For hosts of which no document speaks.
+    unnamed: DestinationPolicy,
+    retries_unasked: Option<Retries>,
+    service_entries: Vec<ServiceEntry>,
+    peer_authentications: Vec<PeerAuthentication>,
+    gateways: Vec<Gateway>,
+    install: Option<Install>,
 }
 
 impl Policy {
@@ -94,6 +142,36 @@ impl Policy {
     /// [`Destination::host`]. `None`: no document speaks of it.
     pub fn destination(&self, caller_namespace: &str, host: &str) -> Option<&DestinationPolicy> {
         self.destinations.get(caller_namespace, host)
+    }
+
+    /// As [`Self::destination`], with the profile's defaults for a host of which no document speaks.
+    pub fn destination_or_default(&self, caller_namespace: &str, host: &str) -> &DestinationPolicy {
+        self.destination(caller_namespace, host).unwrap_or(&self.unnamed)
+    }
+
+    /// The retries of a request that no rule routes: none, or those of Istio.
+    pub const fn retries_unasked(&self) -> Option<&Retries> {
+        self.retries_unasked.as_ref()
+    }
+
+    /// Hosts that no registry knows.
+    pub fn service_entries(&self) -> &[ServiceEntry] {
+        &self.service_entries
+    }
+
+    /// Who must use mTLS.
+    pub fn peer_authentications(&self) -> &[PeerAuthentication] {
+        &self.peer_authentications
+    }
+
+    /// Which hosts are served at which ports of gateways.
+    pub fn gateways(&self) -> &[Gateway] {
+        &self.gateways
+    }
+
+    /// What the installation says.
+    pub const fn install(&self) -> Option<&Install> {
+        self.install.as_ref()
     }
 
     /// All hosts with rules of their own, in order.

@@ -12,13 +12,14 @@ mod request;
 mod window;
 
 pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
-pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket};
+pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Way};
 
 use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip};
 use crate::classify::{Attempt, Class, Classifier};
 use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease};
 use fusebox_proto::report::{BreakerStatus, EdgeWindow, Protocol, Transition};
 use fusebox_proto::{Now, ServiceId, policy};
+use std::sync::Arc;
 use std::time::Instant;
 use window::Window;
 
@@ -68,25 +69,38 @@ impl EdgeCore {
         }
     }
 
-    /// Decides on one attempt.
+    /// Decides on one attempt that no policy routed.
     pub fn admit(&mut self, now: Now, head: &RequestHead<'_>) -> Decision {
+        self.admit_on(now, head, None)
+    }
+
+    /// Decides on one attempt on the way that a policy chose for it.
+    pub fn admit_on(
+        &mut self,
+        now: Now,
+        head: &RequestHead<'_>,
+        way: Option<&Arc<Way>>,
+    ) -> Decision {
         let attempt = self.classifier.classify(now.instant, head);
         let trace = head.trace.map(|context| context.trace_id);
         let crossing = Crossing { kind: request::kind(attempt.class()), trace };
         match self.breaker.admit(now, crossing) {
             Ok(permit) => {
                 self.classifier.forwarded(&attempt);
-                self.window.lane(head.protocol).forwarded(&attempt);
+                let lane = self.window.lane(head.protocol, way);
+                lane.forwarded(&attempt);
+                let way = lane.way();
                 Decision::Forward(Ticket {
                     permit,
                     attempt,
                     protocol: head.protocol,
+                    way,
                     started: now.instant,
                     window: self.window.number,
                 })
             }
             Err(refused) => {
-                let refusal = self.refuse(head.protocol, &attempt, refused.into());
+                let refusal = self.refuse(head.protocol, way, &attempt, refused.into());
                 self.classifier.refused(attempt, REFUSED_STATUS);
                 Decision::Refuse(refusal)
             }
@@ -96,15 +110,16 @@ impl EdgeCore {
     /// Learns how a forwarded attempt ended: at the end of the response body, or when the caller
     /// went away.
     pub fn ended(&mut self, now: Now, ticket: Ticket, ended: Ended) {
-        let Ticket { permit, attempt, protocol, .. } = ticket;
+        let Ticket { permit, attempt, protocol, way, .. } = ticket;
         self.breaker.on_outcome(now, permit, ended.to_breaker());
         let insight = self.classifier.ended(now.instant, attempt, ended.to_caller(protocol));
-        let lane = self.window.lane(protocol);
+        let lane = self.window.lane(protocol, way.as_ref());
         lane.left();
         match ended.outcome {
             Outcome::Success => lane.succeeded(ended.latency_us),
             Outcome::Failure => lane.failed(ended.latency_us),
             Outcome::Cancelled => lane.given_up(ended.latency_us, insight.is_hedge_loser),
+            Outcome::TimedOut => lane.given_up(ended.latency_us, false),
             Outcome::Ours => (),
         }
         lane.correct(insight);
@@ -113,15 +128,15 @@ impl EdgeCore {
     /// Takes back an admission, because the pool behind the edge had no room: the attempt was not
     /// forwarded, but is refused.
     pub fn overflowed(&mut self, now: Now, ticket: Ticket, overflow: Overflow) -> Refusal {
-        let Ticket { permit, attempt, protocol, window, .. } = ticket;
+        let Ticket { permit, attempt, protocol, way, window, .. } = ticket;
         self.breaker.on_outcome(now, permit, crate::breaker::Outcome::Cancelled);
         let is_counted_here = window == self.window.number;
-        let lane = self.window.lane(protocol);
+        let lane = self.window.lane(protocol, way.as_ref());
         lane.left();
         if is_counted_here {
             lane.withdrawn(&attempt);
         }
-        let refusal = self.refuse(protocol, &attempt, overflow.into());
+        let refusal = self.refuse(protocol, way.as_ref(), &attempt, overflow.into());
         self.classifier.withdrawn(now.instant, attempt, REFUSED_STATUS);
         refusal
     }
@@ -175,6 +190,8 @@ impl EdgeCore {
             percent: standing.percent,
             revision: standing.revision,
             refused_total: standing.refused,
+            endpoint: String::new(),
+            shadow: false,
         }
     }
 
@@ -201,6 +218,8 @@ impl EdgeCore {
             cause: change.cause,
             revision: change.revision,
             at_unix_ms: change.at_unix_ms,
+            endpoint: String::new(),
+            shadow: false,
         };
         let transitions: Vec<_> = self.breaker.take_changes().map(transition).collect();
         let is_told = self.breaker.state() != BreakerState::Closed || !transitions.is_empty();
@@ -224,8 +243,14 @@ impl EdgeCore {
         self.window.in_flight()
     }
 
-    fn refuse(&mut self, protocol: Protocol, attempt: &Attempt, reason: Reason) -> Refusal {
-        self.window.lane(protocol).refused(attempt.class(), reason);
+    fn refuse(
+        &mut self,
+        protocol: Protocol,
+        way: Option<&Arc<Way>>,
+        attempt: &Attempt,
+        reason: Reason,
+    ) -> Refusal {
+        self.window.lane(protocol, way).refused(attempt.class(), reason);
         let retry_of = match attempt.class() {
             Class::Retry { original, .. } => Some(original),
             Class::First | Class::Unclassified | Class::Hedge => None,

@@ -66,7 +66,8 @@ impl Verdict {
     pub(crate) fn unanswered(outcome: Outcome, http_status: u16, is_grpc: bool) -> Self {
         let (http_status, grpc_status) =
             if is_grpc { (200, Some(GRPC_UNAVAILABLE)) } else { (http_status, None) };
-        let error = Some(Error::Unavailable);
+        let is_late = outcome == Outcome::TimedOut;
+        let error = Some(if is_late { Error::Timeout } else { Error::Unavailable });
         let ending =
             Ending { http_status: Some(http_status), grpc_status, error, ..Ending::default() };
         Self { outcome, ending }
@@ -91,6 +92,7 @@ impl Answer {
         let trailers = match end {
             End::Complete(trailers) => *trailers,
             End::Broken => return self.with(Outcome::Failure, None, Some(Error::Reset)),
+            End::TimedOut => return self.with(Outcome::TimedOut, None, Some(Error::Timeout)),
         };
         let in_trailers = trailers.and_then(grpc_status);
         let grpc_status = if self.is_grpc && self.http_status == 200 {

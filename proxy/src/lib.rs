@@ -46,6 +46,7 @@ mod gate;
 mod inbound;
 mod listen;
 mod outbound;
+mod policy;
 mod pool;
 mod propagate;
 mod proxy;

@@ -110,6 +110,7 @@ impl Sidecar {
             boot: self.boot,
             destinations: self.destinations.clone(),
             held,
+            policy_version: 0,
         };
         let mut messages = vec![FromProxy::Hello(hello)];
         self.log.connected();
@@ -180,6 +181,7 @@ impl Sidecar {
         let status = match outcome {
             Outcome::Success => 200,
             Outcome::Failure => 503,
+            Outcome::TimedOut => 504,
             Outcome::Cancelled | Outcome::Ours => 0,
         };
         edge.core.ended(now, ticket, Ended { outcome, status, latency_us });

@@ -12,6 +12,7 @@ use crate::console::Console;
 use crate::net::{Agenda, Lane};
 use crate::sidecar::{Attempt, Sidecar};
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Limits};
+use fusebox_collector::record::{Record, Restored};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use fusebox_proto::trace::TraceContext;
@@ -66,6 +67,12 @@ pub(crate) enum Happening {
     ConsoleActs,
     ConsoleAsks(Event),
     ConsoleHears(String),
+    /// A record is on the collector's disk, or is not.
+    Synced {
+        number: u64,
+        at_unix_ms: u64,
+        record: Box<Record>,
+    },
     /// Something breaks.
     Mischief,
     /// The collector comes back.
@@ -89,6 +96,10 @@ pub(crate) struct World {
     lanes: BTreeMap<ConnectionId, (usize, Stream)>,
     next_connection: u64,
     engine: Option<Engine>,
+    /// What the collector's disk has, and the ids of the commands among it.
+    disk: Restored,
+    kept: BTreeSet<String>,
+    to_disk: Lane,
     console: Console,
     acked: BTreeSet<(usize, String)>,
     is_hostile: bool,
@@ -116,7 +127,10 @@ impl World {
             streams: BTreeMap::new(),
             lanes: BTreeMap::new(),
             next_connection: 0,
-            engine: Some(Engine::new(now, Limits::default())),
+            engine: Some(Engine::restored(now, Limits::default(), &Restored::default())),
+            disk: Restored::default(),
+            kept: BTreeSet::new(),
+            to_disk: Lane::default(),
             console: Console::default(),
             acked: BTreeSet::new(),
             is_hostile: true,
@@ -212,9 +226,13 @@ impl World {
             Happening::ConsoleActs => self.console_acts(),
             Happening::ConsoleAsks(event) => self.tell(event),
             Happening::ConsoleHears(id) => self.console.hears(&id),
+            Happening::Synced { number, at_unix_ms, record } => {
+                self.synced(number, at_unix_ms, *record);
+            }
             Happening::Mischief => self.mischief(),
             Happening::CollectorStarts => {
-                self.engine.get_or_insert_with(|| Engine::new(self.now, Limits::default()));
+                let (now, disk) = (self.now, &self.disk);
+                self.engine.get_or_insert_with(|| Engine::restored(now, Limits::default(), disk));
             }
         }
         Ok(())

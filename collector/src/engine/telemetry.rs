@@ -91,7 +91,7 @@ impl Engine {
         }
         self.touch_node(now, &service, ServiceKind::Service);
         self.is_renamed = true;
-        self.journal.note_proxy(now.unix_ms, "connected", name.as_str());
+        self.journal.note_proxy(now.unix_ms, "proxy", "connected", name.as_str());
         self.saw_instance(now, &service, Some(&instance), None);
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
@@ -101,8 +101,8 @@ impl Engine {
     pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(proxy) = self.proxies.gone(connection) else { return };
         let id = proxy.hello.proxy.clone();
-        self.journal.note_proxy(now.unix_ms, "gone", id.as_str());
-        self.desired.gone(now, &id);
+        self.journal.note_proxy(now.unix_ms, "proxy", "gone", id.as_str());
+        self.desired.gone(&id);
         self.fronts = self.proxies.fronts(now);
     }
 
@@ -149,14 +149,14 @@ impl Engine {
         let edge = Edge::new(source.clone(), transition.destination.clone());
         let edge = self.names.print_edge(&edge);
         let text = format!(
-            "{}>{}: {} → {} ({}) in {proxy}",
+            "{}>{}: {} → {} ({})",
             edge.source,
             edge.destination,
             transition.from.as_str(),
             transition.to.as_str(),
             transition.cause.as_str(),
         );
-        self.journal.note(transition.at_unix_ms, "breaker", &text);
+        self.journal.note_proxy(transition.at_unix_ms, "breaker", &text, proxy);
     }
 
     pub(super) fn take_ack(&mut self, now: Now, connection: ConnectionId, ack: &Ack) {

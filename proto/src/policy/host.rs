@@ -8,7 +8,7 @@
 
 use crate::Invalid;
 use crate::name::{service_host, split_port};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,11 @@ const NAMESPACE_DEFAULT: &str = "default";
 const DOMAIN: &str = "svc.cluster.local";
 /// Longer hosts are refused, as in DNS.
 const HOST_LEN_MAX: usize = 253;
+
+/// Where a caller of this namespace stands.
+pub(super) fn standing_in(caller_namespace: &str) -> &str {
+    if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace }
+}
 
 /// A host as a document names it, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,8 +61,7 @@ impl HostName {
         let is_short = own.is_none() && name != "*" && !name.contains(['.', ':']);
         let own = own.or_else(|| (is_short && !namespace.is_empty()).then_some(namespace));
         Ok(match (name, own) {
-            // `*.svc.cluster.local`: every service.
-            ("*", Some("svc" | "cluster")) => {
+            ("*.svc.cluster.local" | "*.cluster.local", _) => {
                 Self { name: "*".into(), namespace: Some("*".into()) }
             }
             _ => Self { name: name.into(), namespace: own.map(Into::into) },
@@ -108,15 +112,32 @@ pub(super) struct HostTable<T> {
 pub(super) struct Entry<T> {
     pub(super) host: HostName,
     /// To callers of these namespaces, in order of their names.
-    pub(super) by_caller: Vec<(Arc<str>, Option<Arc<T>>)>,
+    by_caller: Vec<(Arc<str>, Option<T>)>,
     /// To all other callers.
-    pub(super) others: Option<Arc<T>>,
+    others: Option<T>,
+}
+
+/// An entry whose documents are chosen by caller: `choose` is asked for each namespace that some
+/// document names, and for a caller (`None`) of any other.
+pub(super) fn by_caller<'n, T: PartialEq>(
+    host: &HostName,
+    namespaces: impl Iterator<Item = &'n str>,
+    choose: impl Fn(Option<&str>) -> Option<T>,
+) -> Entry<T> {
+    let others = choose(None);
+    let namespaces: BTreeSet<&str> = namespaces.collect();
+    let by_caller = (namespaces.into_iter())
+        .map(|namespace| (namespace, choose(Some(namespace))))
+        .filter(|(_, own)| *own != others)
+        .map(|(namespace, own)| (namespace.into(), own))
+        .collect();
+    Entry { host: host.clone(), by_caller, others }
 }
 
 impl<T> Entry<T> {
     fn to(&self, caller: &str) -> Option<&T> {
         let own = self.by_caller.binary_search_by(|(namespace, _)| (**namespace).cmp(caller));
-        own.map_or(&self.others, |at| &self.by_caller[at].1).as_deref()
+        own.map_or(&self.others, |at| &self.by_caller[at].1).as_ref()
     }
 }
 
@@ -127,13 +148,25 @@ impl<T> Default for HostTable<T> {
 }
 
 impl<T> HostTable<T> {
+    pub(super) fn insert(&mut self, entry: Entry<T>) {
+        let HostName { name, namespace } = entry.host.clone();
+        match (&*name, namespace) {
+            ("*", Some(namespace)) => drop(self.services.insert(namespace, entry)),
+            ("*", None) => drop(self.domains.insert("".into(), entry)),
+            (text, _) => match text.strip_prefix("*.") {
+                Some(domain) => drop(self.domains.insert(domain.into(), entry)),
+                None => self.exact.entry(name).or_default().push(entry),
+            },
+        }
+    }
+
     /// What a caller of this namespace is told about `host`, which may have a port. The most
     /// specific host wins. Allocates only where the host has upper-case letters.
     pub(super) fn get(&self, caller_namespace: &str, host: &str) -> Option<&T> {
         if host.bytes().any(|b| b.is_ascii_uppercase()) {
             return self.get(caller_namespace, &host.to_ascii_lowercase());
         }
-        let caller = if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace };
+        let caller = standing_in(caller_namespace);
         let bare = split_port(host).0.trim_end_matches('.');
         let (name, namespace) = service_host(bare);
         let is_service = namespace.is_some() || !bare.contains(['.', ':']);
@@ -161,6 +194,14 @@ impl<T> HostTable<T> {
                     return None;
                 }
             }
+        })
+    }
+
+    /// What callers of any namespace are told about any host of this name.
+    pub(super) fn any_of_name(&self, name: &str) -> impl Iterator<Item = &T> {
+        let entries = self.exact.get(name).into_iter().flatten();
+        entries.flat_map(|entry| {
+            entry.by_caller.iter().filter_map(|(_, own)| own.as_ref()).chain(&entry.others)
         })
     }
 

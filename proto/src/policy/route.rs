@@ -96,7 +96,7 @@ pub enum Action {
 pub struct DirectResponse {
     /// 200…599.
     pub status: u16,
-    /// `body.string`, or the decoded `body.bytes`; empty where there is none.
+    /// `body.string`; empty where there is none.
     pub body: Arc<[u8]>,
 }
 

@@ -3,11 +3,12 @@ use crate::command::{
     Ack, AckResult, Action, BreakerState, Command, HeldLease, ToProxy, Verb, Welcome,
 };
 use crate::delta::Delta;
+use crate::policy::{Profile, Push, PushAck};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
     Protocol, Refusals, Report, Transition,
 };
-use crate::view::{Snapshot, Update};
+use crate::view::{History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -41,6 +42,7 @@ fn report() -> Report {
         edges: vec![EdgeWindow {
             destination: destination.clone(),
             route: route.clone(),
+            subset: "v2".into(),
             protocol: Protocol::Grpc,
             counts,
             latency: latency(),
@@ -62,8 +64,19 @@ fn report() -> Report {
             percent: Some(25),
             revision: 7,
             refused_total: 8,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: true,
         }],
-        transitions: vec![Transition { destination, from, to, cause, revision: 7, at_unix_ms: 9 }],
+        transitions: vec![Transition {
+            destination,
+            from,
+            to,
+            cause,
+            revision: 7,
+            at_unix_ms: 9,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: false,
+        }],
         dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
     }
 }
@@ -82,6 +95,7 @@ fn streams_round_trip() {
         boot: 4,
         destinations: vec![service()],
         held: vec![held],
+        policy_version: 5,
     };
     let ack = |result| Ack { id: "t-1".into(), revision: 7, destination: service(), result };
     for message in [
@@ -90,6 +104,8 @@ fn streams_round_trip() {
         FromProxy::Ack(ack(AckResult::Applied)),
         FromProxy::Ack(ack(AckResult::Superseded { revision: 9 })),
         FromProxy::Ack(ack(AckResult::Rejected { reason: "why".into() })),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: None }),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: Some("why".into()) }),
     ] {
         let wire = v1::ProxyMessage::from(message.clone());
         assert_eq!(FromProxy::try_from(wire).unwrap(), message);
@@ -102,6 +118,11 @@ fn streams_round_trip() {
         ToProxy::Command(command(trip(Action::MuteRetries { percent: 0 }))),
         ToProxy::Command(command(Verb::Reset { at_once: true })),
         ToProxy::ReportAck { boot: 1, number: 2 },
+        ToProxy::Policy(Push {
+            version: 5,
+            profile: Profile::IstioCompat,
+            documents: vec!["kind: DestinationRule\n".into()],
+        }),
     ] {
         let wire = v1::CollectorMessage::from(message.clone());
         assert_eq!(ToProxy::try_from(wire).unwrap(), message);
@@ -178,6 +199,12 @@ fn invalid_views_are_refused_with_a_path() {
     };
     check(|_| (), Ok(()));
     check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
+    check(
+        |snapshot| {
+            snapshot.status.as_mut().unwrap().collector.as_mut().unwrap().history = 99;
+        },
+        Ok(()),
+    );
     check(|snapshot| snapshot.status = None, Err("status"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
@@ -278,6 +305,9 @@ prop_compose! {
         incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
         proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
         events in prop::collection::vec("[a-d]{1,3}", 0..3),
+        history in prop::sample::select(vec![
+            None, Some(History::Memory), Some(History::Disk), Some(History::Failing),
+        ]),
     ) -> Snapshot {
         use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
@@ -300,6 +330,7 @@ prop_compose! {
             events: events.collect(),
             ..Snapshot::default()
         };
+        snapshot.status.collector.history = history;
         snapshot.sort();
         snapshot
     }

@@ -6,6 +6,7 @@ use crate::pool::Pool;
 use crate::proxy::Proxy;
 use fusebox_proto::{Now, ServiceId};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What the proxy was told, with the ports that it got.
 pub(super) fn config(proxy: &Proxy) -> String {
@@ -36,6 +37,8 @@ pub(super) fn config(proxy: &Proxy) -> String {
         "insecure": config.insecure,
         "inbound": inbound.collect::<Vec<_>>(),
         "outbound": outbound.collect::<Vec<_>>(),
+        "policy": super::policy::page(proxy),
+        "state_dir": config.state_dir,
         "limits": {
             "connections_max": config.limits.connections_max,
             "pending_max": config.limits.pending_max,
@@ -51,13 +54,13 @@ pub(super) fn breakers(proxy: &Proxy, now: Now) -> String {
     pretty(&json!({ "breakers": breakers.collect::<Vec<_>>() }))
 }
 
-fn breaker(proxy: &Proxy, edge: &Edge, now: Now) -> Value {
+fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
     let (status, held, in_flight) = {
         let core = edge.core.lock();
         (core.status(now), core.held(now), core.in_flight())
     };
-    let pools = proxy.outbound.iter().filter(|one| one.edge.destination == edge.destination);
-    let endpoints: Vec<Value> = pools.flat_map(|one| endpoints(&one.pool)).collect();
+    let pools = proxy.edge_pools(edge);
+    let endpoints: Vec<Value> = pools.iter().flat_map(|pool| endpoints(pool)).collect();
     json!({
         "edge": {
             "source": proxy.config.service.to_string(),

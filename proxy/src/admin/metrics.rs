@@ -4,6 +4,7 @@ use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
 use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
 use fusebox_proto::{Latency, Now, ServiceId};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -26,6 +27,7 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     inbound(&mut page, totals);
     breakers(&mut page, proxy, now);
     pools(&mut page, proxy);
+    policy(&mut page, proxy);
     let reports = proxy.reports.lock().dropped();
     let name = "fusebox_proxy_invalid_messages_total";
     page.kind(name, "counter", "Messages of the collector that did not parse.");
@@ -183,8 +185,26 @@ fn breakers(page: &mut Page, proxy: &Proxy, now: Now) {
 fn pools(page: &mut Page, proxy: &Proxy) {
     let name = "fusebox_proxy_connections";
     page.kind(name, "gauge", "Connections to an endpoint, those being opened included.");
-    for endpoint in proxy.pools().flat_map(crate::pool::Pool::endpoints) {
-        page.value(name, &labels(&[("endpoint", endpoint.address())]), endpoint.connections());
+    let mut connections: BTreeMap<String, usize> = BTreeMap::new();
+    for pool in proxy.pools() {
+        for endpoint in pool.endpoints() {
+            *connections.entry(endpoint.address().to_owned()).or_default() +=
+                endpoint.connections();
+        }
+    }
+    for (endpoint, connections) in connections {
+        page.value(name, &labels(&[("endpoint", &endpoint)]), connections);
+    }
+}
+
+fn policy(page: &mut Page, proxy: &Proxy) {
+    let name = "fusebox_proxy_policy_version";
+    page.kind(name, "gauge", "Version of the policy in force; 0: none of a collector.");
+    page.value(name, "", proxy.policy.lock().version);
+    let name = "fusebox_proxy_policy_total";
+    page.kind(name, "counter", "What the policy did in place of a server, and copies.");
+    for (what, count) in proxy.common.tally.iter() {
+        page.value(name, &labels(&[("what", what.as_str())]), count);
     }
 }
 

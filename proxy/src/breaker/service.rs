@@ -243,7 +243,7 @@ impl Service {
         let total = successes + failures;
         let is_enough = u64::from(rule.requests_min.max(1)) <= total;
         let is_low = (successes as f64) * 100.0 < rule.threshold_percent * total as f64;
-        (is_enough && is_low).then_some(Cause::SuccessRate)
+        (is_enough && is_low).then_some(Cause::SuccessWindow)
     }
 
     fn open(&mut self, now: Now, time: Duration, cause: Cause) {

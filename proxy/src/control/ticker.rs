@@ -31,7 +31,7 @@ pub(super) async fn run(proxy: Arc<Proxy>, totals: Arc<Mutex<Totals>>, closing: 
         if is_last || window_end <= now.instant {
             let window = gather(&proxy, now);
             report(&proxy, &totals, now, window);
-            proxy.pools().for_each(|pool| pool.sweep(now.instant));
+            proxy.pools().iter().for_each(|pool| pool.sweep(now.instant));
             window_end = next_second(now);
         }
         if is_last {

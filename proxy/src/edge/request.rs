@@ -5,6 +5,7 @@ use crate::classify::{Attempt, Class, End, Original};
 use fusebox_proto::grpc;
 use fusebox_proto::report::Protocol;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What to do with an attempt.
@@ -29,6 +30,7 @@ pub struct Ticket {
     pub(super) permit: Permit,
     pub(super) attempt: Attempt,
     pub(super) protocol: Protocol,
+    pub(super) way: Option<Arc<Way>>,
     pub(super) started: Instant,
     /// Number of the window in which it was counted.
     pub(super) window: u64,
@@ -45,6 +47,15 @@ impl Ticket {
     pub const fn started(&self) -> Instant {
         self.started
     }
+}
+
+/// The way that a policy chose for an attempt: what it is reported under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Name of the rule.
+    pub route: Arc<str>,
+    /// The subset that it chose; empty where it chose none.
+    pub subset: Arc<str>,
 }
 
 /// How a forwarded attempt ended.
@@ -68,6 +79,8 @@ pub enum Outcome {
     Failure,
     /// The caller gave up. Says nothing about the server to a breaker.
     Cancelled,
+    /// The policy gave up, as a caller would have: the server was too slow.
+    TimedOut,
     /// We failed: a pooled connection died before the first byte of an answer, and the request may
     /// not be sent twice. Counted neither for nor against the server; its repetition is a retry.
     Ours,
@@ -114,7 +127,7 @@ impl Refusal {
 pub enum Reason {
     /// An operator's `open`.
     ForcedOpen,
-    /// Failures opened the circuit.
+    /// Failures opened the circuit, or all endpoints are out.
     Open,
     /// The ramp had no place, or the probe is out.
     HalfOpen,
@@ -159,6 +172,8 @@ pub enum Overflow {
     Connections,
     /// Its queue of attempts that wait for one.
     Pending,
+    /// All its endpoints are ejected.
+    AllEjected,
 }
 
 impl From<Overflow> for Reason {
@@ -166,6 +181,7 @@ impl From<Overflow> for Reason {
         match overflow {
             Overflow::Connections => Self::ConnectionOverflow,
             Overflow::Pending => Self::PendingOverflow,
+            Overflow::AllEjected => Self::Open,
         }
     }
 }
@@ -188,7 +204,7 @@ impl Ended {
     pub(super) const fn to_breaker(self) -> breaker::Outcome {
         match self.outcome {
             Outcome::Success => breaker::Outcome::Success,
-            Outcome::Failure => breaker::Outcome::Failure,
+            Outcome::Failure | Outcome::TimedOut => breaker::Outcome::Failure,
             Outcome::Cancelled | Outcome::Ours => breaker::Outcome::Cancelled,
         }
     }
@@ -199,7 +215,7 @@ impl Ended {
         let status = self.status;
         match (self.outcome, protocol) {
             (Outcome::Cancelled, _) => End::GivenUp,
-            (Outcome::Failure | Outcome::Ours, _) => End::Failed { status },
+            (Outcome::Failure | Outcome::TimedOut | Outcome::Ours, _) => End::Failed { status },
             (Outcome::Success, Protocol::Grpc) if matches!(status, 8 | 10) => {
                 End::Failed { status }
             }

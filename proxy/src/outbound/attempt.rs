@@ -1,10 +1,11 @@
 //! An admitted attempt, from its ticket to its end.
 
-use super::Outbound;
+use super::Edge;
 use crate::body::{End, Guard};
 use crate::edge::{Ended, Overflow, Refusal, Ticket};
 use crate::exchange::{Answer, Verdict};
 use crate::forward::Exchange;
+use crate::pool::Picked;
 use crate::spans::{Draft, Ending};
 use fusebox_proto::Now;
 use std::sync::Arc;
@@ -13,15 +14,22 @@ use std::time::Instant;
 /// An admitted attempt. It ends exactly once; dropped before, its caller went away.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    outbound: Arc<Outbound>,
+    edge: Arc<Edge>,
     /// `None` once it ended.
     ticket: Option<Ticket>,
     span: Option<Box<Draft>>,
+    /// The endpoint that works on it.
+    picked: Option<Picked>,
 }
 
 impl Attempt {
-    pub(super) fn new(outbound: Arc<Outbound>, ticket: Ticket, span: Option<Box<Draft>>) -> Self {
-        Self { outbound, ticket: Some(ticket), span }
+    pub(super) fn new(edge: Arc<Edge>, ticket: Ticket, span: Option<Box<Draft>>) -> Self {
+        Self { edge, ticket: Some(ticket), span, picked: None }
+    }
+
+    /// It goes to this endpoint, which is busy with it to its end.
+    pub(super) fn sent_to(&mut self, picked: Picked) -> &Picked {
+        self.picked.insert(picked)
     }
 
     /// It was sent, and this is what became of it.
@@ -33,10 +41,10 @@ impl Attempt {
     pub(super) fn overflowed(mut self, overflow: Overflow) -> Refusal {
         let now = Now::read();
         let ticket = self.ticket.take().expect("it has not ended: `self` would be gone");
-        let refusal = self.outbound.edge.core.lock().overflowed(now, ticket, overflow);
+        let refusal = self.edge.core.lock().overflowed(now, ticket, overflow);
         if let Some(span) = self.span.take() {
             let ending = Ending { refused: Some(refusal.word()), ..Ending::default() };
-            self.outbound.spans.push(span, ending, now.instant);
+            self.edge.spans.push(span, ending, now.instant);
         }
         refusal
     }
@@ -47,9 +55,9 @@ impl Attempt {
         };
         let latency_us = latency_us(ticket.started(), now.instant);
         let ended = Ended { outcome: verdict.outcome, status: verdict.status(), latency_us };
-        self.outbound.edge.core.lock().ended(now, ticket, ended);
+        self.edge.core.lock().ended(now, ticket, ended);
         if let Some(span) = self.span.take() {
-            self.outbound.spans.push(span, verdict.ending, now.instant);
+            self.edge.spans.push(span, verdict.ending, now.instant);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Happening, Stream, World};
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Output};
+use fusebox_collector::record::{CommandRecord, Record};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use rand::RngExt as _;
@@ -66,7 +67,7 @@ impl World {
         let has: Vec<&str> = match &message {
             FromProxy::Ack(ack) => vec![&ack.id],
             FromProxy::Hello(hello) => hello.held.iter().map(|held| &*held.command.id).collect(),
-            FromProxy::Report(_) => Vec::new(),
+            FromProxy::Report(_) | FromProxy::PolicyAck(_) => Vec::new(),
         };
         if let Some((proxy, _)) = self.lanes.get(&connection) {
             self.acked.extend(has.into_iter().map(|id| (*proxy, id.to_owned())));
@@ -75,6 +76,8 @@ impl World {
             FromProxy::Hello(hello) => Event::Hello { connection, hello },
             FromProxy::Report(report) => Event::Report { connection, report },
             FromProxy::Ack(ack) => Event::Ack { connection, ack },
+            // These worlds have no policy, so nobody acknowledges one.
+            FromProxy::PolicyAck(_) => return,
         });
     }
 
@@ -96,9 +99,22 @@ impl World {
                 self.send_up(proxy, answer);
             }
             ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
-            ToProxy::Welcome(_) => (),
+            ToProxy::Welcome(_) | ToProxy::Policy(_) => (),
         }
         Ok(())
+    }
+
+    /// A disk refuses some records while the world is hostile.
+    pub(super) fn synced(&mut self, number: u64, at_unix_ms: u64, record: Record) {
+        let is_refused = self.is_hostile && self.rng.random_bool(0.02);
+        if !is_refused {
+            if let Record::Command(CommandRecord::Asked { command, .. }) = &record {
+                self.kept.insert(command.id.clone());
+            }
+            self.disk.apply(at_unix_ms, record);
+        }
+        let result = if is_refused { Err("full".into()) } else { Ok(()) };
+        self.tell(Event::Stored { numbers: number..=number, result });
     }
 
     pub(super) fn perform_outputs(&mut self) -> Result<(), String> {
@@ -110,6 +126,12 @@ impl World {
                 Output::Taken { connection, boot, number } => {
                     self.send_down(connection, ToProxy::ReportAck { boot, number });
                 }
+                Output::Store { number, at_unix_ms, record } => {
+                    let delay = self.millis(0..40);
+                    let at = self.to_disk.arrival(self.now.instant, delay);
+                    let record = Box::new(record);
+                    self.agenda.put(at, Happening::Synced { number, at_unix_ms, record });
+                }
                 Output::Close { connection, .. } => self.cut(connection),
                 Output::Done { request_id, results } => {
                     for result in &results {
@@ -120,6 +142,9 @@ impl World {
                             self.acked.iter().filter(|(_, id)| *id == result.id).count() as u64;
                         if true_acks < result.applied {
                             return Err(format!("an acknowledgement that nobody gave: {result:?}"));
+                        }
+                        if !self.kept.contains(&result.id) && !result.note.contains("disk") {
+                            return Err(format!("acknowledged, and not on disk: {result:?}"));
                         }
                     }
                     self.answer_console(request_id);

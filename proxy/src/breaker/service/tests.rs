@@ -160,10 +160,10 @@ fn a_low_success_rate_opens() {
     check(window(), "----99+++++", "");
     check(window(), "----8+", "O");
     let cause = |policy, script| run(policy, script).service.cause();
-    assert_eq!(cause(window(), "----+"), Cause::SuccessRate);
+    assert_eq!(cause(window(), "----+"), Cause::SuccessWindow);
     let both = policy::ServiceBreaker { consecutive_failures: Some(5), ..window() };
     assert_eq!(cause(both, "-----"), Cause::ConsecutiveFailures);
-    assert_eq!(cause(both, "-+---"), Cause::SuccessRate);
+    assert_eq!(cause(both, "-+---"), Cause::SuccessWindow);
     let rule = SuccessWindow { threshold_percent: 100.0, window: secs(10), requests_min: 0 };
     let strict = policy::ServiceBreaker { success_window: Some(rule), ..window() };
     check(strict, "+++", "");
