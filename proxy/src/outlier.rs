@@ -59,6 +59,8 @@ pub struct Outlier {
     counters: Counters,
     /// Of the last sweep, from outside and of local origin.
     rates: [Option<Rates>; 2],
+    /// Ejections that began or ended.
+    changes: u64,
     events: VecDeque<Event>,
     events_dropped: u64,
 }
@@ -88,6 +90,7 @@ impl Outlier {
             sweep_at,
             counters: Counters::default(),
             rates: [None; 2],
+            changes: 0,
             events: VecDeque::new(),
             events_dropped: 0,
         }
@@ -185,6 +188,11 @@ impl Outlier {
         self.find(host).is_some_and(|at| self.hosts[at].record.is_running())
     }
 
+    /// Counts ejections that began or ended: as long as it is the same, so are the ejected.
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Endpoints that are in, and all that are watched.
     pub fn healthy(&self) -> (usize, usize) {
         (self.hosts.len() - self.counters.ejections_active as usize, self.hosts.len())
@@ -239,6 +247,7 @@ impl Outlier {
     }
 
     fn tell(&mut self, at: Instant, host: EndpointId, what: What) {
+        self.changes += u64::from(matches!(what, What::Ejected { .. } | What::Unejected { .. }));
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
             self.events_dropped += 1;

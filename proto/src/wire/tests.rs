@@ -129,6 +129,28 @@ fn streams_round_trip() {
     }
 }
 
+/// Scenario: a breaker for each cause, written and read.
+/// Guarantees: none becomes another one, or unknown.
+#[test]
+fn causes_round_trip() {
+    for cause in [
+        Cause::Unknown,
+        Cause::Operator,
+        Cause::LeaseExpired,
+        Cause::RampCompleted,
+        Cause::ProbeFailed,
+        Cause::ConsecutiveFailures,
+        Cause::EjectionElapsed,
+        Cause::SuccessRate,
+        Cause::ProbeSucceeded,
+    ] {
+        let mut report = report();
+        report.breakers[0].cause = cause;
+        let read = Report::try_from(v1::Report::from(report)).unwrap();
+        assert_eq!(read.breakers[0].cause, cause);
+    }
+}
+
 #[track_caller]
 fn check(change: impl FnOnce(&mut v1::Report), field: &str) {
     let mut wire = v1::Report::from(report());
