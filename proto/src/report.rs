@@ -287,6 +287,8 @@ pub enum Cause {
     FailurePercentage,
     /// The policy changed.
     Policy,
+    /// The probe ended well.
+    ProbeSucceeded,
 }
 
 impl Cause {
@@ -306,6 +308,7 @@ impl Cause {
             Self::SuccessRate => "success_rate",
             Self::FailurePercentage => "failure_percentage",
             Self::Policy => "policy",
+            Self::ProbeSucceeded => "probe_succeeded",
         }
     }
 }

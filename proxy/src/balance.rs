@@ -112,8 +112,8 @@ impl Balance {
         }
     }
 
-    /// Chooses a member for an attempt, and counts the attempt until [`ended`](Self::ended). Those
-    /// in `tried` are avoided where there are others.
+    /// Chooses a member for an attempt, and counts the attempt until it is
+    /// [`released`](Self::released). Those in `tried` are avoided where there are others.
     ///
     /// # Errors
     /// Nobody may be chosen.
@@ -140,18 +140,25 @@ impl Balance {
         Ok(member.id)
     }
 
-    /// Learns how an attempt ended, which [`pick`](Self::pick) chose `id` for: exactly once for
-    /// each. `latency` is to the head of the answer, or to whatever ended it.
-    pub fn ended(&mut self, now: Instant, id: EndpointId, outcome: Outcome, latency: Duration) {
+    /// Learns what came of an attempt. `latency` is to the head of the answer, or to whatever came
+    /// instead of one.
+    pub fn observed(&mut self, now: Instant, id: EndpointId, outcome: Outcome, latency: Duration) {
+        if let Some(at) = self.find(id) {
+            let estimate = &mut self.members[at].estimate;
+            match outcome {
+                Outcome::Success => estimate.succeeded(now, latency),
+                Outcome::Failure => estimate.failed(now, latency),
+                Outcome::Cancelled => estimate.given_up(now, latency),
+            }
+        }
+    }
+
+    /// An attempt is over, which [`pick`](Self::pick) chose `id` for: exactly once for each.
+    pub fn released(&mut self, id: EndpointId) {
         if let Some(at) = self.find(id) {
             let member = &mut self.members[at];
             // A member that left and came back does not know of attempts from before.
             member.in_flight = member.in_flight.saturating_sub(1);
-            match outcome {
-                Outcome::Success => member.estimate.succeeded(now, latency),
-                Outcome::Failure => member.estimate.failed(now),
-                Outcome::Cancelled => member.estimate.given_up(now, latency),
-            }
         }
     }
 

@@ -14,11 +14,11 @@ mod window;
 pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
 pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Way};
 
-use crate::breaker::{Breaker, Crossing};
+use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip};
 use crate::classify::{Attempt, Class, Classifier};
 use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease};
 use fusebox_proto::report::{BreakerStatus, EdgeWindow, Protocol, Transition};
-use fusebox_proto::{Now, ServiceId};
+use fusebox_proto::{Now, ServiceId, policy};
 use std::sync::Arc;
 use std::time::Instant;
 use window::Window;
@@ -53,6 +53,7 @@ pub struct EdgeCore {
     classifier: Classifier,
     breaker: Breaker,
     window: Window,
+    seed: u64,
 }
 
 impl EdgeCore {
@@ -64,6 +65,7 @@ impl EdgeCore {
             classifier: Classifier::new(now.instant, seed),
             breaker: Breaker::new(now.instant),
             window: Window::default(),
+            seed,
         }
     }
 
@@ -149,6 +151,21 @@ impl EdgeCore {
         self.breaker.apply(now, command)
     }
 
+    /// Follows the policy: whether, and how, failures drive the circuit.
+    pub fn set_service_breaker(&mut self, now: Now, policy: Option<policy::ServiceBreaker>) {
+        self.breaker.set_service(now, policy, self.seed);
+    }
+
+    /// What failures would do to the circuit, where the policy keeps that in shadow.
+    pub fn shadow(&self) -> Option<ShadowStatus> {
+        self.breaker.shadow()
+    }
+
+    /// Openings that did not happen, because they were in shadow, and that are over.
+    pub fn take_shadow_trips(&mut self) -> impl Iterator<Item = ShadowTrip> {
+        self.breaker.take_shadow_trips()
+    }
+
     /// Moves towards closed without a collector: through the ramp, or at once. The revision in
     /// force stays, so that the command that was undone does not come back.
     pub fn reset(&mut self, now: Now, at_once: bool) {
@@ -184,7 +201,7 @@ impl EdgeCore {
         self.breaker.poll_timeout()
     }
 
-    /// Lets time pass: ends leases, takes steps of the ramp.
+    /// Lets time pass: ends leases and openings, takes steps of the ramp.
     pub fn handle_timeout(&mut self, now: Now) {
         self.breaker.handle_timeout(now);
     }

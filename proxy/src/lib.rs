@@ -33,6 +33,7 @@ pub mod edge;
 pub mod outlier;
 pub mod report_log;
 pub mod retry;
+pub mod upstream;
 
 mod admin;
 mod body;

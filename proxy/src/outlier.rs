@@ -43,6 +43,8 @@ use std::time::{Duration, Instant};
 
 /// More endpoints than this are not watched: they are never ejected.
 pub const HOSTS_MAX: usize = 4_096;
+/// Longer times of a policy are this long.
+const TIME_MAX: Duration = Duration::from_hours(24 * 365);
 /// More events than this between two reports are dropped, oldest first, and counted.
 pub const EVENTS_MAX: usize = 256;
 
@@ -57,6 +59,8 @@ pub struct Outlier {
     counters: Counters,
     /// Of the last sweep, from outside and of local origin.
     rates: [Option<Rates>; 2],
+    /// Ejections that began or ended.
+    changes: u64,
     events: VecDeque<Event>,
     events_dropped: u64,
 }
@@ -77,6 +81,7 @@ pub enum Observed {
 impl Outlier {
     /// Watches nobody yet.
     pub fn new(now: Instant, settings: OutlierDetection) -> Self {
+        let settings = bounded(settings);
         let sweep_at = now + settings.interval;
         Self {
             settings,
@@ -85,6 +90,7 @@ impl Outlier {
             sweep_at,
             counters: Counters::default(),
             rates: [None; 2],
+            changes: 0,
             events: VecDeque::new(),
             events_dropped: 0,
         }
@@ -92,6 +98,7 @@ impl Outlier {
 
     /// Follows a change of policy. Who is out stays out, for as long as the new settings say.
     pub fn set_settings(&mut self, now: Instant, settings: OutlierDetection) {
+        let settings = bounded(settings);
         self.sweep_at = self.sweep_at.min(now + settings.interval);
         self.settings = settings;
     }
@@ -168,7 +175,7 @@ impl Outlier {
         if now < self.sweep_at {
             return;
         }
-        let interval_ns = self.settings.interval.as_nanos().max(1);
+        let interval_ns = self.settings.interval.as_nanos();
         let late_ns = now.duration_since(self.sweep_at).as_nanos() % interval_ns;
         let next_ns = u64::try_from(interval_ns - late_ns).unwrap_or(u64::MAX);
         self.sweep_at = now + Duration::from_nanos(next_ns);
@@ -179,6 +186,11 @@ impl Outlier {
     /// Whether an endpoint is out. The panic threshold is the balance's.
     pub fn is_ejected(&self, host: EndpointId) -> bool {
         self.find(host).is_some_and(|at| self.hosts[at].record.is_running())
+    }
+
+    /// Counts ejections that began or ended: as long as it is the same, so are the ejected.
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Endpoints that are in, and all that are watched.
@@ -235,6 +247,7 @@ impl Outlier {
     }
 
     fn tell(&mut self, at: Instant, host: EndpointId, what: What) {
+        self.changes += u64::from(matches!(what, What::Ejected { .. } | What::Unejected { .. }));
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
             self.events_dropped += 1;
@@ -274,6 +287,17 @@ pub const fn http_status(grpc_status: u16) -> u16 {
         14 => 503,
         16 => 401,
         _ => 500,
+    }
+}
+
+/// Times that no clock overflows with, and an interval that is one.
+fn bounded(settings: OutlierDetection) -> OutlierDetection {
+    OutlierDetection {
+        interval: settings.interval.clamp(Duration::from_millis(1), TIME_MAX),
+        ejection_time_base: settings.ejection_time_base.min(TIME_MAX),
+        ejection_time_max: settings.ejection_time_max.min(TIME_MAX),
+        ejection_time_jitter_max: settings.ejection_time_jitter_max.min(TIME_MAX),
+        ..settings
     }
 }
 

@@ -83,7 +83,9 @@ fn breaker(engine: &Engine, now: Now, edge: &Edge) -> Breaker {
     let wish = engine.desired.get(edge);
     let lease = wish.filter(|wish| matches!(wish.command.verb, Verb::Trip { .. }));
     let cause = worst.map_or(Cause::Operator, |standing| standing.status.cause);
-    let is_service = matches!(cause, Cause::ConsecutiveFailures | Cause::EjectionElapsed);
+    let is_service =
+        matches!(cause, Cause::ConsecutiveFailures | Cause::SuccessWindow | Cause::EjectionElapsed)
+            || on_edge.state == BreakerState::Open;
     let since =
         worst.map(|standing| Stamp(standing.at.unix_ms.saturating_sub(standing.status.since_ms)));
     let names = engine.names.print_edge(edge);

@@ -544,6 +544,8 @@ pub enum Cause {
     FailurePercentage = 11,
     /// The policy changed.
     Policy = 12,
+    /// The probe ended well.
+    ProbeSucceeded = 13,
 }
 impl Cause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -567,6 +569,7 @@ impl Cause {
             Self::SuccessRate => "CAUSE_SUCCESS_RATE",
             Self::FailurePercentage => "CAUSE_FAILURE_PERCENTAGE",
             Self::Policy => "CAUSE_POLICY",
+            Self::ProbeSucceeded => "CAUSE_PROBE_SUCCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -587,6 +590,7 @@ impl Cause {
             "CAUSE_SUCCESS_RATE" => Some(Self::SuccessRate),
             "CAUSE_FAILURE_PERCENTAGE" => Some(Self::FailurePercentage),
             "CAUSE_POLICY" => Some(Self::Policy),
+            "CAUSE_PROBE_SUCCEEDED" => Some(Self::ProbeSucceeded),
             _ => None,
         }
     }

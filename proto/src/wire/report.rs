@@ -233,6 +233,7 @@ impl From<Cause> for v1::Cause {
             Cause::SuccessRate => Self::SuccessRate,
             Cause::FailurePercentage => Self::FailurePercentage,
             Cause::Policy => Self::Policy,
+            Cause::ProbeSucceeded => Self::ProbeSucceeded,
         }
     }
 }
@@ -252,6 +253,7 @@ fn cause(wire: i32) -> Cause {
         Ok(v1::Cause::SuccessRate) => Cause::SuccessRate,
         Ok(v1::Cause::FailurePercentage) => Cause::FailurePercentage,
         Ok(v1::Cause::Policy) => Cause::Policy,
+        Ok(v1::Cause::ProbeSucceeded) => Cause::ProbeSucceeded,
         Ok(v1::Cause::Unknown) | Err(_) => Cause::Unknown,
     }
 }

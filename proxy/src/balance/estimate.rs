@@ -39,8 +39,9 @@ impl Estimate {
         self.at = self.at.max(now);
     }
 
-    /// How long a failure took says nothing: the latency stays as it was last known.
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// How quick a failure was says nothing: the latency stays as it was last known, or rises.
+    pub(super) fn failed(&mut self, now: Instant, waited: Duration) {
+        self.latency_us = self.latency_us.map(|known| known.max(micros(waited)));
         self.failing = self.failing(now) * (1.0 - WEIGHT) + WEIGHT;
         self.at = self.at.max(now);
     }

@@ -96,7 +96,8 @@ fn equal_members_share_alike() {
         for _ in 0..9_000 {
             let id = balance.pick(now, &[], rng.random()).unwrap();
             *counts.entry(id.0).or_default() += 1;
-            balance.ended(now, id, Outcome::Success, 10 * MS);
+            balance.observed(now, id, Outcome::Success, 10 * MS);
+            balance.released(id);
         }
         for (id, count) in counts {
             assert!(count.abs_diff(3_000) <= tolerance, "{by:?}: {count} for {id}");
@@ -135,7 +136,7 @@ fn the_less_loaded_of_two() {
             let (now, mut balance) = balance(Balancer::LeastRequest, 0, 2);
             for (at, (in_flight, past)) in [one, other].into_iter().enumerate() {
                 for &(outcome, ms) in past {
-                    balance.ended(now, EndpointId(at as u64 + 1), outcome, ms as u32 * MS);
+                    balance.observed(now, EndpointId(at as u64 + 1), outcome, ms as u32 * MS);
                 }
                 balance.members[at].in_flight = in_flight;
             }
@@ -155,6 +156,7 @@ fn the_less_loaded_of_two() {
     check((0, &[(bad, 0)]), (1, &[]), 2);
     check((0, &[(good, 10), (left, 300)]), (1, &[(good, 20)]), 2);
     check((0, &[(good, 10), (left, 5)]), (1, &[(good, 20)]), 1);
+    check((0, &[(good, 10), (bad, 300)]), (3, &[(good, 20)]), 2);
 }
 
 /// Scenario: an endpoint that had a slow answer, and one that failed, both left alone.
@@ -163,8 +165,8 @@ fn the_less_loaded_of_two() {
 fn the_past_fades() {
     let (now, mut balance) = balance(Balancer::LeastRequest, 0, 2);
     let id = EndpointId(1);
-    balance.ended(now, id, Outcome::Success, 2_000 * MS);
-    (0..50).for_each(|_| balance.ended(now, id, Outcome::Failure, MS));
+    balance.observed(now, id, Outcome::Success, 2_000 * MS);
+    (0..50).for_each(|_| balance.observed(now, id, Outcome::Failure, MS));
     let told = |balance: &Balance, now| balance.status(now).next().unwrap();
     let before = told(&balance, now);
     assert_eq!(before.latency, Some(2_000 * MS));
@@ -193,7 +195,8 @@ fn shares(endpoints: &[Endpoint], seed: u64) -> Vec<u64> {
             let Endpoint { latency_ms, fails } = endpoints[id.0 as usize - 1];
             if until_ms == at_ms {
                 let outcome = if fails { Outcome::Failure } else { Outcome::Success };
-                balance.ended(now, id, outcome, Duration::from_millis(latency_ms));
+                balance.observed(now, id, outcome, Duration::from_millis(latency_ms));
+                balance.released(id);
             }
             until_ms != at_ms
         });
@@ -281,7 +284,8 @@ proptest! {
                 }
                 Event::End { which, outcome } if !out.is_empty() => {
                     let id = out.swap_remove(which % out.len());
-                    balance.ended(now, id, outcome, 10 * MS);
+                    balance.observed(now, id, outcome, 10 * MS);
+                    balance.released(id);
                 }
                 Event::End { .. } => (),
                 Event::Eject { id, is_ejected } => balance.set_ejected(EndpointId(id), is_ejected),

@@ -129,7 +129,7 @@ pub enum Reason {
     ForcedOpen,
     /// Failures opened the circuit, or all endpoints are out.
     Open,
-    /// The ramp had no place.
+    /// The ramp had no place, or the probe is out.
     HalfOpen,
     /// An operator's `cap`.
     Capped,
@@ -190,6 +190,7 @@ impl From<Refused> for Reason {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::ForcedOpen => Self::ForcedOpen,
+            Refused::Open => Self::Open,
             Refused::HalfOpen => Self::HalfOpen,
             Refused::RetriesMuted => Self::RetriesMuted,
             Refused::Capped => Self::Capped,

@@ -162,6 +162,25 @@ fn everything_is_bounded() {
     assert_eq!(life.outlier.take_events().count(), EVENTS_MAX);
 }
 
+/// Scenario: settings with times of nothing and of ages.
+/// Guarantees: no clock overflows; an interval is at least a millisecond.
+#[test]
+fn times_are_bounded() {
+    let nothing = OutlierDetection { interval: Duration::ZERO, ..five() };
+    assert_eq!(Life::new(nothing, 1).outlier.settings.interval, Duration::from_millis(1));
+    let ages = OutlierDetection {
+        interval: Duration::MAX,
+        ejection_time_base: Duration::MAX,
+        ejection_time_max: Duration::MAX,
+        ejection_time_jitter_max: Duration::MAX,
+        ..five()
+    };
+    let mut life = run(ages.clone(), 3, "1:500*5");
+    life.outlier.set_settings(life.start, ages);
+    life.pass(TIME_MAX);
+    assert!(life.outlier.is_ejected(EndpointId(1)), "base, and half the jitter");
+}
+
 /// Scenario: every gRPC status.
 /// Guarantees: it counts as the HTTP status that Envoy makes of it.
 #[test]
