@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::finding::Severity;
+use super::matching::Pattern;
 use super::sink::{Place, Sink};
 use super::yaml::{Node, Value};
 use crate::name::NAME_LEN_MAX;
@@ -155,6 +156,16 @@ impl<'a> At<'a> {
             Value::Number(text) => Some(text),
             _ => self.text(),
         }
+    }
+
+    /// A regular expression, as `new` takes it.
+    pub(super) fn pattern(&self, new: fn(&str) -> Result<Pattern, String>) -> Option<Pattern> {
+        let text = self.text()?;
+        if !self.sink.has_room_for_pattern() {
+            self.error("is one regular expression too many for the whole set");
+            return None;
+        }
+        new(text).map_err(|reason| self.error(reason)).ok()
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {

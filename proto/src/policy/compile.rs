@@ -11,11 +11,13 @@ use super::document::{Document, Outcome};
 use super::finding::{Finding, Severity, refuses};
 use super::http_route::{self, HttpRoute};
 use super::kind::Kind;
+use super::settings::DestinationPolicy;
 use super::sink::Sink;
 use super::traffic_policy::pool_default;
 use super::virtual_service::{self, RouteDocument};
 use super::{Policy, Profile, annotations, install, retries, service_entry};
 use super::{destinations, routing};
+use std::rc::Rc;
 
 /// A document and what there is to say about it.
 pub(super) struct Source<'d> {
@@ -43,8 +45,9 @@ pub(super) struct Parsed {
 /// # Errors
 /// If any of them is wrong: nothing is half-applied. Then the findings hold at least one error.
 pub fn compile(documents: &[Document], profile: Profile) -> Outcome<Policy> {
-    let sources: Vec<Source<'_>> =
-        documents.iter().map(|document| Source { document, sink: document.sink() }).collect();
+    let limits = Rc::default();
+    let source = |document| Source { document, sink: Document::sink(document, &limits) };
+    let sources: Vec<Source<'_>> = documents.iter().map(source).collect();
     let mut policy =
         Policy { profile, retries_unasked: retries::unasked(profile), ..Policy::default() };
     policy.unnamed.all.base.pool = pool_default(profile);
@@ -56,8 +59,8 @@ pub fn compile(documents: &[Document], profile: Profile) -> Outcome<Policy> {
     let (routes, ingress) = routing::bring_together(&parsed, &sources);
     (policy.routes, policy.ingress) = (routes, ingress);
     check_subsets(&parsed, &sources, &policy);
-    let findings: Vec<Finding> =
-        sources.into_iter().flat_map(|source| source.sink.into_findings()).collect();
+    let said = sources.into_iter().flat_map(|source| source.sink.into_findings());
+    let findings: Vec<Finding> = said.chain(limits.left_out()).collect();
     if refuses(&findings, false) { Err(findings) } else { Ok((policy, findings)) }
 }
 
@@ -124,11 +127,16 @@ fn check_subsets(parsed: &Parsed, sources: &[Source<'_>], policy: &Policy) {
         for (destination, place) in &value.subsets {
             let Some(subset) = &destination.subset else { continue };
             let host = &destination.host;
-            let found = policy.destination(document.namespace(), host);
-            if found.is_some_and(|found| found.subset(subset).is_some()) {
+            // A short name without a namespace can be one of several services.
+            let found: Vec<&DestinationPolicy> = if host.contains('.') {
+                policy.destination(document.namespace(), host).into_iter().collect()
+            } else {
+                policy.destinations.any_of_name(host).collect()
+            };
+            if found.iter().any(|found| found.subset(subset).is_some()) {
                 continue;
             }
-            let names = found.map(|found| &found.subsets).into_iter().flatten();
+            let names = found.iter().flat_map(|found| &found.subsets);
             let names: Vec<&str> = names.map(|subset| &*subset.name).collect();
             let defined = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let message = format!(

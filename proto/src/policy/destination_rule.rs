@@ -11,8 +11,8 @@ use super::sink::{Place, Sink};
 use super::traffic_policy::{self, TrafficPolicy};
 use std::sync::Arc;
 
-/// Subsets of one rule.
-const SUBSETS_MAX: usize = 256;
+/// Subsets of one host.
+pub(super) const SUBSETS_MAX: usize = 256;
 
 /// A parsed rule; what several of them make of one host is decided in `compile`.
 pub(super) struct DestinationRule {

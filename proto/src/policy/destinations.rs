@@ -1,34 +1,42 @@
 //! Brings together what several documents say about how to talk to one host.
 
 use super::Profile;
+use super::at::At;
 use super::compile::{Parsed, Read, Source};
-use super::destination_rule::DestinationRule;
+use super::destination_rule::{DestinationRule, SUBSETS_MAX};
+use super::document::Document;
 use super::finding::Severity;
-use super::host::{HostName, HostTable, by_caller};
+use super::host::{CALLERS_MAX, HostName, HostTable, by_caller};
 use super::settings::{DestinationPolicy, PortSettings, RetryBudget, Subset};
 use super::traffic_policy::TrafficPolicy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where Istio keeps rules for the whole mesh.
 const ROOT_NAMESPACE: &str = "istio-system";
 
-/// What there is about one host, in the order of the documents.
+/// What there is about one host.
 #[derive(Default)]
 struct About<'p> {
+    /// In the order of the documents.
     rules: Vec<&'p Read<DestinationRule>>,
+    /// Places in [`Self::rules`], by namespace of the document.
+    by_namespace: BTreeMap<&'p str, Vec<usize>>,
     retry_budget: Option<RetryBudget>,
 }
 
 /// One entry for each host that a document names.
-pub(super) fn bring_together(
-    parsed: &Parsed,
-    sources: &[Source<'_>],
+pub(super) fn bring_together<'p>(
+    parsed: &'p Parsed,
+    sources: &'p [Source<'_>],
     profile: Profile,
 ) -> HostTable<DestinationPolicy> {
-    let mut hosts: BTreeMap<&HostName, About<'_>> = BTreeMap::new();
+    let mut hosts: BTreeMap<&HostName, About<'p>> = BTreeMap::new();
     for rule in &parsed.rules {
-        hosts.entry(&rule.value.host).or_default().rules.push(rule);
+        let about = hosts.entry(&rule.value.host).or_default();
+        let namespace = sources[rule.source].document.namespace();
+        about.by_namespace.entry(namespace).or_default().push(about.rules.len());
+        about.rules.push(rule);
     }
     for Read { source, value } in &parsed.budgets {
         for (host, place) in &value.hosts {
@@ -43,50 +51,62 @@ pub(super) fn bring_together(
     }
     let mut table = HostTable::default();
     for (host, about) in hosts {
-        let namespace = |rule: &Read<DestinationRule>| sources[rule.source].document.namespace();
-        say_conflicts(host, &about, sources);
-        let named = about.rules.iter().flat_map(|rule| {
-            let own = Some(namespace(rule)).filter(|own| !own.is_empty());
-            own.into_iter().chain(rule.value.export.namespaces().iter().map(|name| &**name))
-        });
-        let choose = |caller: Option<&str>| {
-            let rank = |rule: &Read<DestinationRule>| {
-                rank(namespace(rule), caller, host.namespace())
-                    .filter(|_| rule.value.export.is_visible_to(caller))
-            };
-            let best = about.rules.iter().filter_map(|rule| rank(rule)).min();
-            let chosen = about.rules.iter().filter(|rule| best.is_some() && rank(rule) == best);
-            chosen.copied().collect::<Vec<_>>()
-        };
-        table.insert(by_caller(host, named, |caller| {
-            let rules = choose(caller);
+        for group in about.by_namespace.values() {
+            say_conflicts(host, group.iter().map(|&at| about.rules[at]), sources);
+        }
+        let exports = about.rules.iter().flat_map(|rule| rule.value.export.namespaces());
+        let named = about.by_namespace.keys().copied().filter(|own| !own.is_empty());
+        let callers = named.chain(exports.map(|name| &**name)).collect();
+        if let Some(last) = about.rules.last() {
+            check_callers(&callers, &sources[last.source]);
+        }
+        let choose = |caller: Option<&str>| about.chosen(caller, host.namespace());
+        table.insert(by_caller(host, &callers, choose, |chosen| {
+            let rules: Vec<&DestinationRule> =
+                chosen.iter().map(|&at| &about.rules[at].value).collect();
             let has_any = !rules.is_empty() || about.retry_budget.is_some();
-            has_any.then(|| merged(&rules, about.retry_budget, profile))
+            has_any.then(|| Arc::new(merged(&rules, about.retry_budget, profile)))
         }));
     }
     table
 }
 
-/// Which rules go first for a caller: those of its own namespace, of the service's, of no
-/// namespace, of the whole mesh. Rules of other namespaces hold for domains only, as in Istio.
-fn rank(rule: &str, caller: Option<&str>, service: Option<&str>) -> Option<u8> {
-    match rule {
-        "" => Some(2),
-        own if Some(own) == caller => Some(0),
-        own if Some(own) == service => Some(1),
-        ROOT_NAMESPACE => Some(3),
-        _ => service.is_none().then_some(4),
+/// Complains where documents single out too many caller namespaces for one host.
+pub(super) fn check_callers(callers: &BTreeSet<&str>, last: &Source<'_>) {
+    if CALLERS_MAX < callers.len() {
+        let message = format!(
+            "is about a host for which {} caller namespaces are named; at most {CALLERS_MAX}",
+            callers.len()
+        );
+        At::root(&last.document.node, &last.sink).error(message);
+    }
+}
+
+impl About<'_> {
+    /// The rules for a caller: those of its own namespace, else of the service's, of no namespace,
+    /// of the whole mesh. Rules of other namespaces hold for domains only, as in Istio.
+    fn chosen(&self, caller: Option<&str>, service: Option<&str>) -> Vec<usize> {
+        let visible = |at: &usize| self.rules[*at].value.export.is_visible_to(caller);
+        for namespace in [caller, service, Some(""), Some(ROOT_NAMESPACE)].into_iter().flatten() {
+            let group = self.by_namespace.get(namespace).into_iter().flatten();
+            let chosen: Vec<usize> = group.copied().filter(visible).collect();
+            if !chosen.is_empty() {
+                return chosen;
+            }
+        }
+        let is_domain = service.is_none();
+        (0..self.rules.len()).filter(|at| is_domain && visible(at)).collect()
     }
 }
 
 /// Several rules of one host and namespace are merged as in Istio: the first that sets something
 /// wins, subsets are collected.
 fn merged(
-    rules: &[&Read<DestinationRule>],
+    rules: &[&DestinationRule],
     retry_budget: Option<RetryBudget>,
     profile: Profile,
 ) -> DestinationPolicy {
-    let rules = || rules.iter().map(|rule| &rule.value);
+    let rules = || rules.iter().copied();
     let base = rules().find_map(|rule| rule.policy.as_ref()).cloned().unwrap_or_default();
     let breaker = rules().find_map(|rule| rule.annotations.breaker);
     let settings = |policy: &TrafficPolicy, ports: &[(u16, TrafficPolicy)]| PortSettings {
@@ -126,34 +146,40 @@ fn merged(
 }
 
 /// What a later rule of the same host and namespace says in vain.
-fn say_conflicts(host: &HostName, about: &About<'_>, sources: &[Source<'_>]) {
-    for (index, later) in about.rules.iter().enumerate() {
-        let Source { document, sink } = &sources[later.source];
-        let earlier = about.rules[..index]
-            .iter()
-            .filter(|earlier| sources[earlier.source].document.namespace() == document.namespace());
-        let (mut has_policy, mut names) = (None, Vec::new());
-        for earlier in earlier {
-            let first = sources[earlier.source].document;
-            if earlier.value.policy.is_some() {
-                has_policy = has_policy.or(Some(first));
+fn say_conflicts<'p>(
+    host: &HostName,
+    rules: impl Iterator<Item = &'p Read<DestinationRule>>,
+    sources: &[Source<'_>],
+) {
+    let mut has_policy = None;
+    let mut names: BTreeMap<&str, &Document> = BTreeMap::new();
+    for rule in rules {
+        let Source { document, sink } = &sources[rule.source];
+        match (&rule.value.policy, has_policy) {
+            (Some(_), None) => has_policy = Some(document),
+            (Some(_), Some(first)) => {
+                let message = format!(
+                    "is {host}, whose trafficPolicy {first} sets already: that one goes before this \
+                     one"
+                );
+                sink.say(Severity::Warning, &rule.value.host_place, &message);
             }
-            names.extend(earlier.value.subsets.iter().map(|subset| (&subset.name, first)));
+            (None, _) => (),
         }
-        if let (Some(first), Some(_)) = (has_policy, &later.value.policy) {
-            let message = format!(
-                "is {host}, whose trafficPolicy {first} sets already: that one goes before this one"
-            );
-            sink.say(Severity::Warning, &later.value.host_place, &message);
-        }
-        for subset in &later.value.subsets {
-            if let Some((_, first)) = names.iter().find(|(name, _)| **name == subset.name) {
+        for subset in &rule.value.subsets {
+            if let Some(first) = names.get(&*subset.name) {
                 let message = format!(
                     "is {}, which {first} defines already: that one goes before this one",
                     subset.name
                 );
                 sink.say(Severity::Warning, &subset.place, &message);
+            } else {
+                names.insert(&subset.name, document);
             }
+        }
+        if SUBSETS_MAX < names.len() {
+            let message = format!("is {host}, which gets more than {SUBSETS_MAX} subsets");
+            sink.say(Severity::Error, &rule.value.host_place, &message);
         }
     }
 }

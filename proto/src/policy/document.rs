@@ -4,17 +4,16 @@ use super::at::At;
 use super::emit::emit;
 use super::finding::{Finding, Severity, refuses};
 use super::kind::{Kind, kind_of};
-use super::sink::Sink;
-use super::yaml::{self, Node, Value};
+use super::sink::{Limits, Sink};
+use super::yaml::{self, DOCUMENTS_MAX, FILE_BYTES_MAX, NODES_MAX, Node, Value};
 use crate::text;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What was accepted with what there is to say about it, or why nothing was.
 pub type Outcome<T> = Result<(T, Vec<Finding>), Vec<Finding>>;
 
-/// Documents of a whole set.
-pub const SET_DOCUMENTS_MAX: usize = 10_000;
 /// Longer names of documents and namespaces are refused, as in Kubernetes.
 const NAME_LEN_MAX: usize = 253;
 
@@ -73,8 +72,8 @@ impl Document {
         emit(&self.node)
     }
 
-    pub(super) fn sink(&self) -> Sink {
-        Sink::new(self.to_string(), &self.file)
+    pub(super) fn sink(&self, limits: &Rc<Limits>) -> Sink {
+        Sink::new(self.to_string(), &self.file, limits)
     }
 }
 
@@ -98,22 +97,24 @@ pub fn read(file: &str, text: &str) -> Outcome<Vec<Document>> {
         let finding = Finding::new(Severity::Error, "", "", &error.message);
         vec![finding.resting_on(&format!("{file}:{}", error.line))]
     })?;
-    let mut reader =
-        Reader { file: file.as_ref().into(), documents: Vec::new(), findings: Vec::new() };
+    let file = file.as_ref().into();
+    let limits = Rc::default();
+    let mut reader = Reader { file, documents: Vec::new(), findings: Vec::new(), limits };
     for (index, node) in nodes.iter().enumerate() {
         reader.document(node, &format!("document {}", index + 1));
     }
-    if refuses(&reader.findings, false) {
-        return Err(reader.findings);
-    }
-    Ok((reader.documents, reader.findings))
+    let Reader { documents, mut findings, limits, .. } = reader;
+    findings.extend(limits.left_out());
+    if refuses(&findings, false) { Err(findings) } else { Ok((documents, findings)) }
 }
 
 /// The documents of `base` with those of `new`: a document replaces the one of the same kind,
 /// namespace and name, in its place; the others follow in their order.
 ///
 /// # Errors
-/// If `new` has a document twice, or the set gets larger than [`SET_DOCUMENTS_MAX`].
+/// If `new` has a document twice, or the set gets too large to be read again as one text
+/// ([`DOCUMENTS_MAX`](super::DOCUMENTS_MAX), [`FILE_BYTES_MAX`](super::FILE_BYTES_MAX),
+/// [`NODES_MAX`](super::NODES_MAX)).
 pub fn merge(base: &[Document], new: &[Document]) -> Result<Vec<Document>, Vec<Finding>> {
     let mut places = std::collections::HashMap::new();
     let mut twice = Vec::new();
@@ -130,10 +131,16 @@ pub fn merge(base: &[Document], new: &[Document]) -> Result<Vec<Document>, Vec<F
     let mut merged: Vec<Document> =
         (base.iter()).map(|old| places.remove(&old.key()).unwrap_or(old).clone()).collect();
     merged.extend(new.iter().filter(|document| places.contains_key(&document.key())).cloned());
-    if SET_DOCUMENTS_MAX < merged.len() {
-        let message =
-            format!("the set has {} documents; at most {SET_DOCUMENTS_MAX}", merged.len());
-        return Err(vec![Finding::new(Severity::Error, "", "", &message)]);
+    let nodes: usize = merged.iter().map(|document| document.node.count()).sum();
+    for (what, size, size_max) in [
+        ("documents", merged.len(), DOCUMENTS_MAX),
+        ("nodes", nodes, NODES_MAX),
+        ("bytes", write(&merged).len(), FILE_BYTES_MAX),
+    ] {
+        if size_max < size {
+            let message = format!("the whole set has {size} {what}; at most {size_max}");
+            return Err(vec![Finding::new(Severity::Error, "", "", &message)]);
+        }
     }
     Ok(merged)
 }
@@ -154,46 +161,43 @@ struct Reader {
     file: Arc<str>,
     documents: Vec<Document>,
     findings: Vec<Finding>,
+    limits: Rc<Limits>,
 }
 
 impl Reader {
+    /// Until a document has said what it is, it is called `label`.
     fn document(&mut self, node: &Node, label: &str) {
-        let is_list =
-            |kind: &Node| matches!(&kind.value, Value::Text(kind) if kind.ends_with("List"));
-        if node.get("kind").is_some_and(is_list)
-            && let Some(items) = node.get("items")
-        {
-            let Value::List(items) = &items.value else {
-                return self.say(node, label, Severity::Error, "has items that are no list");
-            };
-            for (index, item) in items.iter().enumerate() {
-                self.document(item, &format!("{label}, item {}", index + 1));
+        let sink = Sink::new(label.to_owned(), &self.file, &self.limits);
+        let at = At::root(node, &sink);
+        if let Some(items) = items_of_list(node) {
+            if let Value::List(items) = &items.value {
+                for (index, item) in items.iter().enumerate() {
+                    self.document(item, &format!("{label}, item {}", index + 1));
+                }
+            } else {
+                at.error("has items that are no list");
             }
-            return;
+            return self.findings.extend(sink.into_findings());
         }
-        let sink = Sink::new(label.to_owned(), &self.file);
-        let header = header(At::root(node, &sink));
+        let document = header(at);
         self.findings.extend(sink.into_findings());
-        let Some((kind, mut document)) = header else { return };
-        let object = format!("{kind}/{label}");
+        let Some(mut document) = document else { return };
         document.file = Arc::clone(&self.file);
-        let sink = Sink::new(
-            if document.name.is_empty() { object } else { document.to_string() },
-            &self.file,
-        );
+        let sink = document.sink(&self.limits);
         document.node = Arc::new(cleaned(At::root(node, &sink)));
         self.findings.extend(sink.into_findings());
         self.documents.push(document);
     }
+}
 
-    fn say(&mut self, node: &Node, object: &str, severity: Severity, message: &str) {
-        let finding = Finding::new(severity, object, "", message);
-        self.findings.push(finding.resting_on(&format!("{}:{}", self.file, node.line)));
-    }
+/// The `items` of a `List`, or of a `DestinationRuleList` and the like.
+fn items_of_list(node: &Node) -> Option<&Node> {
+    let Value::Text(kind) = &node.get("kind")?.value else { return None };
+    node.get("items").filter(|_| kind.ends_with("List"))
 }
 
 /// What a document says that it is; `None` if it is wrong or has no meaning here.
-fn header(at: At<'_>) -> Option<(Kind, Document)> {
+fn header(at: At<'_>) -> Option<Document> {
     let fields = at.object()?;
     let api_version = fields.required("apiVersion")?.text()?;
     let kind = fields.required("kind")?.text()?;
@@ -224,7 +228,7 @@ fn header(at: At<'_>) -> Option<(Kind, Document)> {
         file: "".into(),
         node: Arc::new(Node { line: at.node.line, value: Value::Null }),
     };
-    is_valid.then_some((kind, document))
+    is_valid.then_some(document)
 }
 
 fn is_name(text: &str) -> bool {

@@ -19,6 +19,11 @@ const DOMAIN: &str = "svc.cluster.local";
 /// Longer hosts are refused, as in DNS.
 const HOST_LEN_MAX: usize = 253;
 
+/// Where a caller of this namespace stands.
+pub(super) fn standing_in(caller_namespace: &str) -> &str {
+    if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace }
+}
+
 /// A host as a document names it, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName {
@@ -56,8 +61,7 @@ impl HostName {
         let is_short = own.is_none() && name != "*" && !name.contains(['.', ':']);
         let own = own.or_else(|| (is_short && !namespace.is_empty()).then_some(namespace));
         Ok(match (name, own) {
-            // `*.svc.cluster.local`: every service.
-            ("*", Some("svc" | "cluster")) => {
+            ("*.svc.cluster.local" | "*.cluster.local", _) => {
                 Self { name: "*".into(), namespace: Some("*".into()) }
             }
             _ => Self { name: name.into(), namespace: own.map(Into::into) },
@@ -95,7 +99,7 @@ impl fmt::Display for HostName {
 /// What documents say, by host and by the namespace of the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HostTable<T> {
-    /// By name of the service or domain.
+    /// By name of the service or domain, then in order of namespaces, those without first.
     exact: BTreeMap<Arc<str>, Vec<Entry<T>>>,
     /// `*.shop.svc.cluster.local`, by namespace; `*`: of every namespace.
     services: BTreeMap<Arc<str>, Entry<T>>,
@@ -108,24 +112,32 @@ pub(super) struct HostTable<T> {
 pub(super) struct Entry<T> {
     pub(super) host: HostName,
     /// To callers of these namespaces, in order of their names.
-    by_caller: Vec<(Arc<str>, Option<T>)>,
+    by_caller: Vec<(Arc<str>, Option<Arc<T>>)>,
     /// To all other callers.
-    others: Option<T>,
+    others: Option<Arc<T>>,
 }
 
+/// Caller namespaces that the documents about one host can single out.
+pub(super) const CALLERS_MAX: usize = 1_000;
+
 /// An entry whose documents are chosen by caller: `choose` is asked for each namespace that some
-/// document names, and for a caller (`None`) of any other.
-pub(super) fn by_caller<'n, T: PartialEq>(
+/// document names, and for a caller (`None`) of any other; callers with the same choice share what
+/// `build` makes of it.
+pub(super) fn by_caller<T, K: Ord>(
     host: &HostName,
-    namespaces: impl Iterator<Item = &'n str>,
-    choose: impl Fn(Option<&str>) -> Option<T>,
+    namespaces: &BTreeSet<&str>,
+    choose: impl Fn(Option<&str>) -> K,
+    build: impl Fn(&K) -> Option<Arc<T>>,
 ) -> Entry<T> {
-    let others = choose(None);
-    let namespaces: BTreeSet<&str> = namespaces.collect();
-    let by_caller = (namespaces.into_iter())
-        .map(|namespace| (namespace, choose(Some(namespace))))
-        .filter(|(_, own)| *own != others)
-        .map(|(namespace, own)| (namespace.into(), own))
+    let mut built: BTreeMap<K, Option<Arc<T>>> = BTreeMap::new();
+    let mut of = |caller| {
+        let choice = choose(caller);
+        let made = built.get(&choice).cloned().unwrap_or_else(|| build(&choice));
+        built.entry(choice).or_insert(made).clone()
+    };
+    let others = of(None);
+    let by_caller = (namespaces.iter().take(CALLERS_MAX))
+        .map(|namespace| (Arc::from(*namespace), of(Some(namespace))))
         .collect();
     Entry { host: host.clone(), by_caller, others }
 }
@@ -133,7 +145,7 @@ pub(super) fn by_caller<'n, T: PartialEq>(
 impl<T> Entry<T> {
     fn to(&self, caller: &str) -> Option<&T> {
         let own = self.by_caller.binary_search_by(|(namespace, _)| (**namespace).cmp(caller));
-        own.map_or(&self.others, |at| &self.by_caller[at].1).as_ref()
+        own.map_or(&self.others, |at| &self.by_caller[at].1).as_deref()
     }
 }
 
@@ -144,6 +156,7 @@ impl<T> Default for HostTable<T> {
 }
 
 impl<T> HostTable<T> {
+    /// Entries come in order of their hosts.
     pub(super) fn insert(&mut self, entry: Entry<T>) {
         let HostName { name, namespace } = entry.host.clone();
         match (&*name, namespace) {
@@ -162,17 +175,18 @@ impl<T> HostTable<T> {
         if host.bytes().any(|b| b.is_ascii_uppercase()) {
             return self.get(caller_namespace, &host.to_ascii_lowercase());
         }
-        let caller = if caller_namespace.is_empty() { NAMESPACE_DEFAULT } else { caller_namespace };
+        let caller = standing_in(caller_namespace);
         let bare = split_port(host).0.trim_end_matches('.');
         let (name, namespace) = service_host(bare);
         let is_service = namespace.is_some() || !bare.contains(['.', ':']);
         let namespace = namespace.unwrap_or(caller);
-        let own = |entry: &&Entry<T>| entry.host.namespace.as_deref() == Some(namespace);
-        let any = |entry: &&Entry<T>| entry.host.namespace.is_none();
         let entries = self.exact.get(name).map(Vec::as_slice).unwrap_or_default();
-        let exact = (entries.iter().filter(own).filter(|_| is_service))
-            .chain(entries.iter().filter(any))
-            .find_map(|entry| entry.to(caller));
+        let entry = |namespace: Option<&str>| {
+            let at = entries.binary_search_by(|entry| entry.host.namespace().cmp(&namespace));
+            at.ok().and_then(|at| entries[at].to(caller))
+        };
+        let own = if is_service { entry(Some(namespace)) } else { None };
+        let exact = own.or_else(|| entry(None));
         exact.or_else(|| {
             if is_service {
                 let mut services = [namespace, "*"].into_iter();
@@ -190,6 +204,15 @@ impl<T> HostTable<T> {
                     return None;
                 }
             }
+        })
+    }
+
+    /// What callers of any namespace are told about any host of this name.
+    pub(super) fn any_of_name(&self, name: &str) -> impl Iterator<Item = &T> {
+        let entries = self.exact.get(name).into_iter().flatten();
+        entries.flat_map(|entry| {
+            let own = entry.by_caller.iter().filter_map(|(_, own)| own.as_ref());
+            own.chain(&entry.others).map(|told| &**told)
         })
     }
 

@@ -122,9 +122,7 @@ pub(super) fn path(at: &At<'_>) -> Option<Box<str>> {
 }
 
 fn regex_rewrite(fields: Fields<'_>) -> Option<PathRewrite> {
-    let pattern = fields
-        .required("match")
-        .and_then(|at| Pattern::part(at.text()?).map_err(|reason| at.error(reason)).ok());
+    let pattern = fields.required("match").and_then(|at| at.pattern(Pattern::part));
     let rewrite = fields.required("rewrite");
     let replacement = rewrite.as_ref().and_then(|at| {
         let parts = replacement(&path(at)?, pattern.as_ref().map_or(0, Pattern::groups));

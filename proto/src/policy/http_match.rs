@@ -97,7 +97,7 @@ fn value(at: At<'_>) -> Option<StringMatch> {
         (None, None, None) => Some(StringMatch::Present),
         (Some(exact), None, None) => Some(StringMatch::Exact(exact.into())),
         (None, Some(prefix), None) => Some(StringMatch::Prefix(prefix.into())),
-        (None, None, Some(at)) => pattern(at).map(StringMatch::Regex),
+        (None, None, Some(at)) => at.pattern(Pattern::whole).map(StringMatch::Regex),
         _ => {
             at.error("has several of exact, prefix, regex; allowed is one");
             None
@@ -105,12 +105,6 @@ fn value(at: At<'_>) -> Option<StringMatch> {
     };
     fields.finish(&[]);
     read
-}
-
-/// A regular expression for whole values.
-pub(super) fn pattern(at: &At<'_>) -> Option<Pattern> {
-    let text = at.text()?;
-    Pattern::whole(text).map_err(|reason| at.error(reason)).ok()
 }
 
 /// One entry of `tcp[].match` or `tls[].match`.

@@ -11,8 +11,7 @@ use super::fields::Fields;
 use super::header_edits::header_name;
 use super::host::HostName;
 use super::http_action::Context;
-use super::http_match::pattern;
-use super::matching::{HttpMatch, StringMatch};
+use super::matching::{HttpMatch, Pattern, StringMatch};
 use super::route::{HttpRule, Retries, RetryCondition, RetryOn};
 use super::scope::host;
 use super::sink::Sink;
@@ -25,8 +24,10 @@ use std::time::Duration;
 const RETRIES_DEFAULT: u32 = 1;
 /// More are a storm by themselves.
 const RETRIES_MAX: u32 = 100;
-/// Conditions of all rules of one route; the Gateway API allows 128.
-const CONDITIONS_MAX: usize = 1_000;
+/// Conditions of all rules of one route, after the Gateway API.
+const CONDITIONS_MAX: usize = 128;
+/// Parents of one route, after the Gateway API.
+const PARENTS_MAX: usize = 32;
 const MS: Duration = Duration::from_millis(1);
 
 /// A parsed route.
@@ -38,7 +39,7 @@ pub(super) struct HttpRoute {
     /// Hosts at the gateways.
     pub(super) hostnames: Vec<HostName>,
     /// One for each condition.
-    pub(super) rules: Vec<(Precedence, HttpRule)>,
+    pub(super) rules: Vec<(Precedence, Arc<HttpRule>)>,
     /// As in a `VirtualService`; a route has no subsets.
     pub(super) namespace: Arc<str>,
 }
@@ -142,12 +143,18 @@ fn parents(spec: &Fields<'_>, namespace: &str) -> Parents {
     }
     if at.items().next().is_none() {
         at.error("has no parent; at least one is required");
+    } else if PARENTS_MAX < at.items().count() {
+        at.error(format!("has more than {PARENTS_MAX} parents"));
     }
     (services, gateways)
 }
 
 /// One rule for each of its conditions.
-fn rule(at: At<'_>, name: String, context: &Context<'_>) -> Option<Vec<(Precedence, HttpRule)>> {
+fn rule(
+    at: At<'_>,
+    name: String,
+    context: &Context<'_>,
+) -> Option<Vec<(Precedence, Arc<HttpRule>)>> {
     let fields = at.object()?;
     let name: Arc<str> = fields.get("name").and_then(|at| at.name()).unwrap_or_else(|| name.into());
     let matches: Vec<HttpMatch> =
@@ -176,11 +183,11 @@ fn rule(at: At<'_>, name: String, context: &Context<'_>) -> Option<Vec<(Preceden
         response_headers: filters.response_headers,
     };
     if matches.is_empty() {
-        return Some(vec![(Precedence::of(&HttpMatch::default()), rule)]);
+        return Some(vec![(Precedence::of(&HttpMatch::default()), Arc::new(rule))]);
     }
     let one = |condition: HttpMatch| {
         let precedence = Precedence::of(&condition);
-        (precedence, HttpRule { matches: vec![condition], ..rule.clone() })
+        (precedence, Arc::new(HttpRule { matches: vec![condition], ..rule.clone() }))
     };
     Some(matches.into_iter().map(one).collect())
 }
@@ -220,7 +227,7 @@ fn path(fields: Fields<'_>) -> Option<StringMatch> {
         at.error(format!("is {value}; allowed is a path that begins with /"));
     }
     let read = match (kind, &at) {
-        (MatchType::Regex, Some(at)) => pattern(at).map(StringMatch::Regex),
+        (MatchType::Regex, Some(at)) => at.pattern(Pattern::whole).map(StringMatch::Regex),
         (MatchType::Exact, _) => Some(StringMatch::Exact(value.into())),
         _ => Some(StringMatch::PathPrefix(value.trim_end_matches('/').into())),
     };
@@ -240,7 +247,7 @@ fn pairs(fields: &Fields<'_>, name: &'static str, is_header: bool) -> Vec<(Box<s
             if is_header { header_name(&at, text) } else { Some(text.into()) }
         });
         let value = fields.required("value").and_then(|at| match kind {
-            MatchType::Regex => pattern(&at).map(StringMatch::Regex),
+            MatchType::Regex => at.pattern(Pattern::whole).map(StringMatch::Regex),
             MatchType::Exact | MatchType::Prefix => Some(StringMatch::Exact(at.text()?.into())),
         });
         fields.finish(&[]);

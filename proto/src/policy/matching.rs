@@ -4,6 +4,7 @@
 //! expression must match the whole value; paths are matched without their query, query parameters
 //! as they were sent, without percent-decoding.
 
+use super::host::standing_in;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +40,7 @@ pub trait Headers {
 /// The workload behind a proxy, as `sourceLabels` and `sourceNamespace` see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// Its namespace; may be empty.
+    /// Its namespace; empty: it stands in `default`.
     pub namespace: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -50,7 +51,8 @@ impl Caller {
         let has = |(key, value): &(Arc<str>, Arc<str>)| {
             self.labels.get(&**key).is_some_and(|own| **own == **value)
         };
-        namespace.is_none_or(|namespace| namespace == self.namespace) && labels.iter().all(has)
+        namespace.is_none_or(|namespace| namespace == standing_in(&self.namespace))
+            && labels.iter().all(has)
     }
 }
 
@@ -172,7 +174,7 @@ pub struct Pattern {
 /// Longer regular expressions are refused.
 const PATTERN_LEN_MAX: usize = 1024;
 /// Compiled size of a regular expression, bytes: `(\w{100}){100}` is short to write.
-const PATTERN_BYTES_MAX: usize = 256 << 10;
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 impl Pattern {
     /// One that must match a whole value.

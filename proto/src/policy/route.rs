@@ -14,11 +14,11 @@ pub struct Routes {
     /// Gateways that it is bound to, as `namespace/name`; `mesh` for traffic between services.
     pub gateways: Vec<Arc<str>>,
     /// Tried in this order.
-    pub http: Vec<HttpRule>,
+    pub http: Vec<Arc<HttpRule>>,
     /// For TLS that passes through, by server name. Tried in this order, before [`Self::tcp`].
-    pub tls: Vec<TcpRule>,
+    pub tls: Vec<Arc<TcpRule>>,
     /// For raw TCP, tried in this order.
-    pub tcp: Vec<TcpRule>,
+    pub tcp: Vec<Arc<TcpRule>>,
 }
 
 impl Routes {
@@ -31,7 +31,8 @@ impl Routes {
     /// The first rule for a connection: by server name where it is TLS that has one, then by port.
     pub fn route_tcp(&self, sni: Option<&str>, port: u16, caller: &Caller) -> Option<&TcpRule> {
         let tls = sni.and_then(|_| self.tls.iter().find(|rule| rule.matches(sni, port, caller)));
-        tls.or_else(|| self.tcp.iter().find(|rule| rule.matches(sni, port, caller)))
+        let tcp = || self.tcp.iter().find(|rule| rule.matches(sni, port, caller));
+        tls.or_else(tcp).map(|rule| &**rule)
     }
 }
 
@@ -96,14 +97,14 @@ pub enum Action {
 pub struct DirectResponse {
     /// 200…599.
     pub status: u16,
-    /// `body.string`, or the decoded `body.bytes`; empty where there is none.
+    /// `body.string`; empty where there is none.
     pub body: Arc<[u8]>,
 }
 
 /// Destinations with their weights. The share of each is weight ÷ sum, whatever the sum is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destinations {
-    all: Vec<Weighted>,
+    all: Arc<[Weighted]>,
     /// Never zero.
     weight_sum: u64,
 }
@@ -125,7 +126,7 @@ impl Destinations {
     /// `None` if there is none, or none with a weight.
     pub fn new(all: Vec<Weighted>) -> Option<Self> {
         let weight_sum = all.iter().map(|one| u64::from(one.weight)).sum();
-        (weight_sum != 0).then_some(Self { all, weight_sum })
+        (weight_sum != 0).then(|| Self { all: all.into(), weight_sum })
     }
 
     /// The destination at `point`, 0…1 (a random number, or a hash scaled to it): pure, so that
@@ -133,7 +134,7 @@ impl Destinations {
     pub fn pick(&self, point: f64) -> &Weighted {
         // The cast saturates: NaN and what lies below 0 count as 0.
         let mut at = ((point * self.weight_sum as f64) as u64).min(self.weight_sum - 1);
-        for one in &self.all {
+        for one in &*self.all {
             match at.checked_sub(u64::from(one.weight)) {
                 Some(rest) => at = rest,
                 None => return one,

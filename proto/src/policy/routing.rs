@@ -2,6 +2,7 @@
 
 use super::at::At;
 use super::compile::{Parsed, Read, Source};
+use super::destinations::check_callers;
 use super::finding::Severity;
 use super::host::{HostName, HostTable, by_caller};
 use super::http_match::MESH;
@@ -9,7 +10,7 @@ use super::http_route::{HttpRoute, Precedence};
 use super::matching::HttpMatch;
 use super::route::{HttpRule, Routes};
 use super::virtual_service::RouteDocument;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What there is about one host, in the order of the documents.
@@ -18,6 +19,13 @@ struct About<'p> {
     services: Vec<&'p Read<RouteDocument>>,
     /// With the port that the route is for.
     routes: Vec<(&'p Read<HttpRoute>, Option<u16>)>,
+}
+
+/// The documents that route a host for some caller: places in [`About`].
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Chosen {
+    Service(usize),
+    Routes(Vec<usize>),
 }
 
 /// Tables for traffic between services, and at gateways.
@@ -32,64 +40,95 @@ pub(super) fn bring_together(
 fn mesh(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
     let mut hosts: BTreeMap<&HostName, About<'_>> = BTreeMap::new();
     for service in parsed.services.iter().filter(|service| service.value.mesh.is_some()) {
-        for (host, place) in &service.value.hosts {
-            let about = hosts.entry(host).or_default();
-            let export = &service.value.export;
-            let callers = || export.namespaces().iter().map(|name| Some(&**name)).chain([None]);
-            let first = about.services.iter().find(|first| {
-                callers().any(|c| export.is_visible_to(c) && first.value.export.is_visible_to(c))
-            });
-            if let Some(first) = first {
-                let first = sources[first.source].document;
-                let message = format!(
-                    "is {host}, which {first} routes already: that one goes before this one"
-                );
-                sources[service.source].sink.say(Severity::Warning, place, &message);
-            }
-            about.services.push(service);
+        for (host, _) in &service.value.hosts {
+            hosts.entry(host).or_default().services.push(service);
         }
     }
     for route in &parsed.routes {
         for (host, port) in &route.value.services {
-            let about = hosts.entry(host).or_default();
-            if let Some(first) = about.services.first() {
-                let first = sources[first.source].document;
-                let Source { document, sink } = &sources[route.source];
-                let message = format!("has no effect on {host}, which {first} routes already");
-                At::root(&document.node, sink).warn(message);
-            }
-            about.routes.push((route, *port));
+            hosts.entry(host).or_default().routes.push((route, *port));
         }
     }
     let mut table = HostTable::default();
     for (host, about) in hosts {
-        let named = (about.services.iter().flat_map(|service| service.value.export.namespaces()))
-            .chain(about.routes.iter().map(|(route, _)| &route.value.namespace))
-            .map(|name| &**name)
-            .filter(|name| !name.is_empty());
-        table.insert(by_caller(host, named, |caller| {
-            let service = about.services.iter().find(|one| one.value.export.is_visible_to(caller));
-            if let Some(service) = service {
-                return service.value.mesh.clone();
+        about.say_conflicts(host, sources);
+        let exports = about.services.iter().flat_map(|service| service.value.export.namespaces());
+        let named = about.routes.iter().map(|(route, _)| &route.value.namespace);
+        let callers: BTreeSet<&str> =
+            exports.chain(named).map(|name| &**name).filter(|name| !name.is_empty()).collect();
+        let last = about.services.last().map(|service| service.source);
+        if let Some(last) = last.or(about.routes.last().map(|(route, _)| route.source)) {
+            check_callers(&callers, &sources[last]);
+        }
+        let choose = |caller: Option<&str>| about.chosen(caller, host.namespace());
+        table.insert(by_caller(host, &callers, choose, |chosen| match chosen {
+            Chosen::Service(at) => about.services[*at].value.mesh.clone(),
+            Chosen::Routes(all) => {
+                let routes = all.iter().map(|&at| about.routes[at]);
+                merged(routes, sources, &[MESH.into()]).map(Arc::new)
             }
-            // A route of another namespace than the service's is for callers of its own only.
-            let holds = |(route, _): &&(&Read<HttpRoute>, Option<u16>)| {
-                let own = &*route.value.namespace;
-                own.is_empty() || Some(own) == host.namespace() || Some(own) == caller
-            };
-            merged(about.routes.iter().filter(holds).copied(), sources, &[MESH.into()])
         }));
     }
     table
 }
 
+impl About<'_> {
+    fn chosen(&self, caller: Option<&str>, service: Option<&str>) -> Chosen {
+        let mut services = self.services.iter();
+        if let Some(at) = services.position(|one| one.value.export.is_visible_to(caller)) {
+            return Chosen::Service(at);
+        }
+        // A route of another namespace than the service's is for callers of its own only.
+        let holds = |at: &usize| {
+            let own = &*self.routes[*at].0.value.namespace;
+            own.is_empty() || Some(own) == service || Some(own) == caller
+        };
+        Chosen::Routes((0..self.routes.len()).filter(holds).collect())
+    }
+
+    /// What a document says in vain, because others go before it for every caller.
+    fn say_conflicts(&self, host: &HostName, sources: &[Source<'_>]) {
+        let mut first_for_all = None;
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        for service in &self.services {
+            let export = &service.value.export;
+            let own = export.namespaces();
+            let first = first_for_all.or_else(|| {
+                let first = taken.get(&**own.first()?).copied();
+                first.filter(|_| own.iter().all(|name| taken.contains_key(&**name)))
+            });
+            let place = service.value.hosts.iter().find(|(own, _)| own == host);
+            if let (Some(first), Some((_, place))) = (first, place) {
+                let first = sources[first].document;
+                let message = format!(
+                    "is {host}, which {first} routes already: that one goes before this one"
+                );
+                sources[service.source].sink.say(Severity::Warning, place, &message);
+            }
+            if export.is_visible_to(None) {
+                first_for_all = first_for_all.or(Some(service.source));
+            }
+            for name in own {
+                taken.entry(name).or_insert(service.source);
+            }
+        }
+        let Some(first) = first_for_all else { return };
+        for (route, _) in &self.routes {
+            let Source { document, sink } = &sources[route.source];
+            let first = sources[first].document;
+            let message = format!("has no effect on {host}, which {first} routes already");
+            At::root(&document.node, sink).warn(message);
+        }
+    }
+}
+
 /// At gateways, rules of all documents for a host are one list, as in Istio.
 fn ingress(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
-    let mut hosts: BTreeMap<HostName, Vec<Routes>> = BTreeMap::new();
+    let mut hosts: BTreeMap<HostName, Vec<Arc<Routes>>> = BTreeMap::new();
     for service in &parsed.services {
         let Some(routes) = &service.value.ingress else { continue };
         for (host, _) in &service.value.hosts {
-            hosts.entry(host.clone()).or_default().push(routes.clone());
+            hosts.entry(host.clone()).or_default().push(Arc::clone(routes));
         }
     }
     let mut own: BTreeMap<HostName, Vec<&Read<HttpRoute>>> = BTreeMap::new();
@@ -105,23 +144,33 @@ fn ingress(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
         gateways.sort();
         gateways.dedup();
         let routes = merged(routes.into_iter().map(|route| (route, None)), sources, &gateways);
-        hosts.entry(host).or_default().extend(routes);
+        hosts.entry(host).or_default().extend(routes.map(Arc::new));
     }
     let mut table = HostTable::default();
     for (host, all) in hosts {
-        let joined = all.into_iter().reduce(|mut first, next| {
-            first.object = format!("{}, {}", first.object, next.object).into();
-            first.gateways.extend(next.gateways);
-            first.gateways.sort();
-            first.gateways.dedup();
-            first.http.extend(next.http);
-            first.tls.extend(next.tls);
-            first.tcp.extend(next.tcp);
-            first
-        });
-        table.insert(by_caller(&host, std::iter::empty(), |_| joined.clone()));
+        let callers = BTreeSet::new();
+        table.insert(by_caller(&host, &callers, |_| (), |()| Some(joined(&all))));
     }
     table
+}
+
+/// The rules of several documents, one after the other.
+fn joined(all: &[Arc<Routes>]) -> Arc<Routes> {
+    if let [one] = all {
+        return Arc::clone(one);
+    }
+    let objects: Vec<&str> = all.iter().map(|routes| &*routes.object).collect();
+    let mut gateways: Vec<Arc<str>> =
+        all.iter().flat_map(|routes| &routes.gateways).cloned().collect();
+    gateways.sort();
+    gateways.dedup();
+    Arc::new(Routes {
+        object: objects.join(", ").into(),
+        gateways,
+        http: all.iter().flat_map(|routes| &routes.http).cloned().collect(),
+        tls: all.iter().flat_map(|routes| &routes.tls).cloned().collect(),
+        tcp: all.iter().flat_map(|routes| &routes.tcp).cloned().collect(),
+    })
 }
 
 /// The rules of several `HTTPRoute`s, the most specific first; then by name of the document, as
@@ -136,18 +185,10 @@ fn merged<'p>(
         let document = sources[route.source].document;
         (document.namespace(), document.name())
     });
-    let mut rules: Vec<(Precedence, HttpRule)> = Vec::new();
+    let mut rules: Vec<(Precedence, Arc<HttpRule>)> = Vec::new();
     for (route, port) in &routes {
-        for (precedence, rule) in &route.value.rules {
-            let mut rule = rule.clone();
-            if let Some(port) = port {
-                if rule.matches.is_empty() {
-                    rule.matches.push(HttpMatch::default());
-                }
-                rule.matches.iter_mut().for_each(|condition| condition.port = Some(*port));
-            }
-            rules.push((*precedence, rule));
-        }
+        let own = route.value.rules.iter();
+        rules.extend(own.map(|(precedence, rule)| (*precedence, at_port(rule, *port))));
     }
     rules.sort_by_key(|(precedence, _)| *precedence);
     let objects: Vec<String> =
@@ -159,4 +200,17 @@ fn merged<'p>(
         tls: Vec::new(),
         tcp: Vec::new(),
     })
+}
+
+/// The rule, for requests to this port only.
+fn at_port(rule: &Arc<HttpRule>, port: Option<u16>) -> Arc<HttpRule> {
+    if port.is_none() {
+        return Arc::clone(rule);
+    }
+    let mut rule = (**rule).clone();
+    if rule.matches.is_empty() {
+        rule.matches.push(HttpMatch::default());
+    }
+    rule.matches.iter_mut().for_each(|condition| condition.port = port);
+    Arc::new(rule)
 }

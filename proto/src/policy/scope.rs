@@ -14,7 +14,7 @@ const NAMESPACES_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Export {
     All,
-    /// Callers of these namespaces; empty: nobody.
+    /// Callers of these namespaces, in order; empty: nobody.
     Namespaces(Vec<Arc<str>>),
 }
 
@@ -40,6 +40,8 @@ impl Export {
         if NAMESPACES_MAX < namespaces.len() {
             at.error(format!("has {} namespaces; at most {NAMESPACES_MAX}", namespaces.len()));
         }
+        namespaces.sort();
+        namespaces.dedup();
         if is_all { Self::All } else { Self::Namespaces(namespaces) }
     }
 
@@ -48,7 +50,7 @@ impl Export {
         match self {
             Self::All => true,
             Self::Namespaces(own) => {
-                caller.is_some_and(|caller| own.iter().any(|n| **n == *caller))
+                caller.is_some_and(|caller| own.binary_search_by(|n| (**n).cmp(caller)).is_ok())
             }
         }
     }

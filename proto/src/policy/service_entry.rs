@@ -3,7 +3,7 @@
 use super::at::At;
 use super::document::Document;
 use super::fields::Fields;
-use super::host::HostName;
+use super::host::{HostName, standing_in};
 use super::scope::{Export, host, labels};
 use super::sink::Sink;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub struct ServiceEntry {
 impl ServiceEntry {
     /// Whether callers of this namespace know it.
     pub fn is_visible_to(&self, caller_namespace: &str) -> bool {
-        self.export.is_visible_to(Some(caller_namespace))
+        self.export.is_visible_to(Some(standing_in(caller_namespace)))
     }
 }
 

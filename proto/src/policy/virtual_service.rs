@@ -21,9 +21,9 @@ pub(super) struct RouteDocument {
     pub(super) hosts: Vec<(HostName, Place)>,
     pub(super) export: Export,
     /// Between services.
-    pub(super) mesh: Option<Routes>,
+    pub(super) mesh: Option<Arc<Routes>>,
     /// At gateways.
-    pub(super) ingress: Option<Routes>,
+    pub(super) ingress: Option<Arc<Routes>>,
     /// Subsets that its rules name.
     pub(super) subsets: Vec<(Destination, Place)>,
 }
@@ -46,12 +46,14 @@ pub(super) fn read(document: &Document, profile: Profile, sink: &Sink) -> Option
     spec.finish(&[]);
     let object: Arc<str> = document.to_string().into();
     let routes = |is_in: fn(Scope) -> bool| {
-        is_in(scope).then(|| Routes {
-            object: Arc::clone(&object),
-            gateways: gateways.clone(),
-            http: http.iter().filter_map(|rule| rule.cut(is_in)).collect(),
-            tls: tls.iter().filter_map(|rule| rule.cut(is_in)).collect(),
-            tcp: tcp.iter().filter_map(|rule| rule.cut(is_in)).collect(),
+        is_in(scope).then(|| {
+            Arc::new(Routes {
+                object: Arc::clone(&object),
+                gateways: gateways.clone(),
+                http: http.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
+                tls: tls.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
+                tcp: tcp.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
+            })
         })
     };
     let (mesh, ingress) = (routes(|scope| scope.mesh), routes(|scope| scope.ingress));

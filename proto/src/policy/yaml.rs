@@ -10,8 +10,10 @@ use std::collections::{HashMap, HashSet};
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// Documents of a file.
 pub(super) const DOCUMENTS_MAX: usize = 5_000;
-/// Nodes of a file, once anchors are expanded.
+/// Nodes of a file, once anchors are expanded; each 64 bytes of a text count as one more.
 pub const NODES_MAX: usize = 400_000;
+/// Bytes of text that count as one more node.
+const TEXT_OF_NODE: usize = 64;
 /// Levels of lists and maps in each other.
 pub const DEPTH_MAX: usize = 32;
 /// Entries of one list or map.
@@ -52,12 +54,16 @@ impl Node {
         entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
     }
 
-    /// The nodes in this one, itself included.
-    fn count(&self) -> usize {
+    /// The nodes in this one, itself included. A long text counts for several, so that a bound on
+    /// nodes is one on memory.
+    pub(super) fn count(&self) -> usize {
         1 + match &self.value {
             Value::List(items) => items.iter().map(Self::count).sum(),
-            Value::Map(entries) => entries.iter().map(|(_, node)| node.count()).sum::<usize>(),
-            _ => 0,
+            Value::Map(entries) => {
+                entries.iter().map(|(key, node)| key.len() / TEXT_OF_NODE + node.count()).sum()
+            }
+            Value::Text(text) | Value::Number(text) => text.len() / TEXT_OF_NODE,
+            Value::Null | Value::Bool(_) => 0,
         }
     }
 }
@@ -163,7 +169,8 @@ impl Builder {
 
     /// A node is complete: it goes into the list or map around it.
     fn add(&mut self, node: Node, anchor: usize) -> Result<(), String> {
-        self.count(1)?;
+        // What is inside of a list or map was counted when it was added to that.
+        self.count(if let Value::Text(_) = node.value { node.count() } else { 1 })?;
         if anchor != 0 {
             self.count(node.count())?;
             self.anchors.insert(anchor, node.clone());

@@ -1,23 +1,14 @@
 //! Files as people write them: `valid/` are applied, `invalid/` are refused, and what is said about
 //! each stands beside it in a `.txt`.
 
+use super::{files, lines, text_of};
 use fusebox_proto::policy::{Profile, Severity, compile, read, refuses};
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy").join(folder);
-    let entries = fs::read_dir(&folder).expect("a folder of this test");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
-    assert!(files.len() > 3, "{} is empty", folder.display());
-    files
-}
+use std::path::Path;
 
 /// What is said about a file, one finding a line.
 fn said(file: &Path) -> (bool, String) {
-    let text = fs::read_to_string(file).expect("readable");
+    let text = text_of(file);
     let name = file.file_name().expect("a file").to_string_lossy();
     let findings = match read(&name, &text) {
         Err(findings) => findings,
@@ -30,7 +21,16 @@ fn said(file: &Path) -> (bool, String) {
     };
     let is_refused = refuses(&findings, false);
     assert_eq!(is_refused, findings.iter().any(|finding| finding.severity == Severity::Error));
-    (is_refused, findings.iter().map(|f| format!("{} {f}\n", f.severity)).collect())
+    let said = lines(&findings);
+    (
+        is_refused,
+        if said.is_empty() {
+            said
+        } else {
+            said + "
+"
+        },
+    )
 }
 
 fn check_folder(folder: &str, is_refused_wanted: bool) {

@@ -98,5 +98,5 @@ fn control_plane() {
     let gateway = IngressGateway { name: "istio-ingressgateway".into(), ports };
     assert_eq!(install.ingress_gateways, [gateway]);
     let fields: Vec<&str> = findings.iter().map(|finding| &*finding.field).collect();
-    assert_eq!(fields, ["spec.components.pilot", "spec.profile"]);
+    assert_eq!(fields, ["spec.profile", "spec.components.pilot"]);
 }

@@ -1,9 +1,39 @@
 //! The policy through its public face: documents in, settings, rules and findings out.
 
+#![expect(clippy::needless_pass_by_value, reason = "a line of a table reads better without &")]
+
+mod destination_rule;
+mod diff;
+mod documents;
 mod files;
 mod founding;
+mod hosts;
+mod http_route;
+mod input;
+mod matching;
+mod others;
+mod profile;
+mod rewrite;
+mod virtual_service;
 
 use fusebox_proto::policy::{self, Document, Finding, Policy, Profile, Routes, Settings, Severity};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The YAML files of a folder beside this file, in order.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy").join(folder);
+    let entries = fs::read_dir(&folder).expect("a folder of this test");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(files.len() > 3, "{} is empty", folder.display());
+    files
+}
+
+fn text_of(file: &Path) -> String {
+    fs::read_to_string(file).expect("a readable file of this test")
+}
 
 /// The documents of a text that has no errors.
 #[track_caller]
