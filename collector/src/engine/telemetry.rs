@@ -148,8 +148,13 @@ impl Engine {
     fn note_transition(&mut self, source: &ServiceId, proxy: &str, transition: &Transition) {
         let edge = Edge::new(source.clone(), transition.destination.clone());
         let edge = self.names.print_edge(&edge);
+        let whom = match &*transition.endpoint {
+            "" => String::new(),
+            endpoint => format!(" endpoint {endpoint}"),
+        };
+        let shadow = if transition.shadow { ", shadow" } else { "" };
         let text = format!(
-            "{}>{}: {} → {} ({})",
+            "{}>{}{whom}: {} → {} ({}{shadow})",
             edge.source,
             edge.destination,
             transition.from.as_str(),
