@@ -313,11 +313,8 @@ impl Proxy {
     fn take_standings(&mut self, now: Now, report: &Report) {
         let (edges, asides): (Vec<_>, Vec<_>) = (report.breakers.iter())
             .partition(|status| status.endpoint.is_empty() && !status.shadow);
-        let standing = |status: &BreakerStatus| Standing {
-            status: status.clone(),
-            at: now,
-            from_ack: false,
-        };
+        let standing =
+            |status: &BreakerStatus| Standing { status: status.clone(), at: now, from_ack: false };
         self.asides = asides.into_iter().map(standing).collect();
         let reported: BTreeMap<&ServiceId, &BreakerStatus> =
             edges.into_iter().map(|status| (&status.destination, status)).collect();

@@ -33,7 +33,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// The plan of `rule`, which is one of these.
     pub(crate) fn plan(&self, rule: &HttpRule) -> Option<&RulePlan> {
-        let at = self.routes.http.iter().position(|one| std::ptr::eq(one, rule))?;
+        let at = self.routes.http.iter().position(|one| std::ptr::eq(&raw const **one, rule))?;
         self.plans.get(at)
     }
 }
