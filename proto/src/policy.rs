@@ -59,7 +59,7 @@ pub use install::{
 };
 pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
-pub use push::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Push, PushAck};
+pub use push::{DOCUMENTS_LEN_MAX, Push, PushAck};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
@@ -73,7 +73,7 @@ pub use settings::{
 };
 pub use shift::shift;
 pub use yaml::{
-    DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
+    DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
 };
 
 use host::HostTable;

@@ -707,7 +707,7 @@ pub struct Policy {
     /// Which reading of the documents.
     #[prost(enumeration = "PolicyProfile", tag = "2")]
     pub profile: i32,
-    /// YAML, one document each; at most 4096, together at most 8 MiB.
+    /// YAML, one document each; at most 5000, together at most 8 MiB.
     #[prost(string, repeated, tag = "3")]
     pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
