@@ -119,6 +119,20 @@ fn storm() {
     check("storm-mesh", |w, h| Desk::watching(World::Mesh, true, w, h));
 }
 
+/// Scenario: a lease is in force, and to end it failed.
+/// Guarantees: the lease stays on the screen, and the failure stands beside it.
+#[test]
+fn a_failure_stands_beside_the_lease() {
+    let mut desk = acted(120, 40, 3);
+    desk.press("u");
+    let Some(Effect::Send(request)) = desk.effects.last().cloned() else { panic!("sent") };
+    desk.tell(Message::Answer { id: request.id().into(), result: Err("it is gone".into()) });
+    desk.wait(10_000);
+    let screen = screen(&desk);
+    assert!(screen.contains("MUTED  payment→inventory · 3 of 3 proxies"), "{screen}");
+    assert!(screen.contains("NOT DONE  it is gone"), "{screen}");
+}
+
 /// Scenario: the suggested key was pressed and every proxy acknowledged.
 /// Guarantees: the fact with its proxies, its time and its lease; undo beside it.
 #[test]
