@@ -308,8 +308,14 @@ impl Proxy {
     }
 
     fn take_standings(&mut self, now: Now, report: &Report) {
-        let reported: BTreeMap<&ServiceId, &BreakerStatus> =
-            report.breakers.iter().map(|status| (&status.destination, status)).collect();
+        // What is only counted, or is about one endpoint, is not the circuit of the edge.
+        let on_edge = |status: &&BreakerStatus| !status.shadow && status.endpoint.is_empty();
+        let reported: BTreeMap<&ServiceId, &BreakerStatus> = report
+            .breakers
+            .iter()
+            .filter(on_edge)
+            .map(|status| (&status.destination, status))
+            .collect();
         self.standings.retain(|destination, standing| {
             reported.contains_key(destination) || standing.is_fresh_ack(now)
         });
