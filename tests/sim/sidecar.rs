@@ -211,7 +211,7 @@ impl Sidecar {
         for edge in self.edges.values_mut() {
             let closed = edge.core.close_window(now, 0);
             window.edges.extend(closed.edges);
-            window.breakers.extend(closed.breaker);
+            window.breakers.extend(closed.breakers);
             window.transitions.extend(closed.transitions);
         }
         self.log.close_window(now, window);
