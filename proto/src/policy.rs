@@ -73,7 +73,8 @@ pub use settings::{
 };
 pub use shift::shift;
 pub use yaml::{
-    DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
+    DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX,
+    SCALAR_BYTES_MAX,
 };
 
 use host::HostTable;
@@ -176,14 +177,13 @@ impl Policy {
         self.install.as_ref()
     }
 
-    /// All rules between services, by host, in order; once more for each caller namespace for which
-    /// they differ.
-    pub fn all_routes(&self) -> impl Iterator<Item = (&HostName, &Routes)> {
-        self.routes.iter()
+    /// All hosts with rules of their own, in order: what [`Self::routes`] takes.
+    pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.routes.hosts()
     }
 
-    /// All settings, by host, in order; once more for each caller namespace for which they differ.
-    pub fn all_destinations(&self) -> impl Iterator<Item = (&HostName, &DestinationPolicy)> {
-        self.destinations.iter()
+    /// All hosts with settings of their own, in order: what [`Self::destination`] takes.
+    pub fn destination_hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.destinations.hosts()
     }
 }

@@ -149,19 +149,6 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T> Entry<T> {
-    /// What callers are told; callers that are told the same count once.
-    fn all(&self) -> impl Iterator<Item = (&HostName, &T)> {
-        let mut seen: Vec<&Arc<T>> = Vec::new();
-        for told in self.by_caller.iter().map(|(_, own)| own).chain([&self.others]).flatten() {
-            if !seen.iter().any(|one| Arc::ptr_eq(one, told)) {
-                seen.push(told);
-            }
-        }
-        seen.into_iter().map(|told| (&self.host, &**told))
-    }
-}
-
 impl<T> Default for HostTable<T> {
     fn default() -> Self {
         Self { exact: BTreeMap::new(), services: BTreeMap::new(), domains: BTreeMap::new() }
@@ -222,12 +209,16 @@ impl<T> HostTable<T> {
 
     /// What callers of any namespace are told about any host of this name.
     pub(super) fn any_of_name(&self, name: &str) -> impl Iterator<Item = &T> {
-        self.exact.get(name).into_iter().flatten().flat_map(Entry::all).map(|(_, told)| told)
+        let entries = self.exact.get(name).into_iter().flatten();
+        let told = entries
+            .flat_map(|entry| entry.by_caller.iter().map(|(_, own)| own).chain([&entry.others]));
+        told.flatten().map(|told| &**told)
     }
 
-    /// Everything that callers are told, in order of the hosts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&HostName, &T)> {
+    /// Every host of an entry, in order: single ones first, then the wildcards.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostName> {
         let exact = self.exact.values().flatten();
-        exact.chain(self.services.values()).chain(self.domains.values()).flat_map(Entry::all)
+        let entries = exact.chain(self.services.values()).chain(self.domains.values());
+        entries.map(|entry| &entry.host)
     }
 }
