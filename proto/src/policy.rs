@@ -42,7 +42,6 @@ mod routing;
 mod scope;
 mod service_entry;
 mod settings;
-mod shift;
 mod sink;
 mod traffic_policy;
 mod virtual_service;
@@ -71,7 +70,6 @@ pub use settings::{
     MutedAnswer, OutlierDetection, PortSettings, RetryBudget, ServiceBreaker, Settings, Subset,
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
 };
-pub use shift::shift;
 pub use yaml::{
     DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX,
     SCALAR_BYTES_MAX,

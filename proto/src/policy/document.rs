@@ -72,11 +72,6 @@ impl Document {
         emit(&self.node)
     }
 
-    /// The document with other words; who it is stays.
-    pub(super) fn with(&self, node: Node) -> Self {
-        Self { node: Arc::new(node), ..self.clone() }
-    }
-
     pub(super) fn sink(&self, limits: &Rc<Limits>) -> Sink {
         Sink::new(self.to_string(), &self.file, limits)
     }

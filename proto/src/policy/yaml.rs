@@ -54,21 +54,6 @@ impl Node {
         entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
     }
 
-    /// As [`Self::get`], to change it.
-    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
-        let Value::Map(entries) = &mut self.value else { return None };
-        entries.iter_mut().find(|(name, _)| **name == *key).map(|(_, node)| node)
-    }
-
-    /// Sets the value of a key of a map, behind the others if it is new.
-    pub(super) fn set(&mut self, key: &str, node: Self) {
-        if let Some(own) = self.get_mut(key) {
-            *own = node;
-        } else if let Value::Map(entries) = &mut self.value {
-            entries.push((key.into(), node));
-        }
-    }
-
     /// The nodes in this one, itself included. A long text counts for several, so that a bound on
     /// nodes is one on memory.
     pub(super) fn count(&self) -> usize {
