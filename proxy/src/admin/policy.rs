@@ -50,7 +50,7 @@ fn destination(policy: &Policy, namespace: &str, host: &str, running: &Outbound)
 fn routes(routes: &Routes) -> Value {
     json!({
         "object": &*routes.object,
-        "rules": routes.http.iter().map(rule).collect::<Vec<_>>(),
+        "rules": routes.http.iter().map(|one| rule(one)).collect::<Vec<_>>(),
     })
 }
 
