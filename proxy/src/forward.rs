@@ -14,7 +14,9 @@
 
 use crate::body::RequestBody;
 use crate::edge::Overflow;
+use crate::outlier::Observed;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
+use crate::retry::Ended;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use std::error::Error as _;
@@ -57,6 +59,28 @@ impl From<AcquireError> for SendError {
         match error {
             AcquireError::Overflow(overflow) => Self::Overflow(overflow),
             AcquireError::Connect(error) => Self::Connect(error),
+        }
+    }
+}
+
+impl SendError {
+    /// As a retry policy looks at it.
+    pub(crate) fn for_retry(&self) -> Ended {
+        match self {
+            Self::Overflow(_) | Self::Caller => Ended::Refused,
+            Self::Connect(_) => Ended::NoConnection,
+            Self::Broken(error) if is_unprocessed(error) => Ended::RefusedStream,
+            Self::Stale | Self::Broken(_) | Self::Switched => Ended::Reset { was_sent: true },
+            Self::TimedOut(_) => Ended::TimedOut,
+        }
+    }
+
+    /// What it says about the endpoint.
+    pub(crate) const fn observed(&self) -> Option<Observed> {
+        match self {
+            Self::Connect(_) | Self::Broken(_) | Self::Switched => Some(Observed::Broken),
+            Self::TimedOut(_) => Some(Observed::TimedOut),
+            Self::Overflow(_) | Self::Stale | Self::Caller => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::outbound::latency_us;
 use crate::pool::{Picked, Pool};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
+use crate::retry::Tried;
 use crate::spans::{Draft, SpanRing};
 use fusebox_proto::Now;
 use fusebox_proto::report::Protocol;
@@ -55,14 +56,14 @@ impl Inbound {
         let now = Now::read();
         let mut visit = Visit::new(&self, now, &mut head);
         let mut outgoing = Some(Request::from_parts(head, RequestBody::new(incoming)));
-        let sent = match self.pool.pick() {
+        let sent = match self.pool.pick(now.instant, &Tried::default()) {
             Ok(picked) => forward::send(visit.sent_to(picked), now.instant, &mut outgoing).await,
             Err(overflow) => Err(SendError::Overflow(overflow)),
         };
         match sent {
             Ok((response, exchange)) => {
                 let (mut head, incoming) = response.into_parts();
-                let answer = Answer::new(&head, is_grpc);
+                let answer = Answer::new(head.status, &head.headers, is_grpc);
                 gate::strip_response(&mut head.headers);
                 let serving = Serving { visit, exchange, answer };
                 Response::from_parts(head, ResponseBody::forwarded(incoming, serving, None))

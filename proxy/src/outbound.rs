@@ -4,22 +4,21 @@ mod attempt;
 mod mirror;
 mod rewrite;
 mod route;
+mod send;
 mod tally;
 
 use crate::body::{RequestBody, ResponseBody, read_ahead};
-use crate::edge::{BodyDigest, Decision, EdgeCore, Outcome, Refusal, RequestHead};
-use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, Exchange, Outgoing, SendError};
+use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
+use crate::exchange;
 use crate::gate::{self, Rejected};
 use crate::policy::edits::Edits;
 use crate::policy::plan::{Plan, Target};
-use crate::pool::Picked;
 use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::spans::{Draft, Ending, SpanRing};
+use attempt::Crossing;
 pub(crate) use attempt::latency_us;
-use attempt::{Attempt, Crossing};
-use fusebox_proto::policy::Caller;
+use fusebox_proto::policy::{Caller, Retries};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
 use fusebox_proto::{Now, ServiceId};
@@ -29,7 +28,7 @@ use hyper::body::Incoming;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 pub(crate) use tally::{Tally, What};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -110,6 +109,8 @@ impl Call {
 struct Terms<'p> {
     /// Until the end of the response.
     timeout: Option<Duration>,
+    /// Retries of ours.
+    retries: Option<&'p Retries>,
     /// Edits of the response, in this order.
     response: [Option<&'p Edits>; 2],
 }
@@ -128,104 +129,30 @@ impl Outbound {
         let call = Call { head, body: RequestBody::new(incoming), trace, protocol };
         let plan = Arc::clone(&self.plan.read());
         match &plan.rules {
-            None => self.forward(&plan.direct, call, Terms::default()).await,
+            None => {
+                let terms = Terms { retries: plan.retries.as_ref(), ..Terms::default() };
+                self.forward(&plan.direct, call, terms).await
+            }
             // In a place of its own: without rules nobody pays for its size.
             Some(rules) => Box::pin(self.route(rules, call)).await,
         }
     }
 
-    /// Sends a request to `target`, if it may cross.
-    async fn forward(&self, target: &Target, call: Call, terms: Terms<'_>) -> Answered {
-        let Call { mut head, mut body, trace, protocol } = call;
-        let is_grpc = protocol == Protocol::Grpc;
-        let Ok(digest) = self.digest(&head, trace, protocol, &mut body).await else {
-            return broken_body(head.version);
-        };
-        let now = Now::read();
-        let ticket = match admit(target, now, &head, trace, protocol, digest) {
-            Decision::Forward(ticket) => ticket,
-            Decision::Refuse(refusal) => {
-                let call = Call { head, body, trace, protocol };
-                return self.refuse(now, target, call, refusal);
-            }
-        };
-        let mut span = self.span(now, target, &mut head, trace, protocol);
-        if let Some(span) = &mut span {
-            span.resend_count(ticket.resend_count());
-        }
-        // From here on, an early return or a drop is an end that is counted.
-        let mut attempt = Attempt::new(Arc::clone(&target.edge), ticket, span);
-        let picked = match target.pool.pick() {
-            Ok(picked) => attempt.sent_to(picked),
-            Err(overflow) => {
-                body.drain();
-                let refusal = attempt.overflowed(overflow);
-                return refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
-            }
-        };
-        if target.pool.is_upgrading() && head.version != Version::HTTP_2 {
-            rewrite::to_http2(&mut head);
-        }
-        let mut outgoing = Some(Request::from_parts(head, body));
-        match send_within(picked, now.instant, terms.timeout, &mut outgoing).await {
-            Ok((response, exchange)) => {
-                let deadline = terms.timeout.map(|timeout| now.instant + timeout);
-                pass(response, attempt, exchange, is_grpc, terms, deadline)
-            }
-            Err(error) => {
-                if let Some(unsent) = outgoing {
-                    unsent.into_body().drain();
-                }
-                self.unanswered(target, attempt, &error, is_grpc)
-            }
-        }
-    }
-
     /// Reads ahead only where the digest can decide something, and where that makes nobody send a
     /// body that waits for a `100 Continue`.
-    async fn digest(
-        &self,
-        head: &request::Parts,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
-        body: &mut RequestBody,
-    ) -> Result<BodyDigest, hyper::Error> {
-        if body.is_empty() {
+    async fn digest(&self, call: &mut Call) -> Result<BodyDigest, hyper::Error> {
+        if call.body.is_empty() {
             return Ok(BodyDigest::Empty);
         }
-        let is_asked = trace.is_some()
-            && !head.headers.contains_key(IDEMPOTENCY_KEY)
-            && !head.headers.contains_key(EXPECT);
+        let headers = &call.head.headers;
+        let is_asked = call.trace.is_some()
+            && !headers.contains_key(IDEMPOTENCY_KEY)
+            && !headers.contains_key(EXPECT);
         if !is_asked {
             return Ok(BodyDigest::Unknown);
         }
-        read_ahead(body, protocol == Protocol::Grpc, self.common.seed).await
-    }
-
-    fn unanswered(
-        &self,
-        target: &Target,
-        attempt: Attempt,
-        error: &SendError,
-        is_grpc: bool,
-    ) -> Answered {
-        let edge = &target.edge.name;
-        let outcome = match error {
-            SendError::Overflow(overflow) => {
-                let refusal = attempt.overflowed(*overflow);
-                return refuse::refused(refusal, edge, is_grpc, target.muted);
-            }
-            SendError::Connect(_) | SendError::Broken(_) | SendError::Switched => Outcome::Failure,
-            SendError::Caller => Outcome::Cancelled,
-            SendError::Stale => Outcome::Ours,
-            SendError::TimedOut(_) => {
-                self.common.tally.count(What::Timeout);
-                Outcome::TimedOut
-            }
-        };
-        let status = refuse::failure_status(error).as_u16();
-        attempt.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
-        refuse::failed(error, &format!("edge={edge}"), is_grpc)
+        let is_grpc = call.is_grpc();
+        read_ahead(&mut call.body, is_grpc, self.common.seed).await
     }
 
     fn refuse(&self, now: Now, target: &Target, mut call: Call, refusal: Refusal) -> Answered {
@@ -258,62 +185,28 @@ impl Outbound {
     }
 }
 
-fn admit(
-    target: &Target,
-    now: Now,
-    head: &request::Parts,
-    trace: Option<TraceContext>,
-    protocol: Protocol,
-    body: BodyDigest,
-) -> Decision {
-    let previous = head.headers.get(GRPC_PREVIOUS_ATTEMPTS);
-    let previous = previous.and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = RequestHead {
-        trace,
-        method: head.method.as_str(),
-        authority: &exchange::authority(head),
-        path_and_query: head.uri.path_and_query().map_or("/", |target| target.as_str()),
-        idempotency_key: head.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes),
-        grpc_previous_attempts: previous.unwrap_or(0),
-        body,
-        protocol,
-    };
-    target.edge.core.lock().admit_on(now, &request, target.way.as_ref())
-}
-
-/// Sets a timer only where there is a timeout.
-async fn send_within(
-    picked: &Picked,
-    now: Instant,
-    timeout: Option<Duration>,
-    outgoing: &mut Outgoing,
-) -> Result<(Response<Incoming>, Exchange), SendError> {
-    let sending = forward::send(picked, now, outgoing);
-    let Some(timeout) = timeout else {
-        return sending.await;
-    };
-    let sent = tokio::time::timeout_at((now + timeout).into(), sending).await;
-    sent.unwrap_or(Err(SendError::TimedOut(timeout)))
+impl Target {
+    /// Asks its edge for one attempt. `retries` of ours came before it: they are as certain as the
+    /// word of a gRPC library.
+    fn admit(&self, now: Now, call: &Call, body: BodyDigest, retries: u32) -> Decision {
+        let head = &call.head;
+        let previous = head.headers.get(GRPC_PREVIOUS_ATTEMPTS);
+        let previous: Option<u32> = previous.and_then(|value| value.to_str().ok()?.parse().ok());
+        let request = RequestHead {
+            trace: call.trace,
+            method: head.method.as_str(),
+            authority: &exchange::authority(head),
+            path_and_query: head.uri.path_and_query().map_or("/", |target| target.as_str()),
+            idempotency_key: head.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes),
+            grpc_previous_attempts: previous.unwrap_or(0).saturating_add(retries),
+            body,
+            protocol: call.protocol,
+        };
+        self.edge.core.lock().admit_on(now, &request, self.way.as_ref())
+    }
 }
 
 fn broken_body(version: Version) -> Answered {
     let reason = "the request body broke off or is malformed";
     refuse::malformed(Rejected { status: StatusCode::BAD_REQUEST, reason }, version)
-}
-
-/// Hands on what the server answers, under the eyes of a guard.
-fn pass(
-    response: Response<Incoming>,
-    attempt: Attempt,
-    exchange: Exchange,
-    is_grpc: bool,
-    terms: Terms<'_>,
-    deadline: Option<Instant>,
-) -> Answered {
-    let (mut head, incoming) = response.into_parts();
-    let answer = Answer::new(&head, is_grpc);
-    gate::strip_response(&mut head.headers);
-    terms.response.into_iter().flatten().for_each(|edits| edits.apply(&mut head.headers));
-    let crossing = Crossing { attempt, exchange, answer };
-    Response::from_parts(head, ResponseBody::forwarded(incoming, crossing, deadline))
 }

@@ -2,7 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`Pool`] | picks an endpoint: the less loaded of two choices |
+//! | [`Pool`] | its endpoints, and the core that chooses among them ([`crate::upstream`]) |
 //! | [`Endpoint`](endpoint::Endpoint) | its connections, over all workers, and who waits for one |
 //! | [`http1`] | one request at a time on a connection, which comes back at the end of both bodies |
 //! | [`http2`] | many requests at a time on few connections |
@@ -13,6 +13,7 @@
 //! give up after 200 ms would else never see a connection to a server that takes a second to
 //! accept. It goes to whoever waits longest.
 
+mod care;
 mod connect;
 mod endpoint;
 mod http1;
@@ -23,47 +24,68 @@ pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{AcquireError, Endpoint};
 pub(crate) use http1::Http1Lease;
 pub(crate) use http2::Http2Lease;
-pub(crate) use settings::PoolSettings;
+use settings::PoolSettings;
 
-use crate::config;
-use crate::edge::Overflow;
+use crate::balance::EndpointId;
+use crate::config::{self, Limits};
+use crate::upstream::{Choice, Upstream};
 use endpoint::Shared;
 use fusebox_proto::Now;
+use fusebox_proto::policy::Settings;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Some endpoints of a service, with connections of their own.
 #[derive(Debug)]
 pub(crate) struct Pool {
     endpoints: Vec<Arc<Endpoint>>,
-    /// Requests at once.
-    requests_max: AtomicUsize,
+    /// Balance, ejections, retry budget. Held for one question at a time, never over an await.
+    core: Mutex<Upstream>,
+    /// Whether the core is asked although there is only one endpoint to choose.
+    is_watched: AtomicBool,
     is_upgrading: AtomicBool,
 }
 
 impl Pool {
-    /// No connection yet.
-    pub(crate) fn new(endpoints: &[config::Endpoint], settings: PoolSettings) -> Arc<Self> {
+    /// No connection yet. `limits` are those of one endpoint where `settings` say nothing.
+    pub(crate) fn new(
+        now: Instant,
+        endpoints: &[config::Endpoint],
+        limits: Limits,
+        settings: &Settings,
+    ) -> Arc<Self> {
         let shared: Arc<Shared> = Arc::default();
+        let of_pool = PoolSettings::new(limits, &settings.pool);
         let endpoint = |endpoint: &config::Endpoint| {
-            Endpoint::new(&endpoint.address, Arc::clone(&shared), settings)
+            Endpoint::new(&endpoint.address, Arc::clone(&shared), of_pool)
         };
-        let pool = Self {
-            endpoints: endpoints.iter().map(endpoint).collect(),
-            requests_max: AtomicUsize::new(usize::MAX),
-            is_upgrading: AtomicBool::new(false),
-        };
-        shared.endpoints.get_or_init(|| pool.endpoints.iter().map(Arc::downgrade).collect());
-        pool.apply(settings);
-        Arc::new(pool)
+        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        shared.endpoints.get_or_init(|| endpoints.iter().map(Arc::downgrade).collect());
+        let ids: Vec<_> = (0..endpoints.len() as u64).map(EndpointId).collect();
+        let mut core = Upstream::new(now, settings);
+        core.set_endpoints(now, &ids, rand::random_range(0..ids.len().max(1)));
+        Arc::new(Self {
+            endpoints,
+            core: Mutex::new(core),
+            is_watched: AtomicBool::new(false),
+            is_upgrading: AtomicBool::new(of_pool.is_upgrading),
+        })
     }
 
     /// Follows a change of policy. What is under way stays as it is.
-    pub(crate) fn apply(&self, settings: PoolSettings) {
-        self.requests_max.store(settings.requests_max.unwrap_or(usize::MAX), Relaxed);
-        self.is_upgrading.store(settings.is_upgrading, Relaxed);
-        self.endpoints.iter().for_each(|endpoint| endpoint.apply(settings));
+    pub(crate) fn apply(&self, now: Instant, limits: Limits, settings: &Settings) {
+        let of_pool = PoolSettings::new(limits, &settings.pool);
+        self.is_upgrading.store(of_pool.is_upgrading, Relaxed);
+        self.endpoints.iter().for_each(|endpoint| endpoint.apply(of_pool));
+        self.core.lock().set_policy(now, settings);
+    }
+
+    /// Whether something depends on what becomes of its requests, also where there is nothing to
+    /// choose.
+    pub(crate) fn set_watched(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Relaxed);
     }
 
     /// Nobody new will come: connections close once what is on them is over.
@@ -75,35 +97,9 @@ impl Pool {
         }
     }
 
-    /// The less loaded of two endpoints chosen at random: as good as asking all of them, without
-    /// all proxies running to the same one. The load counts until the handle is dropped.
-    pub(crate) fn pick(self: &Arc<Self>) -> Result<Picked, Overflow> {
-        let at = match &self.endpoints[..] {
-            [] => return Err(Overflow::Connections),
-            [_] => 0,
-            many => {
-                let one = rand::random_range(0..many.len());
-                let other = (one + rand::random_range(1..many.len())) % many.len();
-                if many[other].load() < many[one].load() { other } else { one }
-            }
-        };
-        self.endpoints[at].add_load();
-        let picked = Picked { pool: Arc::clone(self), at };
-        let requests_max = self.requests_max.load(Relaxed);
-        if requests_max != usize::MAX && requests_max < self.load() {
-            return Err(Overflow::Connections);
-        }
-        Ok(picked)
-    }
-
     /// Whether requests go out as HTTP/2, whatever they came in as.
     pub(crate) fn is_upgrading(&self) -> bool {
         self.is_upgrading.load(Relaxed)
-    }
-
-    /// Requests that wait or are under way.
-    fn load(&self) -> usize {
-        self.endpoints.iter().map(|endpoint| endpoint.load()).sum()
     }
 
     /// Requests that wait for a connection.
@@ -127,6 +123,8 @@ impl Pool {
 pub(crate) struct Picked {
     pool: Arc<Pool>,
     at: usize,
+    /// `None` where there was nothing to choose, and once the attempt is over.
+    choice: Option<Choice>,
 }
 
 impl std::ops::Deref for Picked {
@@ -134,11 +132,5 @@ impl std::ops::Deref for Picked {
 
     fn deref(&self) -> &Arc<Endpoint> {
         &self.pool.endpoints[self.at]
-    }
-}
-
-impl Drop for Picked {
-    fn drop(&mut self) {
-        self.remove_load();
     }
 }

@@ -10,7 +10,7 @@ use crate::pool::Pool;
 use crate::propagate::Tracing;
 use crate::report_log::ReportLog;
 use crate::spans::SpanRing;
-use fusebox_proto::policy::{Caller, Policy, Push, PushAck};
+use fusebox_proto::policy::{Caller, Policy, Push, PushAck, Settings};
 use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
@@ -108,9 +108,10 @@ impl Proxy {
                 common: Arc::clone(&common),
             }));
         }
+        proxy.set_service_breakers(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
-        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(one, tracing))).collect();
+        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, tracing))).collect();
         proxy.common = common;
         Ok(proxy)
     }
@@ -136,6 +137,17 @@ impl Proxy {
         Ok(())
     }
 
+    /// Failures drive the circuits of edges where the policy says so. The first listener of a
+    /// destination speaks for it.
+    fn set_service_breakers(&self, policy: &Policy) {
+        let namespace = self.config.service.namespace();
+        for listener in self.listeners.iter().rev() {
+            let said = policy.destination_or_default(namespace, &listener.host);
+            let breaker = said.settings(None, listener.port).breaker;
+            listener.edge.core.lock().set_service_breaker(Now::read(), breaker);
+        }
+    }
+
     fn plans(&self, policy: &Policy) -> Vec<Plan> {
         let mut pools = self.pools.lock();
         plan::plans(policy, &self.config.service, &self.listeners, &mut pools)
@@ -152,16 +164,23 @@ impl Proxy {
         for (outbound, plan) in self.outbound.iter().zip(self.plans(&new.policy)) {
             *outbound.plan.write() = Arc::new(plan);
         }
+        self.set_service_breakers(&new.policy);
+        self.timers.notify_one();
         *in_force = *new;
         let version = push.version;
         self.to_keep.send_replace(Some(Arc::new(push)));
         PushAck { version, rejected: None }
     }
 
-    fn inbound(&self, config: &InboundConfig, tracing: Tracing) -> Inbound {
+    fn inbound(&self, now: Now, config: &InboundConfig, tracing: Tracing) -> Inbound {
         Inbound {
             core: Arc::clone(&self.inbound_core),
-            pool: Pool::new(std::slice::from_ref(&config.app), self.config.limits.into()),
+            pool: Pool::new(
+                now.instant,
+                std::slice::from_ref(&config.app),
+                self.config.limits,
+                &Settings::default(),
+            ),
             app: self.config.service.to_string(),
             host: host(self.config.service.name()),
             tracing,
@@ -186,14 +205,17 @@ impl Proxy {
         self.edges.iter().find(|edge| edge.destination == *destination)
     }
 
-    /// When a breaker next has work to do.
+    /// When a breaker or an ejection next has work to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).min()
+        let pools = self.pools.lock();
+        let pools = pools.iter().filter_map(|(_, pool)| pool.poll_timeout());
+        self.edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).chain(pools).min()
     }
 
-    /// Lets time pass in every edge.
+    /// Lets time pass in every edge and pool.
     pub(crate) fn handle_timeouts(&self, now: Now) {
         self.edges.iter().for_each(|edge| edge.core.lock().handle_timeout(now));
+        self.pools.lock().iter().for_each(|(_, pool)| pool.handle_timeout(now.instant));
     }
 
     /// What had to be forgotten since the start, beside reports.

@@ -27,11 +27,15 @@ pub(crate) const REFUSED: HeaderName = HeaderName::from_static("x-fusebox-refuse
 /// Marks an answer that a policy gave in place of a server.
 const POLICY: HeaderName = HeaderName::from_static("x-fusebox-policy");
 const FAILURE: HeaderName = HeaderName::from_static("x-fusebox-failure");
-const RATELIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
+/// Of an Envoy, and of ours: do not repeat this.
+pub(crate) const RATELIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
+/// Of an Envoy that has too much to do.
+pub(crate) const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 /// Of a gRPC response, in headers or trailers.
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// Of a gRPC response: whether and when to repeat.
+pub(crate) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// gRPC's `UNAVAILABLE`.
 pub(crate) const GRPC_UNAVAILABLE: u16 = 14;
 

@@ -1,7 +1,9 @@
 //! `/config` and `/breakers`.
 
 use crate::config::Endpoint;
+use crate::control::endpoints::cause;
 use crate::outbound::Edge;
+use crate::outlier::Ejection;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 use fusebox_proto::{Now, ServiceId};
@@ -60,7 +62,7 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
         (core.status(now), core.held(now), core.in_flight())
     };
     let pools = proxy.edge_pools(edge);
-    let endpoints: Vec<Value> = pools.iter().flat_map(|pool| endpoints(pool)).collect();
+    let endpoints: Vec<Value> = pools.iter().flat_map(|pool| endpoints(pool, now)).collect();
     json!({
         "edge": {
             "source": proxy.config.service.to_string(),
@@ -81,14 +83,28 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
     })
 }
 
-fn endpoints(pool: &Pool) -> impl Iterator<Item = Value> {
-    pool.endpoints().iter().map(|endpoint| {
+fn endpoints(pool: &Pool, now: Now) -> impl Iterator<Item = Value> {
+    let hosts = pool.status(now.instant).hosts;
+    pool.endpoints().iter().enumerate().map(move |(at, endpoint)| {
+        let host = hosts.get(at);
         json!({
             "address": endpoint.address(),
             "connections": endpoint.connections(),
             "pending": endpoint.pending(),
             "load": endpoint.load(),
+            "ejected": host.and_then(|host| host.ejected).map(|it| ejection(it, now)),
+            "shadowed": host.and_then(|host| host.shadowed).map(|it| ejection(it, now)),
+            "ejections": host.map(|host| host.ejections),
         })
+    })
+}
+
+fn ejection(ejection: Ejection, now: Now) -> Value {
+    let remaining = ejection.until.saturating_duration_since(now.instant);
+    json!({
+        "cause": cause(ejection.detection.by).as_str(),
+        "reason": ejection.detection.to_string(),
+        "remaining_ms": u64::try_from(remaining.as_millis()).ok(),
     })
 }
 

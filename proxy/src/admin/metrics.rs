@@ -1,5 +1,6 @@
 //! `/metrics`, in Prometheus' text format.
 
+use crate::outlier::{Counters, Detector};
 use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
 use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
@@ -27,6 +28,7 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     inbound(&mut page, totals);
     breakers(&mut page, proxy, now);
     pools(&mut page, proxy);
+    ejections(&mut page, proxy, now);
     policy(&mut page, proxy);
     let reports = proxy.reports.lock().dropped();
     let name = "fusebox_proxy_invalid_messages_total";
@@ -194,6 +196,43 @@ fn pools(page: &mut Page, proxy: &Proxy) {
     }
     for (endpoint, connections) in connections {
         page.value(name, &labels(&[("endpoint", &endpoint)]), connections);
+    }
+}
+
+fn ejections(page: &mut Page, proxy: &Proxy, now: Now) {
+    let mut counted: Vec<(String, Counters)> = Vec::new();
+    for edge in &proxy.edges {
+        for pool in proxy.edge_pools(edge) {
+            let counters = pool.status(now.instant).ejections;
+            counted.extend(counters.map(|counters| (edge.destination.to_string(), counters)));
+        }
+    }
+    let mut sums: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for (destination, counters) in &counted {
+        let mut add = |name, detector, count| {
+            *sums.entry((name, &**destination, detector)).or_default() += count;
+        };
+        add("fusebox_proxy_ejections_active", "", counters.ejections_active);
+        add("fusebox_proxy_ejections_overflow_total", "", counters.ejections_overflow);
+        for (at, detector) in Detector::ALL.into_iter().enumerate() {
+            let (detected, enforced) = (counters.detected[at], counters.enforced[at]);
+            add("fusebox_proxy_ejections_detected_total", detector.as_str(), detected);
+            add("fusebox_proxy_ejections_total", detector.as_str(), enforced);
+        }
+    }
+    let kinds = [
+        ("fusebox_proxy_ejections_active", "gauge", "Endpoints that are out."),
+        ("fusebox_proxy_ejections_overflow_total", "counter", "Found while too many were out."),
+        ("fusebox_proxy_ejections_detected_total", "counter", "Endpoints found, enforced or not."),
+        ("fusebox_proxy_ejections_total", "counter", "Endpoints ejected, by detector."),
+    ];
+    for (kind, of, help) in kinds {
+        page.kind(kind, of, help);
+        for ((_, destination, detector), count) in sums.iter().filter(|(key, _)| key.0 == kind) {
+            let pairs = [("destination", *destination), ("detector", *detector)];
+            let len = if detector.is_empty() { 1 } else { 2 };
+            page.value(kind, &labels(&pairs[..len]), count);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Windows and timers: closes the window of every edge at each full second, and lets leases end
 //! and ramps step when their time has come.
 
+use super::endpoints;
 use crate::proxy::Proxy;
 use crate::report_log::Window;
 use crate::totals::Totals;
@@ -68,6 +69,7 @@ fn gather(proxy: &Proxy, now: Now) -> Window {
         window.breakers.append(&mut closed.breakers);
         window.transitions.append(&mut closed.transitions);
     }
+    endpoints::gather(proxy, now, &mut window);
     window.inbound.extend(proxy.inbound_core.lock().close_window());
     window
 }

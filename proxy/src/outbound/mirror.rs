@@ -8,6 +8,7 @@ use crate::body::RequestBody;
 use crate::forward::{self, Copy};
 use crate::policy::plan::Target;
 use crate::pool::Pool;
+use crate::retry::Tried;
 use fusebox_proto::Now;
 use http::{Request, request};
 use http_body_util::BodyExt;
@@ -57,12 +58,12 @@ pub(super) fn send(
 
 /// Sends a copy, and reads its answer to the end so that the connection can be kept.
 async fn exchange(pool: &Arc<Pool>, copy: Copy) -> Option<()> {
-    let picked = pool.pick().ok()?;
+    let now = Now::read().instant;
+    let picked = pool.pick(now, &Tried::default()).ok()?;
     let (mut head, body) = copy.into_request().into_parts();
     let authority = shadow(&crate::exchange::authority(&head));
     rewrite::authority(&mut head, &authority)?;
     let mut outgoing = Some(Request::from_parts(head, body));
-    let now = Now::read().instant;
     let (response, exchange) = forward::send(&picked, now, &mut outgoing).await.ok()?;
     let mut answer = response.into_body();
     while let Some(frame) = answer.frame().await {

@@ -95,9 +95,10 @@ impl Outbound {
         if self.mirror(plan, &mut call).await.is_err() {
             return broken_body(call.head.version);
         }
-        let HttpRule { timeout, .. } = matched.rule;
+        let HttpRule { timeout, retries, .. } = matched.rule;
         let response = [Some(&branch.response), Some(&plan.response)];
-        self.forward(target, call, Terms { timeout: *timeout, response }).await
+        let terms = Terms { timeout: *timeout, retries: retries.as_ref(), response };
+        self.forward(target, call, terms).await
     }
 
     /// Sends copies to the mirrors that want one.

@@ -23,6 +23,10 @@ pub(crate) enum What {
     Unwritable,
     /// A route's timeout is over.
     Timeout,
+    /// A retry of ours went out.
+    Retried,
+    /// The budget allowed no retry.
+    RetryBudget,
     /// A copy went to a mirror.
     Mirrored,
     /// A body was too long for a copy, or streams.
@@ -33,7 +37,7 @@ pub(crate) enum What {
 
 impl What {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::FaultDelay,
         Self::FaultAbort,
         Self::Redirect,
@@ -43,6 +47,8 @@ impl What {
         Self::EmptySubset,
         Self::Unwritable,
         Self::Timeout,
+        Self::Retried,
+        Self::RetryBudget,
         Self::Mirrored,
         Self::MirrorTooLong,
         Self::MirrorDropped,
@@ -60,6 +66,8 @@ impl What {
             Self::EmptySubset => "empty-subset",
             Self::Unwritable => "unwritable-path",
             Self::Timeout => "timeout",
+            Self::Retried => "retried",
+            Self::RetryBudget => "retry-budget",
             Self::Mirrored => "mirrored",
             Self::MirrorTooLong => "mirror-too-long",
             Self::MirrorDropped => "mirror-dropped",

@@ -5,11 +5,13 @@ use super::edits::Edits;
 use crate::config::{Endpoint, Limits};
 use crate::edge::Way;
 use crate::outbound::Edge;
-use crate::pool::{Pool, PoolSettings};
-use fusebox_proto::ServiceId;
+use crate::pool::Pool;
+
 use fusebox_proto::policy::{
-    Action, Destination, DestinationPolicy, HttpRule, MutedAnswer, Percent, Policy, Routes, Subset,
+    Action, Destination, DestinationPolicy, HttpRule, MutedAnswer, Percent, Policy, Retries,
+    Routes, Settings, Subset,
 };
+use fusebox_proto::{Now, ServiceId};
 use std::sync::Arc;
 
 /// What becomes of the requests of one listener.
@@ -17,6 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Plan {
     /// For requests that no rule is about.
     pub(crate) direct: Target,
+    /// Of those requests.
+    pub(crate) retries: Option<Retries>,
     /// The rules of its host; `None`: there are none.
     pub(crate) rules: Option<Rules>,
 }
@@ -33,7 +37,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// The plan of `rule`, which is one of these.
     pub(crate) fn plan(&self, rule: &HttpRule) -> Option<&RulePlan> {
-        let at = self.routes.http.iter().position(|one| std::ptr::eq(&raw const **one, rule))?;
+        let at = self.routes.http.iter().position(|one| std::ptr::eq(Arc::as_ptr(one), rule))?;
         self.plans.get(at)
     }
 }
@@ -120,6 +124,7 @@ struct PoolEntry {
     edge: Arc<Edge>,
     pool: Arc<Pool>,
     is_wanted: bool,
+    is_watched: bool,
 }
 
 impl Pools {
@@ -138,18 +143,25 @@ impl Pools {
         listener: &Listener,
         key: PoolKey,
         endpoints: Vec<Endpoint>,
-        settings: PoolSettings,
+        settings: &Settings,
+        is_watched: bool,
     ) -> Arc<Pool> {
-        let known = self.entries.iter_mut().find(|entry| entry.key == key);
-        if let Some(known) = known.filter(|known| known.endpoints == endpoints) {
-            // Asked for more than once in one plan: the settings are the same.
-            known.is_wanted = true;
-            known.pool.apply(settings);
+        let now = Now::read().instant;
+        let mut entries = self.entries.iter_mut();
+        let known = entries.find(|entry| entry.key == key && entry.endpoints == endpoints);
+        if let Some(known) = known {
+            // It may be asked for more than once in one plan: the settings are the same.
+            if !std::mem::replace(&mut known.is_wanted, true) {
+                known.pool.apply(now, self.limits, settings);
+            }
+            known.is_watched |= is_watched;
             return Arc::clone(&known.pool);
         }
-        let pool = Pool::new(&endpoints, settings);
+        let pool = Pool::new(now, &endpoints, self.limits, settings);
         let edge = Arc::clone(&listener.edge);
-        let entry = PoolEntry { key, endpoints, edge, pool: Arc::clone(&pool), is_wanted: true };
+        let is_wanted = true;
+        let entry =
+            PoolEntry { key, endpoints, edge, pool: Arc::clone(&pool), is_wanted, is_watched };
         self.entries.push(entry);
         pool
     }
@@ -158,6 +170,7 @@ impl Pools {
     fn retire_unwanted(&mut self) {
         self.entries.retain_mut(|entry| {
             let is_wanted = std::mem::replace(&mut entry.is_wanted, false);
+            entry.pool.set_watched(std::mem::replace(&mut entry.is_watched, false));
             if !is_wanted {
                 entry.pool.retire();
             }
@@ -197,7 +210,7 @@ impl Planner<'_> {
             routes: Arc::new(routes.clone()),
             plans: routes.http.iter().map(|rule| self.rule(at, rule)).collect(),
         });
-        Plan { direct, rules }
+        Plan { direct, retries: self.policy.retries_unasked().cloned(), rules }
     }
 
     fn rule(&mut self, at: usize, rule: &HttpRule) -> RulePlan {
@@ -269,10 +282,12 @@ impl Planner<'_> {
         };
         let endpoints = listener.endpoints.iter().filter(belongs).cloned().collect();
         let key = PoolKey { listener: at, subset: name, port };
-        let pool_settings = PoolSettings::new(self.pools.limits, &settings.pool);
+        let is_watched = way.is_some()
+            || *settings != Settings::default()
+            || self.policy.retries_unasked().is_some();
         Target {
             edge: Arc::clone(&listener.edge),
-            pool: self.pools.get(listener, key, endpoints, pool_settings),
+            pool: self.pools.get(listener, key, endpoints, settings, is_watched),
             way,
             muted: policy.muted_answer_for(self.caller.name()),
         }

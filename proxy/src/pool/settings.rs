@@ -14,55 +14,34 @@ const STREAMS_PER_CONNECTION: usize = 100;
 
 /// How the connections of a pool are opened, shared out and closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PoolSettings {
+pub(super) struct PoolSettings {
     /// Bounds of each endpoint; those that a policy sets for the whole pool are off here.
-    pub(crate) each: Limits,
+    pub(super) each: Limits,
     /// Connections of all endpoints together. Like Envoy, an endpoint may have its first one
     /// beyond that, so that none starves.
-    pub(crate) connections_max: Option<usize>,
+    pub(super) connections_max: Option<usize>,
     /// Requests of all endpoints together that wait for a connection.
-    pub(crate) pending_max: Option<usize>,
-    /// Requests at once, of all endpoints together.
-    pub(crate) requests_max: Option<usize>,
+    pub(super) pending_max: Option<usize>,
     /// A connection closes after so many requests; 1: no keep-alive.
-    pub(crate) requests_per_connection_max: Option<u32>,
+    pub(super) requests_per_connection_max: Option<u32>,
     /// Requests at once on one HTTP/2 connection.
-    pub(crate) streams_per_connection_max: usize,
+    pub(super) streams_per_connection_max: usize,
     /// How long an idle connection is kept, if the server does not say less.
-    pub(crate) idle_timeout: Duration,
+    pub(super) idle_timeout: Duration,
     /// A connection takes no requests beyond this age.
-    pub(crate) connection_age_max: Option<Duration>,
+    pub(super) connection_age_max: Option<Duration>,
     /// Signs of life on idle sockets.
-    pub(crate) keepalive: Option<TcpKeepalive>,
+    pub(super) keepalive: Option<TcpKeepalive>,
     /// Everything goes out as HTTP/2, whatever it came in as.
-    pub(crate) is_upgrading: bool,
-}
-
-impl From<Limits> for PoolSettings {
-    /// Without a policy.
-    fn from(each: Limits) -> Self {
-        Self {
-            each,
-            connections_max: None,
-            pending_max: None,
-            requests_max: None,
-            requests_per_connection_max: None,
-            streams_per_connection_max: STREAMS_PER_CONNECTION,
-            idle_timeout: IDLE_DEFAULT,
-            connection_age_max: None,
-            keepalive: None,
-            is_upgrading: false,
-        }
-    }
+    pub(super) is_upgrading: bool,
 }
 
 impl PoolSettings {
     /// What `policy` says, and `limits` where it says nothing.
-    pub(crate) fn new(limits: Limits, policy: &ConnectionPool) -> Self {
+    pub(super) fn new(limits: Limits, policy: &ConnectionPool) -> Self {
         let count = |count: Option<u32>| count.map(|count| count as usize);
         let (connections_max, pending_max) =
             (count(policy.connections_max), count(policy.pending_max));
-        let requests_max = count(policy.requests_max);
         let unless = |set: Option<usize>, own| if set.is_some() { usize::MAX } else { own };
         let streams = count(policy.streams_max).unwrap_or(STREAMS_PER_CONNECTION);
         let idle = policy.idle_timeout.unwrap_or(IDLE_DEFAULT);
@@ -70,12 +49,11 @@ impl PoolSettings {
             each: Limits {
                 connections_max: unless(connections_max, limits.connections_max),
                 pending_max: unless(pending_max, limits.pending_max),
-                streams_max: unless(requests_max, limits.streams_max),
+                streams_max: unless(count(policy.requests_max), limits.streams_max),
                 connect_timeout: policy.connect_timeout.unwrap_or(limits.connect_timeout),
             },
             connections_max,
             pending_max,
-            requests_max,
             requests_per_connection_max: policy.requests_per_connection_max,
             streams_per_connection_max: streams.clamp(1, STREAMS_PER_CONNECTION),
             idle_timeout: if idle.is_zero() { Duration::MAX } else { idle },
@@ -102,7 +80,7 @@ mod tests {
     #[test]
     fn a_policy_replaces_what_it_names() {
         let limits = Limits::default();
-        let plain = PoolSettings::from(limits);
+        let plain = PoolSettings::new(limits, &ConnectionPool::default());
         let of = |policy: ConnectionPool| PoolSettings::new(limits, &policy);
         assert_eq!(of(ConnectionPool::default()), plain);
         let check = |policy, expected: PoolSettings| assert_eq!(of(policy), expected);
@@ -139,7 +117,7 @@ mod tests {
         let settings = PoolSettings {
             requests_per_connection_max: Some(10),
             connection_age_max: Some(Duration::from_mins(1)),
-            ..PoolSettings::from(Limits::default())
+            ..PoolSettings::new(Limits::default(), &ConnectionPool::default())
         };
         let check = |served, age_s, expected| {
             let now = born + Duration::from_secs(age_s);

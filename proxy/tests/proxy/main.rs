@@ -14,6 +14,8 @@ mod policy;
 mod pool;
 mod refuse;
 mod report;
+mod resilience;
 mod routing;
+mod settings;
 mod shop;
 mod world;
