@@ -158,6 +158,8 @@ impl EdgeCore {
             percent: standing.percent,
             revision: standing.revision,
             refused_total: standing.refused,
+            endpoint: String::new(),
+            shadow: false,
         }
     }
 
@@ -184,6 +186,8 @@ impl EdgeCore {
             cause: change.cause,
             revision: change.revision,
             at_unix_ms: change.at_unix_ms,
+            endpoint: String::new(),
+            shadow: false,
         };
         let transitions: Vec<_> = self.breaker.take_changes().map(transition).collect();
         let is_told = self.breaker.state() != BreakerState::Closed || !transitions.is_empty();

@@ -110,6 +110,7 @@ impl Sidecar {
             boot: self.boot,
             destinations: self.destinations.clone(),
             held,
+            policy_version: 0,
         };
         let mut messages = vec![FromProxy::Hello(hello)];
         self.log.connected();

@@ -227,6 +227,8 @@ fn held_standings(now: Now, hello: &Hello) -> BTreeMap<ServiceId, Standing> {
             percent,
             revision: held.command.revision,
             refused_total: 0,
+            endpoint: String::new(),
+            shadow: false,
         };
         (held.command.destination.clone(), Standing { status, at: now, from_ack: true })
     };
@@ -345,6 +347,8 @@ impl Proxy {
             percent,
             revision: ack.revision,
             refused_total: 0,
+            endpoint: String::new(),
+            shadow: false,
         };
         let standing = Standing { status, at: now, from_ack: true };
         self.standings.insert(ack.destination.clone(), standing);

@@ -135,6 +135,9 @@ impl Stream {
                 }
                 FromProxy::Report(report) => Event::Report { connection, report },
                 FromProxy::Ack(ack) => Event::Ack { connection, ack },
+                FromProxy::PolicyAck(_) => {
+                    return Err(Status::invalid_argument("no policy was sent"));
+                }
             };
             self.shared
                 .messages

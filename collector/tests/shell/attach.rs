@@ -34,6 +34,7 @@ fn hello(id: &str) -> Hello {
         boot: 7,
         destinations: vec![service("inventory")],
         held: vec![],
+        policy_version: 0,
     }
 }
 
@@ -49,6 +50,7 @@ fn report(number: u64) -> Report {
     let edge = EdgeWindow {
         destination: service("inventory"),
         route: String::new(),
+        subset: String::new(),
         protocol: Protocol::Http1,
         counts,
         latency,

@@ -298,6 +298,9 @@ pub struct EdgeWindow {
     /// most 3 significant digits and at most an hour. Empty where nothing ended.
     #[prost(bytes = "vec", tag = "5")]
     pub latency_us: ::prost::alloc::vec::Vec<u8>,
+    /// Subset that the route chose; empty where it chose none.
+    #[prost(string, tag = "6")]
+    pub subset: ::prost::alloc::string::String,
 }
 /// Attempts on one edge in one window. What starts is counted by its start, what ends by its end.
 /// A failure is the server's, a refusal ours, a timeout the caller's patience: never added up here.
@@ -419,6 +422,12 @@ pub struct BreakerStatus {
     /// Attempts refused since this state began.
     #[prost(uint64, tag = "8")]
     pub refused_total: u64,
+    /// Address of the one endpoint that is out; empty: the whole edge.
+    #[prost(string, tag = "9")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Only counted: nothing is refused and nobody is out.
+    #[prost(bool, tag = "10")]
+    pub shadow: bool,
 }
 /// A change of a breaker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -441,6 +450,12 @@ pub struct Transition {
     /// Wall clock of the proxy, ms since the Unix epoch.
     #[prost(uint64, tag = "6")]
     pub at_unix_ms: u64,
+    /// Address of the one endpoint that is meant; empty: the whole edge.
+    #[prost(string, tag = "7")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Only counted: nothing is refused and nobody is out.
+    #[prost(bool, tag = "8")]
+    pub shadow: bool,
 }
 /// What a proxy dropped since it started, because a bound was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -517,6 +532,18 @@ pub enum Cause {
     ConsecutiveFailures = 5,
     /// The ejection time elapsed.
     EjectionElapsed = 6,
+    /// Too few successes in the window of a service's breaker.
+    SuccessWindow = 7,
+    /// 502, 503 or 504 in a row.
+    ConsecutiveGatewayErrors = 8,
+    /// Failures to connect or to get an answer in a row.
+    ConsecutiveLocalOriginFailures = 9,
+    /// Success rate far below that of the other endpoints.
+    SuccessRate = 10,
+    /// Failure percentage over its threshold.
+    FailurePercentage = 11,
+    /// The policy changed.
+    Policy = 12,
 }
 impl Cause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -532,6 +559,14 @@ impl Cause {
             Self::ProbeFailed => "CAUSE_PROBE_FAILED",
             Self::ConsecutiveFailures => "CAUSE_CONSECUTIVE_FAILURES",
             Self::EjectionElapsed => "CAUSE_EJECTION_ELAPSED",
+            Self::SuccessWindow => "CAUSE_SUCCESS_WINDOW",
+            Self::ConsecutiveGatewayErrors => "CAUSE_CONSECUTIVE_GATEWAY_ERRORS",
+            Self::ConsecutiveLocalOriginFailures => {
+                "CAUSE_CONSECUTIVE_LOCAL_ORIGIN_FAILURES"
+            }
+            Self::SuccessRate => "CAUSE_SUCCESS_RATE",
+            Self::FailurePercentage => "CAUSE_FAILURE_PERCENTAGE",
+            Self::Policy => "CAUSE_POLICY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -544,6 +579,14 @@ impl Cause {
             "CAUSE_PROBE_FAILED" => Some(Self::ProbeFailed),
             "CAUSE_CONSECUTIVE_FAILURES" => Some(Self::ConsecutiveFailures),
             "CAUSE_EJECTION_ELAPSED" => Some(Self::EjectionElapsed),
+            "CAUSE_SUCCESS_WINDOW" => Some(Self::SuccessWindow),
+            "CAUSE_CONSECUTIVE_GATEWAY_ERRORS" => Some(Self::ConsecutiveGatewayErrors),
+            "CAUSE_CONSECUTIVE_LOCAL_ORIGIN_FAILURES" => {
+                Some(Self::ConsecutiveLocalOriginFailures)
+            }
+            "CAUSE_SUCCESS_RATE" => Some(Self::SuccessRate),
+            "CAUSE_FAILURE_PERCENTAGE" => Some(Self::FailurePercentage),
+            "CAUSE_POLICY" => Some(Self::Policy),
             _ => None,
         }
     }
@@ -552,7 +595,7 @@ impl Cause {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProxyMessage {
     /// Which message it is.
-    #[prost(oneof = "proxy_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "proxy_message::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<proxy_message::Kind>,
 }
 /// Nested message and enum types in `ProxyMessage`.
@@ -569,13 +612,16 @@ pub mod proxy_message {
         /// The answer to a command, one for each.
         #[prost(message, tag = "3")]
         Ack(super::Ack),
+        /// The answer to a policy, one for each.
+        #[prost(message, tag = "4")]
+        PolicyAck(super::PolicyAck),
     }
 }
 /// One message of a collector. One without a kind, or of an unknown one, is refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CollectorMessage {
     /// Which message it is.
-    #[prost(oneof = "collector_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "collector_message::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<collector_message::Kind>,
 }
 /// Nested message and enum types in `CollectorMessage`.
@@ -593,6 +639,9 @@ pub mod collector_message {
         /// A window was taken.
         #[prost(message, tag = "3")]
         ReportAck(super::ReportAck),
+        /// The policy, whole: after the welcome if the proxy has another version, and at each change.
+        #[prost(message, tag = "4")]
+        Policy(super::Policy),
     }
 }
 /// A proxy introduces itself, at each stream anew.
@@ -619,6 +668,9 @@ pub struct Hello {
     /// Leases and ramps in force: a collector that started later learns of them here. At most 1024.
     #[prost(message, repeated, tag = "7")]
     pub held: ::prost::alloc::vec::Vec<HeldLease>,
+    /// Version of the policy in force, maybe read from its own disk; 0: none.
+    #[prost(uint64, tag = "8")]
+    pub policy_version: u64,
 }
 /// What a collector tells a proxy of itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -640,6 +692,65 @@ pub struct ReportAck {
     /// The highest number taken in this boot.
     #[prost(uint64, tag = "2")]
     pub number: u64,
+}
+/// A version of the traffic policy, whole. It travels as its documents: the proxy compiles them with
+/// the same code as the collector and the console, and keeps the last version that compiled.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Policy {
+    /// Never 0, and never the same for other documents. A rollback is a new version too.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Which reading of the documents.
+    #[prost(enumeration = "PolicyProfile", tag = "2")]
+    pub profile: i32,
+    /// YAML, one document each; at most 4096, together at most 8 MiB.
+    #[prost(string, repeated, tag = "3")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What a proxy did with a policy. If it is lost, the policy counts as pending, and the version of
+/// the next hello tells.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyAck {
+    /// Of the policy.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Why it was refused whole, in which case the last good one stays in force; absent where it is
+    /// in force now. Cut to 1024 bytes.
+    #[prost(string, optional, tag = "2")]
+    pub rejected: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// How documents are read where Istio has a trap. An unknown value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyProfile {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// Repairs the traps.
+    Fusebox = 1,
+    /// To the letter of Istio.
+    IstioCompat = 2,
+}
+impl PolicyProfile {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_PROFILE_UNSPECIFIED",
+            Self::Fusebox => "POLICY_PROFILE_FUSEBOX",
+            Self::IstioCompat => "POLICY_PROFILE_ISTIO_COMPAT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_PROFILE_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_PROFILE_FUSEBOX" => Some(Self::Fusebox),
+            "POLICY_PROFILE_ISTIO_COMPAT" => Some(Self::IstioCompat),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod control_client {

@@ -3,6 +3,7 @@ use crate::command::{
     Ack, AckResult, Action, BreakerState, Command, HeldLease, ToProxy, Verb, Welcome,
 };
 use crate::delta::Delta;
+use crate::policy::{Profile, Push, PushAck};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
     Protocol, Refusals, Report, Transition,
@@ -41,6 +42,7 @@ fn report() -> Report {
         edges: vec![EdgeWindow {
             destination: destination.clone(),
             route: route.clone(),
+            subset: "v2".into(),
             protocol: Protocol::Grpc,
             counts,
             latency: latency(),
@@ -62,8 +64,19 @@ fn report() -> Report {
             percent: Some(25),
             revision: 7,
             refused_total: 8,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: true,
         }],
-        transitions: vec![Transition { destination, from, to, cause, revision: 7, at_unix_ms: 9 }],
+        transitions: vec![Transition {
+            destination,
+            from,
+            to,
+            cause,
+            revision: 7,
+            at_unix_ms: 9,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: false,
+        }],
         dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
     }
 }
@@ -82,6 +95,7 @@ fn streams_round_trip() {
         boot: 4,
         destinations: vec![service()],
         held: vec![held],
+        policy_version: 5,
     };
     let ack = |result| Ack { id: "t-1".into(), revision: 7, destination: service(), result };
     for message in [
@@ -90,6 +104,8 @@ fn streams_round_trip() {
         FromProxy::Ack(ack(AckResult::Applied)),
         FromProxy::Ack(ack(AckResult::Superseded { revision: 9 })),
         FromProxy::Ack(ack(AckResult::Rejected { reason: "why".into() })),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: None }),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: Some("why".into()) }),
     ] {
         let wire = v1::ProxyMessage::from(message.clone());
         assert_eq!(FromProxy::try_from(wire).unwrap(), message);
@@ -102,6 +118,11 @@ fn streams_round_trip() {
         ToProxy::Command(command(trip(Action::MuteRetries { percent: 0 }))),
         ToProxy::Command(command(Verb::Reset { at_once: true })),
         ToProxy::ReportAck { boot: 1, number: 2 },
+        ToProxy::Policy(Push {
+            version: 5,
+            profile: Profile::IstioCompat,
+            documents: vec!["kind: DestinationRule\n".into()],
+        }),
     ] {
         let wire = v1::CollectorMessage::from(message.clone());
         assert_eq!(ToProxy::try_from(wire).unwrap(), message);

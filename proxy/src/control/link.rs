@@ -7,6 +7,7 @@
 use crate::backoff::Backoff;
 use crate::proxy::Proxy;
 use fusebox_proto::command::{Ack, AckResult, Command, ToProxy, Welcome};
+use fusebox_proto::policy::PushAck;
 use fusebox_proto::report::{FromProxy, Hello};
 use fusebox_proto::wire::v1;
 use fusebox_proto::wire::v1::control_client::ControlClient;
@@ -164,6 +165,13 @@ impl Session {
             Ok(ToProxy::ReportAck { boot, number }) => {
                 proxy.reports.lock().acknowledged(boot, number);
             }
+            Ok(ToProxy::Policy(push)) => {
+                let rejected = Some("this proxy takes no policy".into());
+                let ack = PushAck { version: push.version, rejected };
+                self.to
+                    .try_send(FromProxy::PolicyAck(ack).into())
+                    .map_err(|_| LinkError::Unread)?;
+            }
             // A second welcome changes nothing.
             Ok(ToProxy::Welcome(_)) => (),
             Err(invalid) => {
@@ -196,6 +204,7 @@ fn hello(proxy: &Proxy) -> Hello {
         boot: proxy.reports.lock().boot(),
         destinations: proxy.edges.iter().map(|edge| edge.destination.clone()).collect(),
         held: held.collect(),
+        policy_version: 0,
     }
 }
 

@@ -151,6 +151,7 @@ impl Lane {
         let window = EdgeWindow {
             destination,
             route: String::new(),
+            subset: String::new(),
             protocol: self.protocol,
             counts: std::mem::replace(&mut self.counts, next),
             latency: self.latency.clone(),

@@ -67,7 +67,7 @@ impl World {
         let has: Vec<&str> = match &message {
             FromProxy::Ack(ack) => vec![&ack.id],
             FromProxy::Hello(hello) => hello.held.iter().map(|held| &*held.command.id).collect(),
-            FromProxy::Report(_) => Vec::new(),
+            FromProxy::Report(_) | FromProxy::PolicyAck(_) => Vec::new(),
         };
         if let Some((proxy, _)) = self.lanes.get(&connection) {
             self.acked.extend(has.into_iter().map(|id| (*proxy, id.to_owned())));
@@ -76,6 +76,8 @@ impl World {
             FromProxy::Hello(hello) => Event::Hello { connection, hello },
             FromProxy::Report(report) => Event::Report { connection, report },
             FromProxy::Ack(ack) => Event::Ack { connection, ack },
+            // These worlds have no policy, so nobody acknowledges one.
+            FromProxy::PolicyAck(_) => return,
         });
     }
 
@@ -97,7 +99,7 @@ impl World {
                 self.send_up(proxy, answer);
             }
             ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
-            ToProxy::Welcome(_) => (),
+            ToProxy::Welcome(_) | ToProxy::Policy(_) => (),
         }
         Ok(())
     }

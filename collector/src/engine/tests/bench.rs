@@ -44,6 +44,7 @@ pub(super) fn window(destination: &str, counts: EdgeCounts, latency_us: u64) -> 
     EdgeWindow {
         destination: service(destination),
         route: String::new(),
+        subset: String::new(),
         protocol: Protocol::Http1,
         counts,
         latency,
@@ -137,6 +138,7 @@ impl Bench {
             boot: 1,
             destinations: to.iter().map(|name| service(name)).collect(),
             held,
+            policy_version: 0,
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }

@@ -276,6 +276,8 @@ fn a_lease_ends_by_itself() {
         percent: Some(25),
         revision: command.revision,
         refused_total: 12,
+        endpoint: String::new(),
+        shadow: false,
     };
     bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), vec![ramp]);
     let breaker = bench.edge("payment", "inventory").breaker;

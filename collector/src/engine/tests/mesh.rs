@@ -353,7 +353,8 @@ impl Mesh {
         self.counts[proxy].counts.in_flight = in_flight;
         let destination = super::bench::service("inventory");
         let protocol = Protocol::Http1;
-        let edge = EdgeWindow { destination, route: String::new(), protocol, counts, latency };
+        let (route, subset) = (String::new(), String::new());
+        let edge = EdgeWindow { destination, route, subset, protocol, counts, latency };
         let came_in = inbound(requests, 0, 5_000);
         let mut sidecar = self.sidecars[proxy].clone();
         self.bench.report(&mut sidecar, vec![edge], vec![came_in]);
