@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 /// Bytes of a file.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// Documents of a file.
-pub const DOCUMENTS_MAX: usize = 5_000;
+const DOCUMENTS_MAX: usize = 5_000;
 /// Nodes of a file, once anchors are expanded.
 pub const NODES_MAX: usize = 400_000;
 /// Levels of lists and maps in each other.
@@ -50,6 +50,12 @@ impl Node {
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
+    }
+
+    /// As [`Self::get`], to change it.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(name, _)| **name == *key).map(|(_, node)| node)
     }
 
     /// The nodes in this one, itself included.

@@ -1,3 +1,5 @@
+mod policy;
+
 use super::v1;
 use crate::command::{
     Ack, AckResult, Action, BreakerState, Command, HeldLease, ToProxy, Verb, Welcome,
@@ -178,6 +180,7 @@ fn invalid_views_are_refused_with_a_path() {
     check(|_| (), Ok(()));
     check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
     check(|snapshot| snapshot.status = None, Err("status"));
+    check(|snapshot| snapshot.policy = None, Err("policy"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
     check(|snapshot| snapshot.services[0].kind = 0, Err("services[0].kind"));
@@ -237,6 +240,12 @@ fn parse_all(bytes: &[u8]) {
     parse::<v1::TripRequest, crate::command::TripRequest>(bytes);
     parse::<v1::ResetRequest, crate::command::ResetRequest>(bytes);
     parse::<v1::TripResult, crate::view::TripResult>(bytes);
+    parse::<v1::ApplyRequest, crate::policy::ApplyRequest>(bytes);
+    parse::<v1::RollbackRequest, crate::policy::RollbackRequest>(bytes);
+    parse::<v1::ShiftRequest, crate::policy::ShiftRequest>(bytes);
+    parse::<v1::LintRequest, crate::policy::LintRequest>(bytes);
+    parse::<v1::PolicyReply, crate::view::PolicyResult>(bytes);
+    parse::<v1::LintReply, crate::view::LintResult>(bytes);
 }
 
 proptest! {
@@ -277,8 +286,13 @@ prop_compose! {
         incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
         proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
         events in prop::collection::vec("[a-d]{1,3}", 0..3),
+        version in prop::option::of(1_u64..3),
+        holders in prop::collection::vec("[a-d]", 0..3),
     ) -> Snapshot {
-        use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
+        use crate::view::{
+            EdgeView, Event, Incident, IncidentState, PolicyProxy, PolicyView, Proxy, Service,
+            Stamp,
+        };
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
         let edges = edges.into_iter().map(|((source, destination), proxies)| EdgeView { source, destination, proxies, ..EdgeView::default() });
         let incidents = incidents.into_iter().map(|(id, (opened, resolved))| Incident {
@@ -290,8 +304,13 @@ prop_compose! {
         });
         let proxies = proxies.into_iter().map(|(id, connected)| Proxy { id, connected, ..Proxy::default() });
         let events = events.into_iter().map(|text| Event { text, ..Event::default() });
+        let mut policy = PolicyView::default();
+        policy.set.version = version;
+        policy.proxies =
+            holders.into_iter().map(|id| PolicyProxy { id, ..PolicyProxy::default() }).collect();
         let mut snapshot = Snapshot {
             at: Stamp(at),
+            policy,
             services: services.collect(),
             edges: edges.collect(),
             incidents: incidents.collect(),

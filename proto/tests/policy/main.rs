@@ -2,6 +2,7 @@
 
 mod files;
 mod founding;
+mod shift;
 
 use fusebox_proto::policy::{self, Document, Finding, Policy, Profile, Routes, Settings, Severity};
 
