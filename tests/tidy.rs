@@ -308,6 +308,7 @@ const CORES: &[&str] = &[
     "collector/src/incident",
     "collector/src/desired",
     "collector/src/names",
+    "collector/src/policy",
     "collector/src/snapshot",
     "tui/src/model",
     "tui/src/arrange",

@@ -51,7 +51,7 @@ mod yaml;
 
 pub use compile::compile;
 pub use diff::{CHANGES_MAX, Change, Diff, diff};
-pub use document::{Document, Outcome, SET_DOCUMENTS_MAX, merge, read, write};
+pub use document::{Document, Outcome, SET_DOCUMENTS_MAX, merge, read, read_all, write};
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
 pub use install::{

@@ -4,6 +4,7 @@ use super::at::At;
 use super::emit::emit;
 use super::finding::{Finding, Severity, refuses};
 use super::kind::{Kind, kind_of};
+use super::request::SourceFile;
 use super::sink::Sink;
 use super::yaml::{self, Node, Value};
 use crate::text;
@@ -107,6 +108,24 @@ pub fn read(file: &str, text: &str) -> Outcome<Vec<Document>> {
         return Err(reader.findings);
     }
     Ok((reader.documents, reader.findings))
+}
+
+/// As [`read`], of several files.
+///
+/// # Errors
+/// If something in one of them is wrong; what there is to say of the others is said, too.
+pub fn read_all(files: &[SourceFile]) -> Outcome<Vec<Document>> {
+    let (mut documents, mut findings) = (Vec::new(), Vec::new());
+    for SourceFile { name, text } in files {
+        match read(name, text) {
+            Ok((more, said)) => {
+                documents.extend(more);
+                findings.extend(said);
+            }
+            Err(said) => findings.extend(said),
+        }
+    }
+    if refuses(&findings, false) { Err(findings) } else { Ok((documents, findings)) }
 }
 
 /// The documents of `base` with those of `new`: a document replaces the one of the same kind,
