@@ -34,8 +34,9 @@ use version::{Version, texts};
 
 /// Versions that are kept.
 pub(crate) const VERSIONS_MAX: usize = 64;
-/// Bytes of the documents of all versions that are kept; the newest is, whatever it has.
-pub(crate) const VERSIONS_LEN_MAX: usize = 32 << 20;
+/// Bytes of the documents of all versions that are kept; the newest is, whatever it has. Two of the
+/// largest, so that there is always one to go back to.
+pub(crate) const VERSIONS_LEN_MAX: usize = 2 * DOCUMENTS_LEN_MAX;
 /// The file of documents that are in force already, in findings.
 const IN_FORCE: &str = "policy in force";
 

@@ -105,10 +105,10 @@ impl Engine {
         let host = visible(&request.host);
         match policy::shift(self.policies.documents(), &request.host, &request.weights) {
             Ok(documents) => {
-                let mut what = format!("shift {host}");
-                for (subset, weight) in &request.weights {
-                    what.push_str(&format!(" {}={weight}", visible(subset)));
-                }
+                let weight =
+                    |(subset, weight): &(String, u32)| format!("{}={weight}", visible(subset));
+                let weights: Vec<String> = request.weights.iter().map(weight).collect();
+                let what = format!("shift {host} {}", weights.join(" "));
                 let profile = self.policies.profile();
                 self.want(
                     now,

@@ -313,8 +313,8 @@ fn versions_are_bounded_on_disk() {
     };
     check(3, 10, 1..=3);
     check(70, 10, 7..=70);
-    check(7, 7 << 20, 4..=7);
-    check(2, 40 << 20, 2..=2);
+    check(3, 6 << 20, 2..=3);
+    check(2, 17 << 20, 2..=2);
 }
 
 /// Scenario: more records than the disk takes.

@@ -93,3 +93,6 @@ fn host(service: &ServiceId) -> String {
         namespace => format!("{}.{namespace}.svc.cluster.local", service.name()),
     }
 }
+
+#[cfg(test)]
+mod tests;

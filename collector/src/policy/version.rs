@@ -105,7 +105,7 @@ impl Policies {
     /// Begins with the versions of an earlier process, oldest first. What an operator should know
     /// of how that went.
     pub(crate) fn restore(&mut self, records: &[PolicyRecord]) -> Option<String> {
-        let Some(newest) = records.last() else { return None };
+        let newest = records.last()?;
         self.number_last = records.iter().map(|record| record.number).max().unwrap_or(0);
         let version = |record: &PolicyRecord| Version { record: record.clone(), asked: None };
         self.versions = records.iter().map(version).collect();

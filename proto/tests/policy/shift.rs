@@ -17,7 +17,7 @@ fn shifted(text: &str, host: &str, pairs: &[(&str, u32)]) -> Vec<String> {
     diff(&before, &after).changes.iter().map(ToString::to_string).collect()
 }
 
-/// Scenario: canaries of a VirtualService and an HTTPRoute, with and without weights, with rules
+/// Scenario: canaries of a `VirtualService` and an `HTTPRoute`, with and without weights, with rules
 /// that split and rules that do not.
 /// Guarantees: exactly the weights of the rules that split change.
 #[test]

@@ -1,7 +1,7 @@
 //! The policy in virtual time: versions, pushes, answers, restarts.
 
 use super::bench::{Bench, Sidecar, service};
-use super::keeping::{Disk, life};
+use super::keeping::life;
 use crate::engine::{Apply, ConnectionId, Event, Lint, Output, Refusal};
 use crate::record::Restored;
 use fusebox_proto::ProxyId;
@@ -205,7 +205,7 @@ fn what_is_wrong_is_refused_whole() {
     };
     let undefined = CANARY.replace("name: v2", "name: v3");
     let wrong =
-        "a.yaml:22: VirtualService/inventory-route: spec.http[0].route[1].destination.subset";
+        "a.yaml:30: VirtualService/inventory-route: spec.http[0].route[1].destination.subset";
     check(&undefined, false, PolicyOutcome::Refused, wrong);
     let twice = format!("{BREAKER}\n---\n{BREAKER}");
     check(&twice, false, PolicyOutcome::Refused, "is there twice");
@@ -365,29 +365,31 @@ fn shifts_that_do_not_fit_are_refused() {
     check("inventory", &[("v1", 0), ("v2", 0)], &["0 for all"]);
 }
 
-/// Scenario: seventy versions; then versions of two megabytes each.
+/// Scenario: seventy versions; and a history with more bytes than are kept.
 /// Guarantees: the newest that fit are kept, the newest always; numbers are never used again.
 #[test]
 fn versions_are_bounded() {
-    let mut bench = Bench::new();
+    let numbers = |bench: &Bench| -> Vec<u64> {
+        bench.view().set.versions.iter().map(|one| one.version).collect()
+    };
+    let (mut bench, mut disk) = life();
     bench.apply("a", CANARY);
     for weight in 0..69 {
         bench.shift(&format!("s{weight}"), "inventory", &[("v1", 1_000), ("v2", weight)]);
     }
-    let kept: Vec<u64> = bench.view().set.versions.iter().map(|one| one.version).collect();
-    assert_eq!(kept, (7..=70).rev().collect::<Vec<_>>());
-    let labels: String =
-        (0..2_500).map(|n| format!("    l{n:04}: \"{}\"\n", "x".repeat(800))).collect();
-    for round in 0..20 {
-        let text = CANARY.replacen(
-            "metadata:\n",
-            &format!("metadata:\n  labels:\n    r: \"{round}\"\n{labels}"),
-            1,
-        );
-        bench.apply(&format!("b{round}"), &text);
-    }
-    let kept: Vec<u64> = bench.view().set.versions.iter().map(|one| one.version).collect();
-    assert_eq!(kept, (75..=90).rev().collect::<Vec<_>>());
+    assert_eq!(numbers(&bench), (7..=70).rev().collect::<Vec<_>>());
+    disk.sync(&mut bench);
+    let mut check = |megabytes: usize, kept: std::ops::RangeInclusive<u64>| {
+        for record in &mut disk.restored.policies {
+            let mut documents = record.documents.to_vec();
+            documents[0].text = "x".repeat(megabytes << 20);
+            record.documents = documents.into();
+        }
+        bench.restart_with(&disk.restored, Duration::from_secs(1), 0);
+        assert_eq!(numbers(&bench), kept.rev().collect::<Vec<_>>());
+    };
+    check(5, 68..=70);
+    check(17, 70..=70);
 }
 
 /// Scenario: a collector with a history is started again; proxies come back with the version that

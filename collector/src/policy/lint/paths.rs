@@ -40,7 +40,7 @@ pub(super) fn lint(policy: &Policy, live: &Live) -> Vec<Finding> {
     let mut worst: Vec<Path<'_>> = Vec::new();
     for service in &live.services {
         let start = Path { product: 1.0, on: vec![&service.id], layers: Vec::new() };
-        let path = layers.worst_from(start);
+        let path = layers.worst_from(&start);
         // A first layer that multiplies nothing belongs to a longer name for the same thing.
         let is_own = path.layers.first().is_some_and(|(attempts, _)| 1 < *attempts);
         let multiplies = path.layers.iter().filter(|(attempts, _)| 1 < *attempts).count();
@@ -62,7 +62,7 @@ pub(super) fn lint(policy: &Policy, live: &Live) -> Vec<Finding> {
 
 impl<'l> Layers<'l> {
     /// The path that begins with this one and multiplies most; the shortest of those.
-    fn worst_from(&mut self, path: Path<'l>) -> Path<'l> {
+    fn worst_from(&mut self, path: &Path<'l>) -> Path<'l> {
         let mut worst = path.clone();
         if LENGTH_MAX <= path.layers.len() || STEPS_MAX <= self.steps {
             return worst;
@@ -78,7 +78,7 @@ impl<'l> Layers<'l> {
             longer.product *= f64::from(attempts);
             longer.on.push(callee);
             longer.layers.push((attempts, name));
-            let found = self.worst_from(longer);
+            let found = self.worst_from(&longer);
             if worst.product < found.product {
                 worst = found;
             }
