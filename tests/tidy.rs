@@ -314,6 +314,7 @@ const CORES: &[&str] = &[
     "collector/src/desired",
     "collector/src/names",
     "collector/src/record",
+    "collector/src/policy",
     "collector/src/snapshot",
     "tui/src/model",
     "tui/src/arrange",

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -87,7 +87,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let now = Now::read();
     let tally = Arc::new(Tally::default());
-    let (message_sender, messages) = mpsc::channel(driver::MESSAGES_MAX);
+    let (message_sender, message_inbox) = mpsc::channel(driver::MESSAGES_MAX);
     let (delivery_sender, deliveries) = mpsc::channel(driver::DELIVERIES_MAX);
     let limits = Limits { embedded: config.embedded, ..Limits::default() };
     let (engine, outbox, writer) = match history {
@@ -96,15 +96,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             (Engine::restored(now, limits, &restored), Some(outbox), Some(writer))
         }
     };
-    let inboxes = Inboxes { messages, deliveries, history: outbox };
+    let inboxes = Inboxes { messages: message_inbox, deliveries, history: outbox };
     let driver = Driver::new(now, engine, Arc::clone(&tally), inboxes);
     let snapshots = driver.snapshots();
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
     let intake = Intake::new(delivery_sender, Arc::clone(&tally));
+    let messages = message_sender;
     let shared = serve::Shared {
-        messages: message_sender,
+        messages: messages.clone(),
         snapshots: snapshots.clone(),
         otlp_grpc: otlp_grpc.address,
         tally: Arc::clone(&tally),
@@ -130,7 +131,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     running.listen("otlp-grpc", otlp_grpc.listener, otlp::grpc::router(&intake), &stop);
     running.listen("otlp-http", otlp_http.listener, otlp::http::router(&intake), &stop);
     running.listen("control", control.listener, serve::router(shared, token), &stop);
-    let pages = http::router(http.address, http::Sources { snapshots, tally });
+    let questions = Arc::new(Semaphore::new(http::QUESTIONS_MAX));
+    let sources = http::Sources { snapshots, tally, messages, questions };
+    let pages = http::router(http.address, sources);
     running.listen("http", http.listener, pages, &stop);
     Ok(running)
 }

@@ -9,13 +9,12 @@
 
 mod requests;
 
-pub(crate) use requests::Finished;
+pub(crate) use requests::{Finished, Requests};
 
 use crate::engine::{ConnectionId, Proxies, Proxy};
 use crate::record::{Record, Restored, WishRecord};
 use fusebox_proto::command::{Ack, AckResult, Command, HeldLease, TTL_MAX, TTL_MIN, Verb};
 use fusebox_proto::{Edge, Now, ProxyId};
-use requests::Requests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ const REISSUES_MAX: u8 = 3;
 pub(crate) struct Desired {
     wishes: BTreeMap<Edge, Wish>,
     revision_last: u64,
-    requests: Requests,
+    requests: Requests<Edge>,
     pushes: VecDeque<(ConnectionId, Command)>,
     /// Edges whose wish is not in the history as it is now.
     changed: BTreeSet<Edge>,
@@ -132,7 +131,7 @@ impl Desired {
 
     /// The edges of a request that was made before.
     pub(crate) fn request(&self, id: &str) -> Option<&[Edge]> {
-        self.requests.edges(id)
+        self.requests.subjects(id)
     }
 
     /// Why a request is not on disk; `None` where it is, or need not be.
@@ -150,7 +149,7 @@ impl Desired {
         orders: Vec<Order>,
         (by, reason): (&str, &str),
     ) -> bool {
-        if self.requests.edges(request_id).is_some() {
+        if self.requests.subjects(request_id).is_some() {
             self.requests.repeat(request_id);
             return false;
         }

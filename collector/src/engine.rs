@@ -9,12 +9,14 @@ mod instances;
 mod journal;
 mod keeping;
 mod meter;
+mod policies;
 mod proxies;
 mod seen;
 mod telemetry;
 
 pub(crate) use instances::Instances;
 pub(crate) use journal::EVENTS_MAX;
+pub use policies::{Apply, Lint};
 pub(crate) use proxies::{Proxies, Proxy, Standing};
 
 use crate::desired::{Desired, Finished};
@@ -23,12 +25,14 @@ use crate::graph::Graph;
 use crate::incident::{Capacity, Incidents, Scene};
 use crate::names::Names;
 use crate::pairing::Pairing;
+use crate::policy::Policies;
 use crate::record::Record;
 use crate::spans::SpanBatch;
 use crate::store::Store;
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
+use fusebox_proto::policy::{Push, PushAck, RollbackRequest, ShiftRequest};
 use fusebox_proto::report::{Hello, Report};
-use fusebox_proto::view::{Snapshot, TripResult};
+use fusebox_proto::view::{PolicyResult, Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
 use journal::Journal;
 use keeping::Keeping;
@@ -87,6 +91,21 @@ pub enum Event {
     Trip(TripRequest),
     /// An operator ends leases; answered by [`Output::Done`] or [`Output::Refused`].
     Reset(ResetRequest),
+    /// A proxy answers a policy.
+    PolicyAck {
+        /// Its stream.
+        connection: ConnectionId,
+        /// The answer.
+        ack: PushAck,
+    },
+    /// An operator applies documents; answered by [`Output::PolicyDone`].
+    Apply(Box<Apply>),
+    /// An operator goes back to an earlier policy; answered by [`Output::PolicyDone`] or
+    /// [`Output::Refused`].
+    Rollback(RollbackRequest),
+    /// An operator moves traffic between subsets; answered by [`Output::PolicyDone`] or
+    /// [`Output::Refused`].
+    Shift(ShiftRequest),
     /// Records of [`Output::Store`] are on disk, or are not.
     Stored {
         /// Their numbers.
@@ -112,6 +131,13 @@ pub enum Output {
         connection: ConnectionId,
         /// What.
         command: Command,
+    },
+    /// Send this policy on this stream.
+    PushPolicy {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        push: Arc<Push>,
     },
     /// Tell this stream which windows may be forgotten (also after a duplicate).
     Taken {
@@ -146,6 +172,13 @@ pub enum Output {
         /// One for a trip, one for each edge for a reset; none where `--all` found no lease.
         results: Vec<TripResult>,
     },
+    /// As [`Output::Done`], of a request about the policy; at once where nothing changed.
+    PolicyDone {
+        /// Of the request.
+        request_id: String,
+        /// What came of it.
+        result: Box<PolicyResult>,
+    },
     /// The request named nothing that is known, or too much.
     Refused {
         /// Of the request.
@@ -172,6 +205,14 @@ pub enum Refusal {
         /// As typed.
         name: String,
         /// Printed names that it could mean.
+        candidates: Vec<String>,
+    },
+    /// No rule routes this host.
+    #[error("no rule routes {host:?}{}", hint(.candidates))]
+    UnknownHost {
+        /// As typed.
+        host: String,
+        /// Hosts that are routed.
         candidates: Vec<String>,
     },
     /// A value out of its range.
@@ -230,6 +271,7 @@ pub struct Engine {
     pub(crate) capacity: Capacity,
     pub(crate) incidents: Incidents,
     pub(crate) desired: Desired,
+    pub(crate) policies: Policies,
     pub(crate) names: Names,
     pub(crate) instances: Instances,
     pub(crate) journal: Journal,
@@ -258,6 +300,7 @@ impl Engine {
             capacity: Capacity::default(),
             incidents: Incidents::default(),
             desired: Desired::default(),
+            policies: Policies::default(),
             names: Names::default(),
             instances: Instances::default(),
             journal: Journal::default(),
@@ -283,6 +326,10 @@ impl Engine {
             Event::Gone { connection } => self.take_gone(now, connection),
             Event::Trip(request) => self.trip(now, &request),
             Event::Reset(request) => self.reset(now, &request),
+            Event::PolicyAck { connection, ack } => self.take_policy_ack(now, connection, &ack),
+            Event::Apply(apply) => self.apply(now, *apply),
+            Event::Rollback(request) => self.rollback(now, &request),
+            Event::Shift(request) => self.shift(now, &request),
             Event::Stored { numbers, result } => self.take_stored(now, &numbers, &result),
             Event::Dropped { reason, count } => self.meter.dropped(reason, count),
         }
@@ -292,8 +339,9 @@ impl Engine {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.pairing.poll_timeout(), self.desired.poll_timeout()];
-        timeouts.into_iter().flatten().chain([self.tick_at]).min()
+        let waits = [self.desired.poll_timeout(), self.policies.poll_timeout()];
+        let timeouts = waits.into_iter().chain([self.pairing.poll_timeout()]);
+        timeouts.flatten().chain([self.tick_at]).min()
     }
 
     /// Lets time pass: closes windows, ends waits, ages things out.
@@ -353,6 +401,8 @@ impl Engine {
             let results = results.into_iter().map(|(_, result)| result).collect();
             self.outputs.push_back(Output::Done { request_id, results });
         }
+        self.push_policies();
+        self.finish_policies(now);
         let leased: HashSet<Edge> = self.desired.leased(now).cloned().collect();
         if leased != self.refused {
             self.refused = leased;

@@ -14,6 +14,7 @@
 //! | `detect` | is there a retry storm on this edge? |
 //! | `incident` | one card for each cause: who, since when, what would help |
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
+//! | `policy` | versions of the policy, how far the proxies are with it, and what is wrong with it |
 //! | `names` | printed names, and what an operator means |
 //! | [`record`] | what of it outlives the process |
 //! | `snapshot` | all of it in the words of the contract |
@@ -44,6 +45,7 @@ mod names;
 pub mod observe;
 mod otlp;
 pub mod pairing;
+mod policy;
 pub mod record;
 #[cfg(test)]
 mod samples;

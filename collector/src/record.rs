@@ -6,6 +6,7 @@
 //! appended, so that an audit can be read from them.
 
 pub use crate::incident::Blame;
+pub use crate::policy::PolicyRecord;
 
 use fusebox_proto::command::Command;
 use fusebox_proto::view::{self, TripResult};
@@ -26,6 +27,8 @@ pub enum Record {
     Unwished(Edge),
     /// An operator's command on one edge, or what came of it.
     Command(CommandRecord),
+    /// A version of the policy.
+    Policy(Box<PolicyRecord>),
     /// The highest revision that was issued, or heard of.
     Revision(u64),
 }
@@ -88,6 +91,8 @@ pub struct Restored {
     pub events: Vec<view::Event>,
     /// Wishes whose time is not over.
     pub wishes: Vec<WishRecord>,
+    /// Versions of the policy that are kept, oldest first.
+    pub policies: Vec<PolicyRecord>,
     /// No revision is issued at or below this.
     pub revision: u64,
     /// When the last of all this was written, Unix time in milliseconds.
@@ -117,6 +122,10 @@ impl Restored {
                 self.revision = self.revision.max(command.revision);
             }
             Record::Command(CommandRecord::Answered { .. }) => (),
+            Record::Policy(policy) => {
+                self.policies.retain(|other| other.number != policy.number);
+                self.policies.push(*policy);
+            }
             Record::Revision(revision) => self.revision = self.revision.max(revision),
         }
     }

@@ -4,6 +4,9 @@
 //! is `None`, never 0.
 
 mod breakers;
+mod live;
+
+pub(crate) use live::live;
 
 use crate::engine::Engine;
 use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
@@ -30,6 +33,7 @@ pub(crate) fn snapshot(engine: &Engine, now: Now) -> Snapshot {
         breakers: breakers::breakers(engine, now),
         proxies: proxies(engine, now),
         events: engine.journal.newest_first(),
+        policy: engine.policies.view(),
     };
     snapshot.status = status(engine, now, &snapshot);
     snapshot.sort();
@@ -196,7 +200,7 @@ fn proxies(engine: &Engine, now: Now) -> Vec<Proxy> {
             namespace: proxy.hello.service.namespace().to_owned(),
             instance: proxy.hello.instance.clone(),
             build: proxy.hello.build.clone(),
-            policy_version: None,
+            policy_version: engine.policies.in_force(&proxy.hello.proxy),
             connected: proxy.connection.is_some(),
             last_seen_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
         }

@@ -35,6 +35,7 @@ mod kind;
 mod matching;
 mod outlier;
 mod push;
+mod request;
 mod retries;
 mod rewrite;
 mod route;
@@ -42,6 +43,7 @@ mod routing;
 mod scope;
 mod service_entry;
 mod settings;
+mod shift;
 mod sink;
 mod traffic_policy;
 mod virtual_service;
@@ -49,7 +51,7 @@ mod yaml;
 
 pub use compile::compile;
 pub use diff::{CHANGES_MAX, Change, Diff, diff};
-pub use document::{Document, Outcome, merge, read, write};
+pub use document::{Document, Outcome, merge, read, read_all, write};
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
 pub use install::{
@@ -59,6 +61,10 @@ pub use install::{
 pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
 pub use push::{DOCUMENTS_LEN_MAX, Push, PushAck};
+pub use request::{
+    ApplyRequest, FILES_MAX, LintRequest, RollbackRequest, ShiftRequest, SourceFile, WEIGHT_MAX,
+    WEIGHTS_MAX,
+};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
@@ -70,6 +76,7 @@ pub use settings::{
     MutedAnswer, OutlierDetection, PortSettings, RetryBudget, ServiceBreaker, Settings, Subset,
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
 };
+pub use shift::{ShiftRefusal, shift};
 pub use yaml::{
     DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX,
     SCALAR_BYTES_MAX,

@@ -4,6 +4,13 @@
 //! A service in a view is its printed name: short where that is unique, else
 //! `environment/namespace/name`. All text here has been made visible at ingest.
 
+mod policy;
+
+pub use policy::{
+    FINDINGS_MAX, LintResult, PolicyDocument, PolicyOutcome, PolicyProxy, PolicyResult, PolicySet,
+    PolicyStanding, PolicyVersion, PolicyView,
+};
+
 use crate::command::{ActionKind, BreakerState};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -64,6 +71,8 @@ pub struct Snapshot {
     pub proxies: Vec<Proxy>,
     /// What happened, newest first.
     pub events: Vec<Event>,
+    /// The traffic policy.
+    pub policy: PolicyView,
 }
 
 /// Overall health.
@@ -427,8 +436,8 @@ pub struct Proxy {
     pub instance: String,
     /// Version.
     pub build: String,
-    /// Version of its policy; `None` without one.
-    pub policy_version: Option<String>,
+    /// Version of the policy in force there; `None` without one.
+    pub policy_version: Option<u64>,
     /// Whether its stream is open.
     pub connected: bool,
     /// Since its last message.
@@ -440,7 +449,7 @@ pub struct Proxy {
 pub struct Event {
     /// When.
     pub at: Stamp,
-    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`
+    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`, `policy`
     pub kind: String,
     /// One line.
     pub text: String,

@@ -4,5 +4,6 @@ mod cli;
 mod dashboard;
 mod failure;
 mod history;
+mod policy;
 mod refusal;
 mod trip;

@@ -5,14 +5,15 @@
 //! the newest wins: at most every 100 ms, and almost at once after something that someone waits
 //! to see.
 
-use crate::engine::{ConnectionId, Engine, Event, Output, Refusal};
+use crate::engine::{ConnectionId, Engine, Event, Lint, Output, Refusal};
 use crate::history::{Numbered, Outbox, Receipt};
 use crate::otlp::Delivery;
 use crate::tally::Tally;
 use fusebox_proto::Now;
 use fusebox_proto::command::ToProxy;
+use fusebox_proto::policy::Push;
 use fusebox_proto::report::Hello;
-use fusebox_proto::view::{Snapshot, TripResult};
+use fusebox_proto::view::{LintResult, PolicyResult, Snapshot, TripResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,13 +54,24 @@ pub(crate) enum Message {
     Detach { connection: ConnectionId },
     /// An operator asks; the answer goes to `reply`.
     Operator { request_id: String, event: Event, reply: oneshot::Sender<Answer> },
+    /// Someone asks what is wrong with the policy.
+    Lint { lint: Box<Lint>, reply: oneshot::Sender<LintResult> },
 }
 
 /// The way to a proxy; an error ends its stream.
 pub(crate) type Commands = mpsc::Sender<Result<ToProxy, Status>>;
 
 /// What an operator's request came to.
-pub(crate) type Answer = Result<Vec<TripResult>, Refusal>;
+pub(crate) type Answer = Result<Reply, Refusal>;
+
+/// What an operator is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// What came of a command, edge by edge.
+    Command(Vec<TripResult>),
+    /// What came of a request about the policy.
+    Policy(Box<PolicyResult>),
+}
 
 /// A stream of a proxy, seen from here.
 struct Stream {
@@ -171,6 +183,10 @@ impl Driver {
                 self.streams.remove(&connection);
                 self.engine.handle(now, Event::Gone { connection });
             }
+            Message::Lint { lint, reply } => {
+                // Who asked may have gone.
+                let _ = reply.send(self.engine.lint(now, *lint));
+            }
             Message::Operator { request_id, event, reply } => {
                 self.waiting.retain(|_, replies| {
                     replies.retain(|reply| !reply.is_closed());
@@ -194,6 +210,9 @@ impl Driver {
             Output::Push { connection, command } => {
                 self.send(connection, ToProxy::Command(command));
             }
+            Output::PushPolicy { connection, push } => {
+                self.send(connection, ToProxy::Policy(Push::clone(&push)));
+            }
             Output::Taken { connection, boot, number } => {
                 self.send(connection, ToProxy::ReportAck { boot, number });
             }
@@ -205,7 +224,12 @@ impl Driver {
                 }
             }
             Output::Close { connection, reason } => self.close(connection, &reason),
-            Output::Done { request_id, results } => self.answer(&request_id, &Ok(results)),
+            Output::Done { request_id, results } => {
+                self.answer(&request_id, &Ok(Reply::Command(results)));
+            }
+            Output::PolicyDone { request_id, result } => {
+                self.answer(&request_id, &Ok(Reply::Policy(result)));
+            }
             Output::Refused { request_id, refusal } => self.answer(&request_id, &Err(refusal)),
         }
     }

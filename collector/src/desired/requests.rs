@@ -1,10 +1,11 @@
-//! Requests of operators: which edges each named, and when it is answered.
+//! Requests of operators: what each was about (edges, a version of the policy), and when it is
+//! answered.
 //!
 //! A request waits for its proxies first, then for the disk: commands are on their way to the
 //! proxies while the record of them is synced, so that as a rule the second wait is over before
 //! the first. Each wait has its limit, and then the answer says what is missing.
 
-use fusebox_proto::{Edge, Now};
+use fusebox_proto::Now;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ const KEPT_WITHIN: Duration = Duration::from_secs(3);
 const REQUESTS_MAX: usize = 256;
 
 /// All requests that are remembered, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    list: VecDeque<Request>,
+#[derive(Debug)]
+pub(crate) struct Requests<S> {
+    list: VecDeque<Request<S>>,
     finished: VecDeque<Finished>,
 }
 
@@ -35,9 +36,9 @@ pub(crate) struct Finished {
 
 /// A request that is answered, or will be.
 #[derive(Debug)]
-struct Request {
+struct Request<S> {
     id: String,
-    edges: Vec<Edge>,
+    subjects: Vec<S>,
     stage: Stage,
     kept: Kept,
 }
@@ -61,55 +62,61 @@ enum Kept {
     No(Arc<str>),
 }
 
-impl Requests {
-    /// The edges of a request that was made before.
-    pub(super) fn edges(&self, id: &str) -> Option<&[Edge]> {
-        self.find(id).map(|request| &request.edges[..])
+impl<S> Default for Requests<S> {
+    fn default() -> Self {
+        Self { list: VecDeque::new(), finished: VecDeque::new() }
+    }
+}
+
+impl<S: PartialEq> Requests<S> {
+    /// What a request that was made before was about.
+    pub(crate) fn subjects(&self, id: &str) -> Option<&[S]> {
+        self.find(id).map(|request| &request.subjects[..])
     }
 
     /// Why a request is not on disk; `None` where it is, or need not be.
-    pub(super) fn why_not_kept(&self, id: &str) -> Option<&str> {
+    pub(crate) fn why_not_kept(&self, id: &str) -> Option<&str> {
         match &self.find(id)?.kept {
             Kept::No(reason) => Some(reason),
             Kept::Yes | Kept::Waits { .. } => None,
         }
     }
 
-    /// Whether an answer that is still to come tells of an edge.
-    pub(super) fn await_answer(&self, edge: &Edge) -> bool {
+    /// Whether an answer that is still to come tells of this.
+    pub(super) fn await_answer(&self, subject: &S) -> bool {
         let mut waiting = self.list.iter().filter(|request| request.stage != Stage::Answered);
-        waiting.any(|request| request.edges.contains(edge))
+        waiting.any(|request| request.subjects.contains(subject))
     }
 
-    fn find(&self, id: &str) -> Option<&Request> {
+    fn find(&self, id: &str) -> Option<&Request<S>> {
         self.list.iter().find(|request| request.id == id)
     }
 
     /// A request that was made before, and has been answered, is answered once more.
-    pub(super) fn repeat(&mut self, id: &str) {
+    pub(crate) fn repeat(&mut self, id: &str) {
         if self.find(id).is_some_and(|request| request.stage == Stage::Answered) {
             self.finished.push_back(Finished { request_id: id.to_owned(), is_repeated: true });
         }
     }
 
     /// A new request; its commands are on their way.
-    pub(super) fn add(&mut self, now: Now, id: &str, edges: Vec<Edge>) {
+    pub(crate) fn add(&mut self, now: Now, id: &str, subjects: Vec<S>) {
         if REQUESTS_MAX <= self.list.len() {
             self.list.pop_front();
         }
         let stage = Stage::Proxies { until: now.instant + ANSWER_AFTER };
-        self.list.push_back(Request { id: id.to_owned(), edges, stage, kept: Kept::Yes });
+        self.list.push_back(Request { id: id.to_owned(), subjects, stage, kept: Kept::Yes });
     }
 
     /// A request is not answered before these records are on disk.
-    pub(super) fn keep(&mut self, now: Now, id: &str, numbers: RangeInclusive<u64>) {
+    pub(crate) fn keep(&mut self, now: Now, id: &str, numbers: RangeInclusive<u64>) {
         if let Some(request) = self.list.iter_mut().find(|request| request.id == id) {
             request.kept = Kept::Waits { numbers, until: now.instant + KEPT_WITHIN };
         }
     }
 
     /// Records are on disk, or are not: one that is missing is one too many.
-    pub(super) fn stored(&mut self, numbers: &RangeInclusive<u64>, result: &Result<(), Arc<str>>) {
+    pub(crate) fn stored(&mut self, numbers: &RangeInclusive<u64>, result: &Result<(), Arc<str>>) {
         for request in &mut self.list {
             let Kept::Waits { numbers: awaited, .. } = &request.kept else { continue };
             match result {
@@ -125,10 +132,10 @@ impl Requests {
     }
 
     /// Ends waits that are over.
-    pub(super) fn finish(&mut self, now: Now, is_pending: impl Fn(&Edge) -> bool) {
+    pub(crate) fn finish(&mut self, now: Now, is_pending: impl Fn(&S) -> bool) {
         for request in &mut self.list {
             if let Stage::Proxies { until } = request.stage
-                && (until <= now.instant || !request.edges.iter().any(&is_pending))
+                && (until <= now.instant || !request.subjects.iter().any(&is_pending))
             {
                 request.stage = Stage::Disk;
             }
@@ -149,8 +156,8 @@ impl Requests {
     }
 
     /// When a wait ends by itself.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let ends = |request: &Request| match (request.stage, &request.kept) {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let ends = |request: &Request<S>| match (request.stage, &request.kept) {
             (Stage::Proxies { until }, _) => Some(until),
             (Stage::Disk, Kept::Waits { until, .. }) => Some(*until),
             (Stage::Disk | Stage::Answered, _) => None,
@@ -159,7 +166,7 @@ impl Requests {
     }
 
     /// The next request that is to be answered.
-    pub(super) fn poll_finished(&mut self) -> Option<Finished> {
+    pub(crate) fn poll_finished(&mut self) -> Option<Finished> {
         self.finished.pop_front()
     }
 }

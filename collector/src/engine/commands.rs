@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, request_id: &str, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, request_id: &str, refusal: Refusal) {
         self.outputs.push_back(Output::Refused { request_id: request_id.to_owned(), refusal });
     }
 
@@ -237,6 +237,6 @@ impl Engine {
     }
 }
 
-fn because(reason: &str) -> String {
+pub(super) fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {}", visible(reason)) }
 }

@@ -69,7 +69,8 @@ impl Engine {
         engine.journal.restore(&restored.events);
         engine.desired.restore(now, restored);
         engine.incidents.restore(now, &restored.incidents);
-        for note in &restored.notes {
+        let unread = engine.policies.restore(&restored.policies);
+        for note in restored.notes.iter().chain(&unread) {
             engine.journal.note(now.unix_ms, "collector", note);
         }
         let leases = engine.desired.iter().filter(|(_, wish)| wish.is_lease(now)).count();
@@ -96,10 +97,12 @@ impl Engine {
         let incidents = self.incidents.take_changed();
         if !self.keeping.is_on {
             self.desired.take_changed();
+            self.policies.take_changed();
         } else if self.keeping.is_failing() {
             self.keeping.dropped += events.len() as u64;
         } else {
             self.store_wishes(now);
+            self.store_policies(now);
             for event in events {
                 self.store(now, Record::Event(event));
             }
@@ -117,6 +120,24 @@ impl Engine {
         if self.keeping.revision < revision {
             self.keeping.revision = revision;
             self.store(now, Record::Revision(revision));
+        }
+    }
+
+    fn store_policies(&mut self, now: Now) {
+        for record in self.policies.take_changed() {
+            self.store(now, record);
+        }
+    }
+
+    /// Has the version that a new request made kept; it is not answered before it is.
+    pub(super) fn store_policy_request(&mut self, now: Now, request_id: &str) {
+        if !self.keeping.is_on {
+            return;
+        }
+        let first = self.keeping.number_last + 1;
+        self.store_policies(now);
+        if first <= self.keeping.number_last {
+            self.policies.keep(now, request_id, first..=self.keeping.number_last);
         }
     }
 
@@ -158,6 +179,7 @@ impl Engine {
         result: &Result<(), Arc<str>>,
     ) {
         self.desired.stored(numbers, result);
+        self.policies.stored(numbers, result);
         match result {
             Ok(()) => self.keeps_again(now),
             Err(reason) => self.keeps_nothing(now, numbers, reason),
@@ -170,6 +192,7 @@ impl Engine {
         let text = format!("the history is written again; {missing} records are missing");
         self.journal.note(now.unix_ms, "collector", &text);
         self.desired.change_all();
+        self.policies.change_all();
         self.incidents.change_all(now);
     }
 

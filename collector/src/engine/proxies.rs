@@ -266,6 +266,11 @@ impl Proxy {
         self.connection.is_some() && !self.is_stale(now)
     }
 
+    /// It said something.
+    pub(crate) const fn heard(&mut self, now: Now) {
+        self.last_seen = now;
+    }
+
     /// Takes note of a report: places it, unless it was taken before.
     pub(crate) fn take(&mut self, now: Now, report: &Report) -> Taken {
         self.last_seen = now;

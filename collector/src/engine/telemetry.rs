@@ -96,13 +96,18 @@ impl Engine {
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
         }
+        self.policy_hello(now, connection);
     }
 
     pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(proxy) = self.proxies.gone(connection) else { return };
         let id = proxy.hello.proxy.clone();
+        let proxy_is_away = proxy.connection.is_none();
         self.journal.note_proxy(now.unix_ms, "proxy", "gone", id.as_str());
         self.desired.gone(&id);
+        if proxy_is_away {
+            self.policies.gone(&id);
+        }
         self.fronts = self.proxies.fronts(now);
     }
 

@@ -6,5 +6,6 @@ mod control;
 mod keeping;
 mod layers;
 mod mesh;
+mod policy;
 mod sources;
 mod storms;

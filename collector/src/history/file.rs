@@ -8,6 +8,7 @@ use super::directory::Directory;
 use super::form::{self, Unreadable};
 use super::{Numbered, OpenError};
 use crate::engine::EVENTS_MAX;
+use crate::policy::{VERSIONS_LEN_MAX, VERSIONS_MAX};
 use crate::record::{CommandRecord, Record, Restored};
 use fusebox_proto::Now;
 use redb::{
@@ -26,6 +27,8 @@ const EVENTS: TableDefinition<u64, (u64, &str)> = TableDefinition::new("events")
 const COMMANDS: TableDefinition<u64, (u64, &str)> = TableDefinition::new("commands");
 /// By edge; the time is that of their end.
 const WISHES: TableDefinition<&str, (u64, &str)> = TableDefinition::new("wishes");
+/// By number.
+const POLICIES: TableDefinition<u64, (u64, &str)> = TableDefinition::new("policies");
 /// Single figures.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -216,6 +219,16 @@ impl File {
                 take(&mut restored.wishes, &mut broken, form::read_wish(text))?;
             }
         }
+        match transaction.open_table(POLICIES) {
+            // Nobody has applied any.
+            Err(redb::TableError::TableDoesNotExist(_)) => (),
+            policies => {
+                for entry in policies?.iter()? {
+                    let policy = form::read_policy(entry?.1.value().1);
+                    take(&mut restored.policies, &mut broken, policy)?;
+                }
+            }
+        }
         if 0 < broken {
             restored.notes.push(format!("{broken} records of the history cannot be read"));
         }
@@ -270,8 +283,27 @@ fn write_batch(
             Record::Unwished(edge) => {
                 wishes.remove(&*form::edge_key(edge))?;
             }
+            Record::Policy(policy) => {
+                let mut policies = transaction.open_table(POLICIES)?;
+                let text = form::write_policy(policy);
+                policies.insert(policy.number, (*at_unix_ms, &*text))?;
+                prune_policies(&mut policies)?;
+            }
             Record::Revision(revision) => raise(&mut meta, META_REVISION, *revision)?,
         }
+    }
+    Ok(())
+}
+
+/// Lets go of the oldest versions, as the engine does.
+fn prune_policies(policies: &mut Table<'_, u64, (u64, &str)>) -> Result<(), Fault> {
+    let mut len = 0;
+    for entry in policies.iter()? {
+        len += entry?.1.value().1.len();
+    }
+    while 1 < policies.len()? && ((VERSIONS_MAX as u64) < policies.len()? || VERSIONS_LEN_MAX < len)
+    {
+        len -= policies.pop_first()?.map_or(0, |(_, value)| value.value().1.len());
     }
     Ok(())
 }

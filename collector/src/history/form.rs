@@ -3,6 +3,10 @@
 //! What is read back is input. A form of a later version is told apart from one that does not
 //! parse: the former is refused, the latter skipped and counted.
 
+mod policy;
+
+pub(super) use policy::{read_policy, write_policy};
+
 use crate::record::{Blame, CommandRecord, IncidentRecord, WishRecord};
 use fusebox_proto::command::{Action, Command, Verb};
 use fusebox_proto::view::{Event, Incident, Stamp, TripResult};

@@ -3,10 +3,12 @@
 use super::directory::Directory;
 use super::file::{self, Fault};
 use super::*;
-use crate::record::{Blame, CommandRecord, IncidentRecord, WishRecord};
+use crate::record::{Blame, CommandRecord, IncidentRecord, PolicyRecord, WishRecord};
 use fusebox_proto::command::{Action, ActionKind, Command, Verb};
+use fusebox_proto::policy::Profile;
 use fusebox_proto::view::{
-    EdgeName, Event, Evidence, Incident, IncidentState, Layer, Stamp, SuggestedAction, TripResult,
+    EdgeName, Event, Evidence, Incident, IncidentState, Layer, PolicyDocument, Stamp,
+    SuggestedAction, TripResult,
 };
 use fusebox_proto::{Edge, ServiceId};
 use proptest::prelude::*;
@@ -91,6 +93,24 @@ fn incident(id: &str, state: IncidentState) -> Record {
     Record::Incident(Box::new(IncidentRecord { edges: [on].into(), onset_unix_s, blame, view }))
 }
 
+fn policy(number: u64, text_len: usize) -> Record {
+    let document = PolicyDocument {
+        kind: "VirtualService".into(),
+        namespace: "shop".into(),
+        name: "inventory".into(),
+        text: "x".repeat(text_len),
+    };
+    Record::Policy(Box::new(PolicyRecord {
+        number,
+        at_unix_ms: START_UNIX_MS,
+        by: "ana@laptop".into(),
+        reason: "drill \"7\" – µ".into(),
+        what: "apply".into(),
+        profile: Profile::IstioCompat,
+        documents: vec![document].into(),
+    }))
+}
+
 /// One of each kind, and of each verb.
 fn records() -> Vec<Record> {
     let on = edge("payment", "inventory");
@@ -116,6 +136,8 @@ fn records() -> Vec<Record> {
             command: asked,
         }),
         Record::Command(CommandRecord::Answered { at_unix_ms: START_UNIX_MS, edge: on, result }),
+        policy(1, 100),
+        policy(2, 200),
         Record::Revision(99),
     ]
 }
@@ -276,6 +298,23 @@ fn a_history_is_bounded() {
     assert_eq!(file.events(), (10_000, 60, 10_059));
     file.write(days(31), &batch(10_060, 10_061, days(31))).unwrap();
     assert_eq!(file.events(), (11, 10_050, 10_060));
+}
+
+/// Scenario: more versions of the policy than are kept, by their count and by their size.
+/// Guarantees: the oldest go; the newest stays, whatever it has.
+#[test]
+fn versions_are_bounded_on_disk() {
+    let check = |count: u64, text_len: usize, expected: std::ops::RangeInclusive<u64>| {
+        let folder = TempDir::new().unwrap();
+        live(folder.path(), (1..=count).map(|number| policy(number, text_len)).collect());
+        let restored = reopen(folder.path());
+        let numbers: Vec<u64> = restored.policies.iter().map(|one| one.number).collect();
+        assert_eq!(numbers, expected.collect::<Vec<_>>());
+    };
+    check(3, 10, 1..=3);
+    check(70, 10, 7..=70);
+    check(3, 6 << 20, 2..=3);
+    check(2, 17 << 20, 2..=2);
 }
 
 /// Scenario: more records than the disk takes.

@@ -5,6 +5,7 @@ mod command_line;
 mod data_dir;
 mod otlp;
 mod pages;
+mod policy;
 mod real_bodies;
 #[path = "../../src/samples.rs"]
 mod samples;

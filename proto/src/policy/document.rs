@@ -4,6 +4,7 @@ use super::at::At;
 use super::emit::emit;
 use super::finding::{Finding, Severity, refuses};
 use super::kind::{Kind, kind_of};
+use super::request::SourceFile;
 use super::sink::{Limits, Sink};
 use super::yaml::{self, DOCUMENTS_MAX, FILE_BYTES_MAX, NODES_MAX, Node, Value};
 use crate::text;
@@ -105,6 +106,24 @@ pub fn read(file: &str, text: &str) -> Outcome<Vec<Document>> {
     }
     let Reader { documents, mut findings, limits, .. } = reader;
     findings.extend(limits.left_out());
+    if refuses(&findings, false) { Err(findings) } else { Ok((documents, findings)) }
+}
+
+/// As [`read`], of several files.
+///
+/// # Errors
+/// If something in one of them is wrong; what there is to say of the others is said, too.
+pub fn read_all(files: &[SourceFile]) -> Outcome<Vec<Document>> {
+    let (mut documents, mut findings) = (Vec::new(), Vec::new());
+    for SourceFile { name, text } in files {
+        match read(name, text) {
+            Ok((more, said)) => {
+                documents.extend(more);
+                findings.extend(said);
+            }
+            Err(said) => findings.extend(said),
+        }
+    }
     if refuses(&findings, false) { Err(findings) } else { Ok((documents, findings)) }
 }
 

@@ -6,15 +6,13 @@ use super::at::At;
 use super::fields::Fields;
 use super::header_edits::{self, Edits, is_authority};
 use super::matching::Pattern;
+use super::request::WEIGHT_MAX;
 use super::rewrite::{PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 use super::route::{Destination, Destinations, DirectResponse, Weighted};
 use super::scope::host;
 use super::sink::Place;
 use super::traffic_policy::port;
 use std::cell::RefCell;
-
-/// A weight, as Istio's `int32`.
-const WEIGHT_MAX: u32 = i32::MAX as u32;
 
 /// What reading a rule needs to know, and what it finds on the way.
 pub(super) struct Context<'d> {

@@ -54,6 +54,12 @@ impl Node {
         entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node)
     }
 
+    /// As [`Self::get`], to change it.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(name, _)| **name == *key).map(|(_, node)| node)
+    }
+
     /// The nodes in this one, itself included. A long text counts for several, so that a bound on
     /// nodes is one on memory.
     pub(super) fn count(&self) -> usize {

@@ -79,7 +79,7 @@ fn ttl(ttl_ms: u64) -> Result<Duration, Invalid> {
     }
 }
 
-fn reason(value: &str) -> String {
+pub(super) fn reason(value: &str) -> String {
     text::cut(&text::visible(value), REASON_LEN_MAX).into_owned()
 }
 
@@ -350,7 +350,7 @@ impl TryFrom<v1::TripRequest> for TripRequest {
     }
 }
 
-fn request_id(value: &str) -> Result<String, Invalid> {
+pub(super) fn request_id(value: &str) -> Result<String, Invalid> {
     if value.is_empty() {
         return Err(Invalid::new("request_id", "is empty"));
     }

@@ -1,6 +1,10 @@
 //! Policies and their answers. Documents are not made visible here: they are YAML, with line ends,
 //! and what quotes them makes visible what it quotes.
 
+mod request;
+mod view;
+
+use super::view::maybe_line;
 use super::{line, v1};
 use crate::Invalid;
 use crate::policy::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Profile, Push, PushAck};
@@ -24,6 +28,29 @@ fn profile(wire: i32) -> Result<Profile, Invalid> {
     }
 }
 
+fn wire_profile(profile: Option<Profile>) -> i32 {
+    profile.map_or(v1::PolicyProfile::Unspecified, Into::into).into()
+}
+
+fn maybe_profile(wire: i32) -> Result<Option<Profile>, Invalid> {
+    if wire == 0 { Ok(None) } else { profile(wire).map(Some) }
+}
+
+/// The bounds of a whole set.
+fn check_documents<'t>(texts: impl ExactSizeIterator<Item = &'t str>) -> Result<(), Invalid> {
+    let count = texts.len();
+    if DOCUMENTS_MAX < count {
+        let reason = format!("has {count} entries; at most {DOCUMENTS_MAX}");
+        return Err(Invalid::new("documents", reason));
+    }
+    let len: usize = texts.map(str::len).sum();
+    if DOCUMENTS_LEN_MAX < len {
+        let reason = format!("has {len} bytes; at most {DOCUMENTS_LEN_MAX}");
+        return Err(Invalid::new("documents", reason));
+    }
+    Ok(())
+}
+
 /// A version is never 0.
 fn version(wire: u64) -> Result<u64, Invalid> {
     if wire == 0 { Err(Invalid::new("version", "is 0; versions count from 1")) } else { Ok(wire) }
@@ -40,15 +67,7 @@ impl TryFrom<v1::Policy> for Push {
     type Error = Invalid;
 
     fn try_from(wire: v1::Policy) -> Result<Self, Invalid> {
-        if DOCUMENTS_MAX < wire.documents.len() {
-            let reason = format!("has {} entries; at most {DOCUMENTS_MAX}", wire.documents.len());
-            return Err(Invalid::new("documents", reason));
-        }
-        let len: usize = wire.documents.iter().map(String::len).sum();
-        if DOCUMENTS_LEN_MAX < len {
-            let reason = format!("has {len} bytes; at most {DOCUMENTS_LEN_MAX}");
-            return Err(Invalid::new("documents", reason));
-        }
+        check_documents(wire.documents.iter().map(String::as_str))?;
         Ok(Self {
             version: version(wire.version)?,
             profile: profile(wire.profile)?,

@@ -1,3 +1,5 @@
+mod policy;
+
 use super::v1;
 use crate::command::{
     Ack, AckResult, Action, ActionKind, BreakerState, Command, HeldLease, REASON_LEN_MAX,
@@ -207,6 +209,7 @@ fn invalid_views_are_refused_with_a_path() {
         Ok(()),
     );
     check(|snapshot| snapshot.status = None, Err("status"));
+    check(|snapshot| snapshot.policy = None, Err("policy"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
     check(|snapshot| snapshot.services[0].kind = 0, Err("services[0].kind"));
@@ -266,6 +269,12 @@ fn parse_all(bytes: &[u8]) {
     parse::<v1::TripRequest, TripRequest>(bytes);
     parse::<v1::ResetRequest, ResetRequest>(bytes);
     parse::<v1::TripResult, crate::view::TripResult>(bytes);
+    parse::<v1::ApplyRequest, crate::policy::ApplyRequest>(bytes);
+    parse::<v1::RollbackRequest, crate::policy::RollbackRequest>(bytes);
+    parse::<v1::ShiftRequest, crate::policy::ShiftRequest>(bytes);
+    parse::<v1::LintRequest, crate::policy::LintRequest>(bytes);
+    parse::<v1::PolicyReply, crate::view::PolicyResult>(bytes);
+    parse::<v1::LintReply, crate::view::LintResult>(bytes);
 }
 
 proptest! {
@@ -364,8 +373,13 @@ prop_compose! {
         history in prop::sample::select(vec![
             None, Some(History::Memory), Some(History::Disk), Some(History::Failing),
         ]),
+        version in prop::option::of(1_u64..3),
+        holders in prop::collection::vec("[a-d]", 0..3),
     ) -> Snapshot {
-        use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
+        use crate::view::{
+            EdgeView, Event, Incident, IncidentState, PolicyProxy, PolicyView, Proxy, Service,
+            Stamp,
+        };
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
         let edges = edges.into_iter().map(|((source, destination), proxies)| EdgeView { source, destination, proxies, ..EdgeView::default() });
         let incidents = incidents.into_iter().map(|(id, (opened, resolved))| Incident {
@@ -377,8 +391,13 @@ prop_compose! {
         });
         let proxies = proxies.into_iter().map(|(id, connected)| Proxy { id, connected, ..Proxy::default() });
         let events = events.into_iter().map(|text| Event { text, ..Event::default() });
+        let mut policy = PolicyView::default();
+        policy.set.version = version;
+        policy.proxies =
+            holders.into_iter().map(|id| PolicyProxy { id, ..PolicyProxy::default() }).collect();
         let mut snapshot = Snapshot {
             at: Stamp(at),
+            policy,
             services: services.collect(),
             edges: edges.collect(),
             incidents: incidents.collect(),

@@ -21,7 +21,7 @@ fn maybe_stamp(value: Option<u64>, field: &str) -> Result<Option<Stamp>, Invalid
     value.map(|value| stamp(value, field)).transpose()
 }
 
-fn maybe_line(text: Option<&String>) -> Option<String> {
+pub(super) fn maybe_line(text: Option<&String>) -> Option<String> {
     text.map(|text| line(text))
 }
 
@@ -378,7 +378,7 @@ impl TryFrom<v1::Proxy> for Proxy {
             namespace: line(&wire.namespace),
             instance: line(&wire.instance),
             build: line(&wire.build),
-            policy_version: maybe_line(wire.policy_version.as_ref()),
+            policy_version: wire.policy_version,
             connected: wire.connected,
             last_seen_ms: wire.last_seen_ms,
         })

@@ -14,6 +14,7 @@ mod matching;
 mod others;
 mod profile;
 mod rewrite;
+mod shift;
 mod virtual_service;
 
 use fusebox_proto::policy::{self, Document, Finding, Policy, Profile, Routes, Settings, Severity};

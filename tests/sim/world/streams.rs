@@ -82,8 +82,7 @@ impl World {
             FromProxy::Hello(hello) => Event::Hello { connection, hello },
             FromProxy::Report(report) => Event::Report { connection, report },
             FromProxy::Ack(ack) => Event::Ack { connection, ack },
-            // These worlds have no policy, so nobody acknowledges one.
-            FromProxy::PolicyAck(_) => return,
+            FromProxy::PolicyAck(ack) => Event::PolicyAck { connection, ack },
         });
     }
 
@@ -144,6 +143,9 @@ impl World {
                     let record = Box::new(record);
                     self.agenda.put(at, Happening::Synced { number, at_unix_ms, record });
                 }
+                Output::PushPolicy { connection, push } => {
+                    self.send_down(connection, ToProxy::Policy((*push).clone()));
+                }
                 Output::Close { connection, .. } => self.cut(connection),
                 Output::Done { request_id, results } => {
                     for result in &results {
@@ -163,6 +165,8 @@ impl World {
                 Output::Refused { request_id, refusal } => {
                     self.answer(request_id, Reply::Refused(refusal.to_string()));
                 }
+                // Nobody applies a policy here.
+                Output::PolicyDone { .. } => (),
             }
         }
         Ok(())

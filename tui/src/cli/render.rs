@@ -2,6 +2,9 @@
 //! data.
 
 mod lists;
+mod policy;
+
+pub(crate) use policy::{lint, result as policy_result};
 
 use super::parse;
 use super::table::{Align, Table, cut};
@@ -20,8 +23,14 @@ pub(crate) fn table(noun: Noun, snapshot: &Snapshot, width: Option<usize>, ascii
         Noun::Incidents => lists::incidents(snapshot, width),
         Noun::Breakers => lists::breakers(snapshot, width),
         Noun::Proxies => lists::proxies(snapshot, width),
+        Noun::Policy => policy::policy(snapshot, width),
     };
-    if ascii { text.replace(format::UNKNOWN, "-").replace('…', "~") } else { text }
+    if ascii { to_ascii(&text) } else { text }
+}
+
+/// What we draw that is no ASCII, in ASCII.
+fn to_ascii(text: &str) -> String {
+    text.replace(format::UNKNOWN, "-").replace('…', "~").replace('→', "->")
 }
 
 fn status(snapshot: &Snapshot, width: Option<usize>) -> String {

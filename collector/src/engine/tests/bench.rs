@@ -117,6 +117,11 @@ impl Bench {
         self.now = self.start.plus(until.saturating_duration_since(self.start.instant));
     }
 
+    pub(super) fn next_connection(&mut self) -> ConnectionId {
+        self.connections += 1;
+        ConnectionId(self.connections)
+    }
+
     pub(super) fn connect(&mut self, proxy: &str, of: &str, to: &[&str]) -> Sidecar {
         self.connect_holding(proxy, of, to, Vec::new())
     }
@@ -128,8 +133,7 @@ impl Bench {
         to: &[&str],
         held: Vec<HeldLease>,
     ) -> Sidecar {
-        self.connections += 1;
-        let connection = ConnectionId(self.connections);
+        let connection = self.next_connection();
         let hello = Hello {
             proxy: ProxyId::new(proxy).unwrap(),
             service: service(of),

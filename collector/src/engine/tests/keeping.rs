@@ -16,15 +16,15 @@ const EDGE: (&str, &str) = ("payment", "inventory");
 
 /// A disk in memory.
 #[derive(Default)]
-struct Disk {
-    restored: Restored,
+pub(super) struct Disk {
+    pub(super) restored: Restored,
     commands: Vec<CommandRecord>,
-    is_full: bool,
+    pub(super) is_full: bool,
 }
 
 impl Disk {
     /// Writes what there is, and answers, until there is no more.
-    fn sync(&mut self, bench: &mut Bench) {
+    pub(super) fn sync(&mut self, bench: &mut Bench) {
         loop {
             let mut numbers: Vec<u64> = Vec::new();
             for output in std::mem::take(&mut bench.outputs) {
@@ -49,7 +49,7 @@ impl Disk {
     }
 }
 
-fn life() -> (Bench, Disk) {
+pub(super) fn life() -> (Bench, Disk) {
     let mut bench = Bench::new();
     bench.restart_with(&Restored::default(), Duration::ZERO, 0);
     (bench, Disk::default())
