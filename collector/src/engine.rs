@@ -7,20 +7,23 @@
 mod commands;
 mod instances;
 mod journal;
+mod keeping;
 mod meter;
 mod proxies;
 mod seen;
 mod telemetry;
 
 pub(crate) use instances::Instances;
+pub(crate) use journal::EVENTS_MAX;
 pub(crate) use proxies::{Proxies, Proxy, Standing};
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Finished};
 use crate::detect::{Detectors, Hedging, Round};
 use crate::graph::Graph;
 use crate::incident::{Capacity, Incidents, Scene};
 use crate::names::Names;
 use crate::pairing::Pairing;
+use crate::record::Record;
 use crate::spans::SpanBatch;
 use crate::store::Store;
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
@@ -28,8 +31,10 @@ use fusebox_proto::report::{Hello, Report};
 use fusebox_proto::view::{Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
 use journal::Journal;
+use keeping::Keeping;
 use meter::Meter;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +87,13 @@ pub enum Event {
     Trip(TripRequest),
     /// An operator ends leases; answered by [`Output::Done`] or [`Output::Refused`].
     Reset(ResetRequest),
+    /// Records of [`Output::Store`] are on disk, or are not.
+    Stored {
+        /// Their numbers.
+        numbers: RangeInclusive<u64>,
+        /// Why they are not.
+        result: Result<(), Arc<str>>,
+    },
     /// The shell dropped or refused something.
     Dropped {
         /// Why, in the words of `status.collector.dropped`.
@@ -117,7 +129,17 @@ pub enum Output {
         /// Why.
         reason: String,
     },
-    /// The answer to a request: all proxies acknowledged, or one second passed.
+    /// Write this down, and say so with [`Event::Stored`] once it is synced.
+    Store {
+        /// Names the record; one higher than the last.
+        number: u64,
+        /// When it came to be, Unix time in milliseconds.
+        at_unix_ms: u64,
+        /// What.
+        record: Record,
+    },
+    /// The answer to a request: all proxies acknowledged, or one second passed; and it is on disk,
+    /// where there is a history, or the answer says that it is not.
     Done {
         /// Of the request.
         request_id: String,
@@ -212,6 +234,7 @@ pub struct Engine {
     pub(crate) instances: Instances,
     pub(crate) journal: Journal,
     pub(crate) meter: Meter,
+    pub(crate) keeping: Keeping,
     pub(crate) fronts: HashMap<ServiceId, u64>,
     refused: HashSet<Edge>,
     /// A service was heard of that the printed names do not know yet.
@@ -239,6 +262,7 @@ impl Engine {
             instances: Instances::default(),
             journal: Journal::default(),
             meter: Meter::default(),
+            keeping: Keeping::default(),
             fronts: HashMap::new(),
             refused: HashSet::new(),
             is_renamed: false,
@@ -259,6 +283,7 @@ impl Engine {
             Event::Gone { connection } => self.take_gone(now, connection),
             Event::Trip(request) => self.trip(now, &request),
             Event::Reset(request) => self.reset(now, &request),
+            Event::Stored { numbers, result } => self.take_stored(now, &numbers, &result),
             Event::Dropped { reason, count } => self.meter.dropped(reason, count),
         }
         self.rename();
@@ -276,7 +301,7 @@ impl Engine {
         let mut observations = Vec::new();
         self.pairing.handle_timeout(now, &mut observations);
         self.observe(now, &observations);
-        self.desired.handle_timeout(now);
+        self.desired.age(now);
         if self.tick_at <= now.instant {
             self.tick_at = now.instant + TICK;
             self.tick(now);
@@ -313,21 +338,32 @@ impl Engine {
         self.update_incidents(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
         self.meter.age(now, dropped);
+        self.retry_keeping(now);
     }
 
     /// Takes what the parts want done.
     fn collect(&mut self, now: Now) {
-        while let Some((connection, command)) = self.desired.poll_push() {
-            self.outputs.push_back(Output::Push { connection, command });
-        }
-        while let Some(request_id) = self.desired.poll_finished() {
+        self.push_commands();
+        self.desired.finish(now);
+        while let Some(Finished { request_id, is_repeated }) = self.desired.poll_finished() {
             let results = self.results(now, &request_id);
+            if !is_repeated {
+                self.store_results(now, &results);
+            }
+            let results = results.into_iter().map(|(_, result)| result).collect();
             self.outputs.push_back(Output::Done { request_id, results });
         }
         let leased: HashSet<Edge> = self.desired.leased(now).cloned().collect();
         if leased != self.refused {
             self.refused = leased;
             self.update_incidents(now);
+        }
+        self.store_changes(now);
+    }
+
+    fn push_commands(&mut self) {
+        while let Some((connection, command)) = self.desired.poll_push() {
+            self.outputs.push_back(Output::Push { connection, command });
         }
     }
 
@@ -369,7 +405,9 @@ impl Engine {
             return;
         }
         let on_graph = self.graph.nodes().map(|node| &node.service);
-        self.names = on_graph.chain(self.proxies.services()).collect();
+        // A lease can be ended by name before anyone comes back who was under it.
+        let wished = self.desired.iter().flat_map(|(edge, _)| [&edge.source, &edge.destination]);
+        self.names = on_graph.chain(self.proxies.services()).chain(wished).collect();
     }
 }
 

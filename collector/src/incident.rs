@@ -3,15 +3,18 @@
 //! Detectors judge edges; here their storms are joined where failures lead from the one to the
 //! other, told in one sentence with evidence and one action, and kept until they are over: healthy
 //! for ten seconds. A storm that comes back on the same edge within a minute is the same incident.
+//! What an earlier process left open goes on if its storm shows again, and else ends with a note.
 
 mod action;
 mod before;
 mod blame;
 mod capacity;
 mod evidence;
+mod kept;
 mod sentence;
 
 pub(crate) use action::CAP_HEADROOM;
+pub use blame::Blame;
 pub(crate) use capacity::Capacity;
 
 use crate::desired::Desired;
@@ -19,16 +22,17 @@ use crate::detect::{Detectors, Phase, Watch};
 use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
+use crate::record::IncidentRecord;
 use crate::store::{Store, Tally, Track};
 use before::Before;
-use blame::Blame;
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
 use fusebox_proto::{Edge, Now, ServiceId};
+use kept::{Left, Told};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// More resolved incidents than this are not kept.
-const PAST_MAX: usize = 64;
+/// More resolved incidents than this are not shown.
+pub(crate) const PAST_MAX: usize = 64;
 /// More open incidents than this are not told apart; a storm beyond joins none, and is counted.
 const OPEN_MAX: usize = 64;
 /// A storm on the same edge so soon after is the same incident.
@@ -101,6 +105,8 @@ impl Scene<'_> {
 pub(crate) struct Incidents {
     open: Vec<Incident>,
     past: VecDeque<Incident>,
+    /// For the history.
+    changed: Vec<IncidentRecord>,
     dropped: u64,
 }
 
@@ -112,6 +118,10 @@ struct Incident {
     blame: Blame,
     before: Before,
     view: view::Incident,
+    /// An earlier process left it open, and its storm has not shown again.
+    left: Option<Left>,
+    /// As the history has it.
+    told: Option<Told>,
 }
 
 /// What happened to an incident, one line for the journal.
@@ -134,6 +144,7 @@ impl Incidents {
         }
         for incident in &mut self.open {
             incident.refresh(scene);
+            self.changed.extend(incident.news(scene.now));
         }
         let (over, open) = std::mem::take(&mut self.open)
             .into_iter()
@@ -172,6 +183,7 @@ impl Incidents {
             incident.edges.insert(edge.clone());
             incident.view.state = IncidentState::Open;
             incident.view.resolved_at = None;
+            incident.left = None;
             incident.refresh(scene);
             happened.push(line(scene, "is back", &incident.view));
             self.open.push(incident);
@@ -217,7 +229,7 @@ impl Incident {
             ..view::Incident::default()
         };
         let before = Before::see(scene, &blame, onset);
-        let mut incident = Self { edges, onset, blame, before, view };
+        let mut incident = Self { edges, onset, blame, before, view, left: None, told: None };
         incident.refresh(scene);
         Some(incident)
     }
@@ -227,9 +239,12 @@ impl Incident {
         let phase_of = |edge: &Edge| scene.detectors.get(edge).map_or(Phase::Normal, Watch::phase);
         let phases: Vec<Phase> = self.edges.iter().map(phase_of).collect();
         if !phases.iter().any(|phase| phase.is_storm()) {
-            self.resolve(scene);
+            if self.left.is_none_or(|left| left.is_over(scene.now)) {
+                self.resolve(scene);
+            }
             return;
         }
+        self.left = None;
         let phase = if phases.contains(&Phase::Sustained) {
             Phase::Sustained
         } else if phases.contains(&Phase::Storm) {
@@ -286,8 +301,8 @@ impl Incident {
         view.evidence = evidence::evidence(scene, blame, &self.before);
         view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
         view.data_quality = evidence::quality(scene, blame);
-        let is_leased = scene.lease(&blame.edge).is_some();
-        let advice = if is_leased {
+        // What drains by itself, or under a lease, needs nothing more.
+        let advice = if phase == Phase::Draining {
             None
         } else {
             action::advise(scene, blame, phase, view.confidence, (&self.before, self.onset))
@@ -305,7 +320,10 @@ impl Incident {
         view.phase = "resolved".into();
         view.action = None;
         view.alternatives = Vec::new();
-        view.summary = sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms);
+        view.summary = match self.left {
+            Some(_) => sentence::left(scene, &self.blame, self.onset),
+            None => sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms),
+        };
     }
 }
 

@@ -41,7 +41,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
     let is_stale = engine.proxies.iter().any(|proxy| proxy.is_stale(now));
     let health = if 0 < engine.incidents.open_count() {
         Health::Incident
-    } else if is_stale || engine.meter.is_dropping(now) {
+    } else if is_stale || engine.meter.is_dropping(now) || engine.keeping.is_failing() {
         Health::Degraded
     } else {
         Health::Ok
@@ -61,6 +61,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
             spans_per_s: engine.meter.spans_per_s(now),
             senders: engine.meter.senders() + reporting,
             dropped: dropped(engine),
+            history: Some(engine.keeping.history()),
         },
     }
 }
@@ -84,6 +85,7 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
         ("late_windows", store.too_late),
         ("wishes", engine.desired.dropped()),
         ("incidents", engine.incidents.dropped()),
+        ("history_records", engine.keeping.dropped()),
         ("traces_cut", pairing.traces_cut),
         ("names", pairing.names),
         ("addresses", pairing.addresses),

@@ -71,6 +71,16 @@ impl ActionKind {
         }
     }
 
+    /// The state of a breaker that this action holds.
+    pub const fn state(self) -> BreakerState {
+        match self {
+            Self::MuteRetries => BreakerState::RetriesMuted,
+            Self::Cap => BreakerState::Capped,
+            Self::Shed => BreakerState::Shedding,
+            Self::Open => BreakerState::ForcedOpen,
+        }
+    }
+
     /// The action of this spelling.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
@@ -96,12 +106,7 @@ impl Action {
 
     /// The state of a breaker that this action holds.
     pub const fn state(self) -> BreakerState {
-        match self {
-            Self::MuteRetries { .. } => BreakerState::RetriesMuted,
-            Self::Cap { .. } => BreakerState::Capped,
-            Self::Shed { .. } => BreakerState::Shedding,
-            Self::Open => BreakerState::ForcedOpen,
-        }
+        self.kind().state()
     }
 }
 

@@ -12,7 +12,7 @@
 //! Nothing is ignored in silence. A field that has no effect here is a [`Finding`] with its path
 //! and line, whether Istio has such a field or not; what a [`Profile`] repairs is said, too.
 
-mod annotations;
+pub mod annotations;
 mod at;
 mod backend_traffic;
 mod compile;
@@ -58,7 +58,7 @@ pub use install::{
 };
 pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
-pub use push::{DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Push, PushAck};
+pub use push::{DOCUMENTS_LEN_MAX, Push, PushAck};
 pub use rewrite::{HeaderEdits, PathRewrite, Redirect, RedirectPort, ReplacementPart, Rewrite};
 pub use route::{
     Abort, Action, Destination, Destinations, DirectResponse, Fault, HttpRule, Matched, Mirror,
@@ -71,7 +71,8 @@ pub use settings::{
     SuccessRate, SuccessWindow, TcpKeepalive, TlsMode,
 };
 pub use yaml::{
-    DEPTH_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SCALAR_BYTES_MAX,
+    DEPTH_MAX, DOCUMENTS_MAX, ENTRIES_MAX, FILE_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX,
+    SCALAR_BYTES_MAX,
 };
 
 use host::HostTable;
@@ -174,13 +175,13 @@ impl Policy {
         self.install.as_ref()
     }
 
-    /// All hosts with rules of their own, in order.
+    /// All hosts with rules of their own, in order: what [`Self::routes`] takes.
     pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.routes.iter().map(|entry| &entry.host)
+        self.routes.hosts()
     }
 
-    /// All hosts with settings of their own, in order.
+    /// All hosts with settings of their own, in order: what [`Self::destination`] takes.
     pub fn destination_hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.destinations.iter().map(|entry| &entry.host)
+        self.destinations.hosts()
     }
 }

@@ -79,6 +79,18 @@ pub enum Health {
     Degraded,
 }
 
+/// Where a collector keeps what should outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// Nowhere: what is known lasts as long as the collector's process.
+    Memory,
+    /// In its data directory.
+    Disk,
+    /// In its data directory, which cannot be written now: what happens is not kept.
+    Failing,
+}
+
 /// `fusebox status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -111,6 +123,9 @@ pub struct CollectorStatus {
     pub senders: u64,
     /// What was dropped or refused since it started, by reason; only what is not zero.
     pub dropped: std::collections::BTreeMap<String, u64>,
+    /// Where it keeps what should outlive it.
+    #[serde(default)]
+    pub history: Option<History>,
 }
 
 /// What a node of the graph is.

@@ -47,12 +47,9 @@ use hold::Hold;
 use ramp::{Judgement, Ramp};
 use service::Service;
 pub use service::{ShadowStatus, ShadowTrip};
-pub use standing::{Change, Standing};
-use std::collections::VecDeque;
+use standing::Changes;
+pub use standing::{CHANGES_MAX, Change, Standing};
 use std::time::Instant;
-
-/// More changes than this between two reports are dropped, oldest first, and counted.
-pub const CHANGES_MAX: usize = 64;
 
 /// The circuit breaker of one edge.
 #[derive(Debug)]
@@ -71,8 +68,14 @@ pub struct Breaker {
     revision: u64,
     /// Attempts refused since the state began.
     refused: u64,
-    changes: VecDeque<Change>,
-    changes_dropped: u64,
+    changes: Changes,
+}
+
+/// What the outside sees: where the circuit stands, and where it would, in shadow.
+#[derive(Clone, Copy)]
+struct Seen {
+    state: BreakerState,
+    shadow: BreakerState,
 }
 
 impl Breaker {
@@ -86,21 +89,20 @@ impl Breaker {
             cause: Cause::Unknown,
             revision: 0,
             refused: 0,
-            changes: VecDeque::new(),
-            changes_dropped: 0,
+            changes: Changes::new(),
         }
     }
 
     /// Follows a change of policy. `seed` is the process's own: for jitter.
     pub fn set_service(&mut self, now: Now, policy: Option<policy::ServiceBreaker>, seed: u64) {
         self.handle_timeout(now);
-        let from = self.state();
+        let from = self.seen();
         match (&mut self.service, policy) {
             (Some(service), Some(policy)) => service.set_policy(now, policy),
             (none, Some(policy)) => *none = Some(Service::new(now.instant, policy, seed)),
             (some, None) => *some = None,
         }
-        self.record(now, now.instant, from, Cause::Operator);
+        self.record(now, now.instant, from, Cause::Policy);
     }
 
     /// Asks leave for one attempt.
@@ -129,7 +131,7 @@ impl Breaker {
     /// Learns how an admitted attempt ended.
     pub fn on_outcome(&mut self, now: Now, permit: Permit, outcome: Outcome) {
         self.handle_timeout(now);
-        let from = self.state();
+        let from = self.seen();
         if let (Some(service), Some(pass)) = (&mut self.service, permit.pass) {
             service.ended(now, &pass, outcome);
             let cause = service.cause();
@@ -162,7 +164,7 @@ impl Breaker {
         self.revision = command.revision;
         match command.verb {
             Verb::Trip { action, ttl, proxies } => {
-                let from = self.state();
+                let from = self.seen();
                 self.force = Some(Force {
                     command: command.clone(),
                     hold: Hold::new(now.instant, action, proxies),
@@ -185,7 +187,7 @@ impl Breaker {
     /// only, and leaves the revision in force as it is.
     pub fn reset(&mut self, now: Now, at_once: bool) {
         self.handle_timeout(now);
-        let from = self.state();
+        let from = self.seen();
         if let Some(service) = &mut self.service {
             service.reset(now, at_once);
         }
@@ -215,7 +217,7 @@ impl Breaker {
         while let Some(due) = self.poll_timeout()
             && due <= now.instant
         {
-            let from = self.state();
+            let from = self.seen();
             if let Some(service) = &mut self.service
                 && service.next() == Some(due)
             {
@@ -254,8 +256,8 @@ impl Breaker {
     }
 
     /// What failures would do to the circuit, where that is in shadow.
-    pub fn shadow(&self) -> Option<ShadowStatus> {
-        self.service.as_ref().and_then(Service::shadow)
+    pub fn shadow(&self, now: Instant) -> Option<ShadowStatus> {
+        self.service.as_ref().and_then(|service| service.shadow(now))
     }
 
     /// Openings that did not happen, because they were in shadow, and that are over.
@@ -270,16 +272,16 @@ impl Breaker {
 
     /// The changes since the last call, in order.
     pub fn take_changes(&mut self) -> impl Iterator<Item = Change> {
-        self.changes.drain(..)
+        self.changes.take()
     }
 
     /// How many changes were dropped because nobody took them.
     pub const fn changes_dropped(&self) -> u64 {
-        self.changes_dropped
+        self.changes.dropped
     }
 
     /// The operator's part has come to the end of a lease, or of a step.
-    fn elapse(&mut self, now: Now, due: Instant, from: BreakerState) {
+    fn elapse(&mut self, now: Now, due: Instant, from: Seen) {
         let Some(force) = &mut self.force else { return };
         match &mut force.stage {
             Stage::Lease { .. } => {
@@ -311,33 +313,38 @@ impl Breaker {
     }
 
     /// Begins a new epoch of the operator's part after a change of it from `from`.
-    fn changed(&mut self, now: Now, at: Instant, from: BreakerState, cause: Cause) {
+    fn changed(&mut self, now: Now, at: Instant, from: Seen, cause: Cause) {
         self.epoch += 1;
         self.cause = cause;
         self.record(now, at, from, cause);
     }
 
+    fn seen(&self) -> Seen {
+        let shadow = self.service.as_ref().map_or(BreakerState::Closed, Service::shadowed);
+        Seen { state: self.state(), shadow }
+    }
+
     /// Notes a change from `from` that happened `at`, at or before `now`. What the other part hides
     /// is no change, nor is a renewed lease.
-    fn record(&mut self, now: Now, at: Instant, from: BreakerState, cause: Cause) {
-        let to = self.state();
-        if from != to {
+    fn record(&mut self, now: Now, at: Instant, from: Seen, cause: Cause) {
+        let to = self.seen();
+        let ago_ms = now.instant.saturating_duration_since(at).as_millis() as u64;
+        let at_unix_ms = now.unix_ms.saturating_sub(ago_ms);
+        let mut note = |from, to, revision, shadow| {
+            if from != to {
+                self.changes.note(Change { from, to, cause, revision, at_unix_ms, shadow });
+            }
+        };
+        note(from.state, to.state, self.revision, false);
+        note(from.shadow, to.shadow, 0, true);
+        if from.state != to.state {
             self.since = at;
             self.refused = 0;
-            if self.changes.len() == CHANGES_MAX {
-                self.changes.pop_front();
-                self.changes_dropped += 1;
-            }
-            let ago_ms = now.instant.saturating_duration_since(at).as_millis() as u64;
-            let at_unix_ms = now.unix_ms.saturating_sub(ago_ms);
-            let revision = self.revision;
-            self.changes.push_back(Change { from, to, cause, revision, at_unix_ms });
         }
         self.check_invariants();
     }
 
     fn check_invariants(&self) {
-        debug_assert!(self.changes.len() <= CHANGES_MAX);
         debug_assert!(self.force.is_none() || 0 < self.epoch);
         if let Some(Force { stage: Stage::Ramp(ramp), .. }) = &self.force {
             ramp.check_invariants();

@@ -14,7 +14,7 @@ mod window;
 pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
 pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Way};
 
-use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip};
+use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip, Standing};
 use crate::classify::{Attempt, Class, Classifier};
 use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease};
 use fusebox_proto::report::{BreakerStatus, EdgeWindow, Protocol, Transition};
@@ -31,8 +31,9 @@ pub const REFUSED_STATUS: u16 = 503;
 pub struct ClosedWindow {
     /// An entry for each protocol that was spoken.
     pub edges: Vec<EdgeWindow>,
-    /// The breaker, if it is not closed or changed.
-    pub breaker: Option<BreakerStatus>,
+    /// The breaker, if it is not closed or changed; and its failure-driven part in shadow, if that
+    /// would not be closed or would have changed.
+    pub breakers: Vec<BreakerStatus>,
     /// What changed, in order.
     pub transitions: Vec<Transition>,
 }
@@ -157,8 +158,8 @@ impl EdgeCore {
     }
 
     /// What failures would do to the circuit, where the policy keeps that in shadow.
-    pub fn shadow(&self) -> Option<ShadowStatus> {
-        self.breaker.shadow()
+    pub fn shadow(&self, now: Now) -> Option<ShadowStatus> {
+        self.breaker.shadow(now.instant)
     }
 
     /// Openings that did not happen, because they were in shadow, and that are over.
@@ -180,7 +181,10 @@ impl EdgeCore {
 
     /// Where the circuit stands.
     pub fn status(&self, now: Now) -> BreakerStatus {
-        let standing = self.breaker.standing(now.instant);
+        self.told(self.breaker.standing(now.instant), false)
+    }
+
+    fn told(&self, standing: Standing, shadow: bool) -> BreakerStatus {
         BreakerStatus {
             destination: self.destination.clone(),
             state: standing.state,
@@ -191,7 +195,7 @@ impl EdgeCore {
             revision: standing.revision,
             refused_total: standing.refused,
             endpoint: String::new(),
-            shadow: false,
+            shadow,
         }
     }
 
@@ -219,13 +223,20 @@ impl EdgeCore {
             revision: change.revision,
             at_unix_ms: change.at_unix_ms,
             endpoint: String::new(),
-            shadow: false,
+            shadow: change.shadow,
         };
         let transitions: Vec<_> = self.breaker.take_changes().map(transition).collect();
-        let is_told = self.breaker.state() != BreakerState::Closed || !transitions.is_empty();
+        let has_changed = |shadow| transitions.iter().any(|change| change.shadow == shadow);
+        let shadow = self.breaker.shadow(now.instant).map(|shadow| shadow.standing);
+        let told = [(self.breaker.standing(now.instant), false)].into_iter();
+        let told = told.chain(shadow.map(|standing| (standing, true)));
+        let is_told = |&(standing, shadow): &(Standing, bool)| {
+            standing.state != BreakerState::Closed || has_changed(shadow)
+        };
+        let told = told.filter(is_told);
         ClosedWindow {
+            breakers: told.map(|(standing, shadow)| self.told(standing, shadow)).collect(),
             edges: self.window.close(&self.destination, pending),
-            breaker: is_told.then(|| self.status(now)),
             transitions,
         }
     }
@@ -259,6 +270,8 @@ impl EdgeCore {
     }
 }
 
+#[cfg(test)]
+mod failures;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! An [`Upstream`] stands for a host, a subset of it, a port: what has settings of its own, and what
 //! is a *cluster* in Envoy. It joins the balance ([`crate::balance`]), the outlier detection
-//! ([`crate::outlier`]), the retry budget ([`crate::retry`]) and the bound on requests, so that the
-//! shell has one thing to ask, under one short lock:
+//! ([`crate::outlier`]) and the retry budget ([`crate::retry`]), so that the shell has one thing to
+//! ask, under one short lock. (How many connections and requests there may be is the pool's.)
 //!
 //! ```text
 //! pick ─▶ Choice ─ connected ─▶ observed ─▶ ended          an attempt
@@ -29,10 +29,7 @@ pub struct Upstream {
     /// Of the detection, when the balance was told last.
     changes_told: u64,
     budget: Budget,
-    /// `connectionPool.http.http2MaxRequests`.
-    requests_max: Option<u32>,
     in_flight: u64,
-    overflows: u64,
 }
 
 /// The endpoint of one attempt. Handed back exactly once, to [`Upstream::ended`], whatever becomes of
@@ -52,16 +49,6 @@ impl Choice {
     }
 }
 
-/// Why an attempt has no endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unplaced {
-    /// There is none, or all are ejected: the server's failure, as in Envoy (503, no healthy
-    /// upstream).
-    Nobody(NoEndpoint),
-    /// As many requests as the policy allows are under way: our refusal.
-    Overflow,
-}
-
 /// A destination as reports, metrics and the admin page show it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamStatus {
@@ -77,8 +64,6 @@ pub struct UpstreamStatus {
     pub budget: BudgetStatus,
     /// Attempts active or pending.
     pub in_flight: u64,
-    /// Attempts refused because as many were under way as the policy allows.
-    pub overflows: u64,
 }
 
 impl Upstream {
@@ -90,9 +75,7 @@ impl Upstream {
             outlier: settings.outlier.clone().map(|outlier| Outlier::new(now, outlier)),
             changes_told: 0,
             budget: Budget::new(now, settings.retry_budget, settings.pool.retries_max),
-            requests_max: settings.pool.requests_max,
             in_flight: 0,
-            overflows: 0,
         }
     }
 
@@ -101,7 +84,6 @@ impl Upstream {
     pub fn set_policy(&mut self, now: Instant, settings: &Settings) {
         self.balance.set_policy(settings.balancer, panic_percent(settings));
         self.budget.set_policy(now, settings.retry_budget, settings.pool.retries_max);
-        self.requests_max = settings.pool.requests_max;
         match (&mut self.outlier, settings.outlier.clone()) {
             (Some(outlier), Some(settings)) => outlier.set_settings(now, settings),
             (None, Some(settings)) => {
@@ -129,19 +111,14 @@ impl Upstream {
     /// avoids what was.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is none. That is the server's failure, as in Envoy: 503, no healthy upstream.
     pub fn pick(
         &mut self,
         now: Instant,
         tried: &Tried,
         points: [f64; 2],
-    ) -> Result<Choice, Unplaced> {
-        if self.requests_max.is_some_and(|max| u64::from(max) <= self.in_flight) {
-            self.overflows += 1;
-            return Err(Unplaced::Overflow);
-        }
-        let endpoint = self.balance.pick(now, tried.as_slice(), points);
-        let endpoint = endpoint.map_err(Unplaced::Nobody)?;
+    ) -> Result<Choice, NoEndpoint> {
+        let endpoint = self.balance.pick(now, tried.as_slice(), points)?;
         if tried.as_slice().is_empty() {
             self.budget.request(now);
         }
@@ -239,7 +216,6 @@ impl Upstream {
             is_panicking: self.balance.is_panicking(),
             budget: self.budget.status(),
             in_flight: self.in_flight,
-            overflows: self.overflows,
         }
     }
 

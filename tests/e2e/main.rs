@@ -3,5 +3,6 @@
 mod cli;
 mod dashboard;
 mod failure;
+mod history;
 mod refusal;
 mod trip;

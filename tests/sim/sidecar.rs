@@ -5,6 +5,7 @@ use crate::Plant;
 use fusebox_proto::command::{Ack, AckResult, Action, BreakerState, Command, TTL_MAX, Verb};
 use fusebox_proto::report::{FromProxy, Hello, Protocol};
 use fusebox_proto::trace::TraceContext;
+use fusebox_proto::view::EdgeName;
 use fusebox_proto::{Now, ProxyId, ServiceId};
 use fusebox_proxy::edge::{
     BodyDigest, Decision, EdgeCore, Ended, Outcome, Reason, RequestHead, Ticket,
@@ -99,6 +100,12 @@ impl Sidecar {
         &self.destinations
     }
 
+    /// The edge from its service to `destination`, as it is printed.
+    pub(crate) fn edge_to(&self, destination: &ServiceId) -> EdgeName {
+        let (source, destination) = (self.service.name().into(), destination.name().into());
+        EdgeName { source, destination }
+    }
+
     /// What it says first on a new stream, and the windows that nobody has taken yet.
     pub(crate) fn introduce(&mut self, now: Now) -> Vec<FromProxy> {
         let held = self.edges.values().filter_map(|edge| edge.core.held(now)).collect();
@@ -119,7 +126,7 @@ impl Sidecar {
     }
 
     /// Takes a command; answers it.
-    pub(crate) fn command(&mut self, now: Now, command: &Command) -> Result<FromProxy, String> {
+    pub(crate) fn command(&mut self, now: Now, command: &Command) -> Result<Ack, String> {
         let mut command = command.clone();
         let revision = command.revision;
         let Some(edge) = self.edges.get_mut(&command.destination) else {
@@ -138,7 +145,7 @@ impl Sidecar {
             edge.shadow.apply(now, &Command { revision, ..command.clone() })?;
         }
         let Command { id, destination, .. } = command;
-        Ok(FromProxy::Ack(Ack { id, revision, destination, result }))
+        Ok(Ack { id, revision, destination, result })
     }
 
     /// The application calls `destination`: the number of the attempt, if it went out.
@@ -181,6 +188,7 @@ impl Sidecar {
         let status = match outcome {
             Outcome::Success => 200,
             Outcome::Failure => 503,
+            Outcome::TimedOut => 504,
             Outcome::Cancelled | Outcome::Ours => 0,
         };
         edge.core.ended(now, ticket, Ended { outcome, status, latency_us });
@@ -203,7 +211,7 @@ impl Sidecar {
         for edge in self.edges.values_mut() {
             let closed = edge.core.close_window(now, 0);
             window.edges.extend(closed.edges);
-            window.breakers.extend(closed.breaker);
+            window.breakers.extend(closed.breakers);
             window.transitions.extend(closed.transitions);
         }
         self.log.close_window(now, window);

@@ -4,14 +4,21 @@
 //! One seed is one life. It ends with a liveness phase: the network heals, callers leave, time
 //! passes, and everything must have come to rest and work.
 
+mod console;
 mod end;
 mod streams;
+mod traffic;
 
 use crate::Plant;
 use crate::console::Console;
 use crate::net::{Agenda, Lane};
 use crate::sidecar::{Attempt, Sidecar};
+use crate::truth::Truth;
+use crate::twin::Twin;
+use console::{Moment, TIDY_AFTER, Watch};
+use fusebox::model::Message;
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Limits};
+use fusebox_collector::record::{Record, Restored};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use fusebox_proto::trace::TraceContext;
@@ -23,9 +30,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Length of the hostile phase.
-const STORMY: Duration = Duration::from_mins(1);
-/// Longer than any lease of the console and its ramp.
-const QUIET: Duration = Duration::from_secs(100);
+const STORMY: Duration = Duration::from_secs(30);
+/// Longer than any lease and its ramp.
+const QUIET: Duration = Duration::from_secs(366);
+/// For the first part of it there is no collector; what the twin still asks for then ends in time.
+const ALONE: Duration = Duration::from_secs(275);
+/// Longer than a person takes to end all leases, and a ramp.
+const QUIET_TIDIED: Duration = Duration::from_secs(130);
 /// Steady traffic at the end, for the books.
 const STEADY: Duration = Duration::from_secs(15);
 /// 2026-01-01T00:00:00Z
@@ -62,10 +73,14 @@ pub(crate) enum Happening {
     },
     /// Traffic begins another request on each edge.
     Arrivals,
-    /// The console acts, its request arrives, its answer arrives.
-    ConsoleActs,
-    ConsoleAsks(Event),
-    ConsoleHears(String),
+    /// A record is on the collector's disk, or is not.
+    Synced {
+        number: u64,
+        at_unix_ms: u64,
+        record: Box<Record>,
+    },
+    /// Something at the console, or on its way.
+    AtConsole(Moment),
     /// Something breaks.
     Mischief,
     /// The collector comes back.
@@ -87,12 +102,27 @@ pub(crate) struct World {
     /// The stream that each proxy believes in.
     streams: BTreeMap<usize, ConnectionId>,
     lanes: BTreeMap<ConnectionId, (usize, Stream)>,
-    next_connection: u64,
+    /// Whose each stream is or was.
+    connections: Vec<usize>,
     engine: Option<Engine>,
+    /// What the collector's disk has, and the ids of the commands among it.
+    disk: Restored,
+    kept: BTreeSet<String>,
+    to_disk: Lane,
     console: Console,
-    acked: BTreeSet<(usize, String)>,
+    streams_of_console: u64,
+    /// The collector's end of the stream that the console follows.
+    watch: Option<Watch>,
+    twin: Twin,
+    truth: Truth,
+    plant: Plant,
     is_hostile: bool,
+    /// Whether someone ends all leases when the network is whole again; else they end by time.
+    is_tidied: bool,
+    healed_at: Instant,
+    traffic_until: Instant,
     trace: u64,
+    log: Vec<String>,
 }
 
 impl World {
@@ -107,42 +137,57 @@ impl World {
             sidecar("a-1", "a", &["b", "d"]),
             sidecar("c-0", "c", &["b"]),
         ];
+        let mut rng = StdRng::seed_from_u64(seed);
         let mut world = Self {
             now,
             start: now.instant,
-            rng: StdRng::seed_from_u64(seed),
+            is_tidied: rng.random_bool(0.5),
+            rng,
             agenda: Agenda::default(),
             sidecars,
             streams: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            next_connection: 0,
-            engine: Some(Engine::new(now, Limits::default())),
-            console: Console::default(),
-            acked: BTreeSet::new(),
+            connections: Vec::new(),
+            engine: Some(Engine::restored(now, Limits::default(), &Restored::default())),
+            disk: Restored::default(),
+            kept: BTreeSet::new(),
+            to_disk: Lane::default(),
+            console: Console::new(now, 0, plant),
+            streams_of_console: 0,
+            watch: None,
+            twin: Twin::default(),
+            truth: Truth::default(),
+            plant,
             is_hostile: true,
+            healed_at: now.instant + STORMY,
+            traffic_until: now.instant + STORMY,
             trace: 0,
+            log: Vec::new(),
         };
         for proxy in 0..world.sidecars.len() {
             world.after(Duration::ZERO, Happening::Connect(proxy));
             world.after(SECOND, Happening::Tick(proxy));
         }
         world.after(SECOND, Happening::Arrivals);
-        world.after(2 * SECOND, Happening::ConsoleActs);
+        world.after(SECOND, Happening::AtConsole(Moment::Connects));
+        world.after(2 * SECOND, Happening::AtConsole(Moment::OperatorActs));
+        world.after(2 * SECOND, Happening::AtConsole(Moment::TwinActs));
         world.after(3 * SECOND, Happening::Mischief);
         world
     }
 
     /// A whole life. Returns a log that must be the same for the same seed.
     pub(crate) fn live(mut self) -> Result<Vec<String>, String> {
-        let mut log = Vec::new();
-        self.run_until(self.start + STORMY, &mut log)?;
+        self.run_until(self.healed_at)?;
         self.heal();
-        self.run_until(self.start + STORMY + QUIET, &mut log)?;
+        let quiet = if self.is_tidied { QUIET_TIDIED } else { QUIET };
+        self.run_until(self.healed_at + quiet)?;
         self.check_rest()?;
+        self.traffic_until = self.now.instant + STEADY;
         self.after(Duration::ZERO, Happening::Arrivals);
-        self.run_until(self.start + STORMY + QUIET + STEADY, &mut log)?;
+        self.run_until(self.traffic_until)?;
         self.check_books()?;
-        Ok(log)
+        Ok(self.log)
     }
 
     fn after(&mut self, delay: Duration, what: Happening) {
@@ -153,10 +198,11 @@ impl World {
         Duration::from_millis(self.rng.random_range(range))
     }
 
-    fn run_until(&mut self, end: Instant, log: &mut Vec<String>) -> Result<(), String> {
+    fn run_until(&mut self, end: Instant) -> Result<(), String> {
         loop {
             let timers = self.sidecars.iter().filter_map(Sidecar::poll_timeout);
             let timers = timers.chain(self.engine.as_ref().and_then(Engine::poll_timeout));
+            let timers = timers.chain(self.console.poll_timeout());
             let next = timers.chain(self.agenda.next_at()).min().unwrap_or(end).min(end);
             let ahead = next.saturating_duration_since(self.now.instant);
             self.now = self.now.plus(ahead);
@@ -171,8 +217,11 @@ impl World {
                 engine.handle_timeout(self.now);
             }
             self.perform_outputs()?;
+            if self.console.poll_timeout().is_some_and(|at| at <= self.now.instant) {
+                self.tell_console(Message::Tick)?;
+            }
             while let Some(what) = self.agenda.pop(self.now.instant) {
-                self.happen(what, log)?;
+                self.happen(what)?;
                 self.perform_outputs()?;
             }
             if end <= self.now.instant {
@@ -181,11 +230,11 @@ impl World {
         }
     }
 
-    fn happen(&mut self, what: Happening, log: &mut Vec<String>) -> Result<(), String> {
+    fn happen(&mut self, what: Happening) -> Result<(), String> {
         match what {
             Happening::AtCollector(connection, message) => self.at_collector(connection, *message),
             Happening::AtProxy(proxy, connection, message) => {
-                return self.at_proxy(proxy, connection, *message, log);
+                return self.at_proxy(proxy, connection, *message);
             }
             Happening::CollectorSeesEnd(connection) => {
                 self.tell(Event::Gone { connection });
@@ -209,12 +258,14 @@ impl World {
                 self.maybe_retry(proxy, &attempt.destination, outcome, call);
             }
             Happening::Arrivals => self.arrivals(),
-            Happening::ConsoleActs => self.console_acts(),
-            Happening::ConsoleAsks(event) => self.tell(event),
-            Happening::ConsoleHears(id) => self.console.hears(&id),
+            Happening::Synced { number, at_unix_ms, record } => {
+                self.synced(number, at_unix_ms, *record);
+            }
+            Happening::AtConsole(moment) => return self.console_happens(moment),
             Happening::Mischief => self.mischief(),
             Happening::CollectorStarts => {
-                self.engine.get_or_insert_with(|| Engine::new(self.now, Limits::default()));
+                let (now, disk) = (self.now, &self.disk);
+                self.engine.get_or_insert_with(|| Engine::restored(now, Limits::default(), disk));
             }
         }
         Ok(())
@@ -224,86 +275,5 @@ impl World {
         if let Some(engine) = &mut self.engine {
             engine.handle(self.now, event);
         }
-    }
-}
-
-// === Traffic ===
-
-impl World {
-    fn arrivals(&mut self) {
-        for proxy in 0..self.sidecars.len() {
-            for destination in self.sidecars[proxy].destinations().to_vec() {
-                self.trace += 1;
-                let text = format!("00-{:032x}-{:016x}-00", self.trace, self.trace);
-                let trace = TraceContext::parse(&text).expect("a valid context");
-                let within = self.millis(0..90);
-                self.after(within, Happening::Call { proxy, destination, trace, resends: 0 });
-            }
-        }
-        let end = if self.is_hostile { STORMY } else { STORMY + QUIET + STEADY };
-        if self.now.instant < self.start + end {
-            self.after(Duration::from_millis(100), Happening::Arrivals);
-        }
-    }
-
-    fn call(
-        &mut self,
-        proxy: usize,
-        destination: &ServiceId,
-        trace: TraceContext,
-        resends: u32,
-    ) -> Result<(), String> {
-        let sent = self.sidecars[proxy].call(self.now, destination, trace);
-        let Some(attempt) = sent.map_err(|e| format!("proxy {proxy}: {e}"))? else {
-            self.maybe_retry(proxy, destination, Outcome::Ours, (trace, resends));
-            return Ok(());
-        };
-        let outcome = match self.rng.random_range(0..10) {
-            _ if !self.is_hostile => Outcome::Success,
-            0..5 => Outcome::Success,
-            5..8 => Outcome::Failure,
-            _ => Outcome::Cancelled,
-        };
-        let took = self.millis(1..400);
-        let call = (trace, resends);
-        self.after(took, Happening::Answer { proxy, attempt, outcome, call });
-        Ok(())
-    }
-
-    fn maybe_retry(
-        &mut self,
-        proxy: usize,
-        destination: &ServiceId,
-        outcome: Outcome,
-        (trace, resends): (TraceContext, u32),
-    ) {
-        if self.is_hostile && outcome != Outcome::Success && resends < 3 {
-            let pause = self.millis(0..50);
-            let destination = destination.clone();
-            let resends = resends + 1;
-            self.after(pause, Happening::Call { proxy, destination, trace, resends });
-        }
-    }
-}
-
-// === Console ===
-
-impl World {
-    fn console_acts(&mut self) {
-        for event in self.console.acts(&mut self.rng, self.is_hostile) {
-            // A request may be lost on its way, or arrive twice: consoles ask again.
-            let copies = if self.is_hostile { self.rng.random_range(0..3) } else { 1 };
-            for _ in 0..copies {
-                let delay = self.millis(0..800);
-                self.after(delay, Happening::ConsoleAsks(event.clone()));
-            }
-        }
-        let pause = self.millis(200..4_000);
-        self.after(pause, Happening::ConsoleActs);
-    }
-
-    fn answer_console(&mut self, request_id: String) {
-        let delay = self.millis(0..800);
-        self.after(delay, Happening::ConsoleHears(request_id));
     }
 }

@@ -217,6 +217,8 @@ pub struct Model {
     pub size: (u16, u16),
     /// When the newest data came and how old it was then; [`None`] before the first.
     pub arrival: Option<Arrival>,
+    /// When the newest update came, with newer data in it or not.
+    pub updated: Option<Instant>,
     /// The moment of the last message.
     pub now: Now,
 }
@@ -249,6 +251,7 @@ impl Model {
             guard: Guard::default(),
             size: (80, 24),
             arrival: None,
+            updated: None,
             now,
         }
     }

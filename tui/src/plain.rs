@@ -195,12 +195,16 @@ fn standing(model: &Model) -> Option<String> {
         Standing::Nothing => Some(format!("{name}: closed, requests pass")),
         Standing::Asked(_) => Some(format!("{name}: asked, waiting for the proxies")),
         Standing::Failed { reason, .. } => Some(format!("{name}: not done: {reason}")),
-        Standing::Fact(fact) => Some(format!(
-            "{name}: {}, {} of {} proxies",
-            fact.state.as_str().replace('_', " "),
-            fact.applied,
-            fact.proxies
-        )),
+        Standing::Fact(fact) => {
+            let failed = fact.failed.as_ref().map(|reason| format!("; not done: {reason}"));
+            Some(format!(
+                "{name}: {}, {} of {} proxies{}",
+                fact.state.as_str().replace('_', " "),
+                fact.applied,
+                fact.proxies,
+                failed.unwrap_or_default()
+            ))
+        }
     }
 }
 

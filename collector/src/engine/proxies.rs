@@ -44,6 +44,8 @@ pub(crate) struct Proxy {
     pub(crate) dropped: Dropped,
     /// Where its breakers stand that are not closed.
     pub(crate) standings: BTreeMap<ServiceId, Standing>,
+    /// What its last report says of single endpoints, and of what is only counted.
+    pub(crate) asides: Vec<Standing>,
     seen: Seen,
     /// Of the reports on this stream: when the first came, and how late the least late one was.
     lag: Option<Lag>,
@@ -101,6 +103,7 @@ impl Proxies {
                     last_seen: now,
                     dropped: Dropped::default(),
                     standings,
+                    asides: Vec::new(),
                     seen: Seen::default(),
                     lag: None,
                     last_second: None,
@@ -308,8 +311,13 @@ impl Proxy {
     }
 
     fn take_standings(&mut self, now: Now, report: &Report) {
+        let (edges, asides): (Vec<_>, Vec<_>) = (report.breakers.iter())
+            .partition(|status| status.endpoint.is_empty() && !status.shadow);
+        let standing =
+            |status: &BreakerStatus| Standing { status: status.clone(), at: now, from_ack: false };
+        self.asides = asides.into_iter().map(standing).collect();
         let reported: BTreeMap<&ServiceId, &BreakerStatus> =
-            report.breakers.iter().map(|status| (&status.destination, status)).collect();
+            edges.into_iter().map(|status| (&status.destination, status)).collect();
         self.standings.retain(|destination, standing| {
             reported.contains_key(destination) || standing.is_fresh_ack(now)
         });
@@ -320,8 +328,7 @@ impl Proxy {
             {
                 continue;
             }
-            let standing = Standing { status: status.clone(), at: now, from_ack: false };
-            self.standings.insert(destination.clone(), standing);
+            self.standings.insert(destination.clone(), standing(status));
         }
     }
 

@@ -91,7 +91,7 @@ impl Engine {
         }
         self.touch_node(now, &service, ServiceKind::Service);
         self.is_renamed = true;
-        self.journal.note_proxy(now.unix_ms, "connected", name.as_str());
+        self.journal.note_proxy(now.unix_ms, "proxy", "connected", name.as_str());
         self.saw_instance(now, &service, Some(&instance), None);
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
@@ -101,8 +101,8 @@ impl Engine {
     pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(proxy) = self.proxies.gone(connection) else { return };
         let id = proxy.hello.proxy.clone();
-        self.journal.note_proxy(now.unix_ms, "gone", id.as_str());
-        self.desired.gone(now, &id);
+        self.journal.note_proxy(now.unix_ms, "proxy", "gone", id.as_str());
+        self.desired.gone(&id);
         self.fronts = self.proxies.fronts(now);
     }
 
@@ -148,15 +148,20 @@ impl Engine {
     fn note_transition(&mut self, source: &ServiceId, proxy: &str, transition: &Transition) {
         let edge = Edge::new(source.clone(), transition.destination.clone());
         let edge = self.names.print_edge(&edge);
+        let whom = match &*transition.endpoint {
+            "" => String::new(),
+            endpoint => format!(" endpoint {endpoint}"),
+        };
+        let shadow = if transition.shadow { ", shadow" } else { "" };
         let text = format!(
-            "{}>{}: {} → {} ({}) in {proxy}",
+            "{}>{}{whom}: {} → {} ({}{shadow})",
             edge.source,
             edge.destination,
             transition.from.as_str(),
             transition.to.as_str(),
             transition.cause.as_str(),
         );
-        self.journal.note(transition.at_unix_ms, "breaker", &text);
+        self.journal.note_proxy(transition.at_unix_ms, "breaker", &text, proxy);
     }
 
     pub(super) fn take_ack(&mut self, now: Now, connection: ConnectionId, ack: &Ack) {

@@ -3,6 +3,7 @@
 mod bench;
 mod contract;
 mod control;
+mod keeping;
 mod layers;
 mod mesh;
 mod sources;

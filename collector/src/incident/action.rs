@@ -4,8 +4,8 @@
 //! what its first attempts leave free. It needs retries that a proxy recognises. A surge of first
 //! attempts is no reason against it: surges pass, and then the callee drains. Where retries are
 //! not recognised, a cap at the usual rate is next. A queue of abandoned work in a storm that sustains itself may take minutes to
-//! drain beside first attempts, all of which fail meanwhile: then to open the circuit loses
-//! nothing and is over sooner. A lease that ends before the queue is empty lets the storm
+//! drain beside first attempts, all of which fail meanwhile: where opening the circuit is over
+//! much sooner, it loses nothing. A lease that ends before the queue is empty lets the storm
 //! re-ignite, so its time comes from the drain time, with a margin.
 
 use super::Scene;
@@ -28,6 +28,9 @@ pub(crate) const CAP_HEADROOM: f64 = 1.25;
 const PATIENCE_S: f64 = 30.0;
 /// The ramp after an opened circuit, four steps of five seconds.
 const RAMP_S: f64 = 20.0;
+/// Opening must be so many times as fast to be worth refusing everything: how much waits is mostly
+/// guessed, and if it is less, muting is over soon and has harmed nobody.
+const OPEN_GAIN: f64 = 2.0;
 /// Confidence from which one key may fire.
 const SURE: f64 = 0.9;
 /// Share of what enters the mesh that one key may cost.
@@ -199,7 +202,9 @@ pub(super) fn advise(
 fn choose(figures: &Figures, phase: Phase, is_recognised: bool) -> ActionKind {
     let muted_s = figures.drain_s(ActionKind::MuteRetries);
     let opened_s = figures.drain_s(ActionKind::Open);
-    let is_stuck = phase == Phase::Sustained && PATIENCE_S < muted_s && opened_s + RAMP_S < muted_s;
+    let is_stuck = phase == Phase::Sustained
+        && PATIENCE_S < muted_s
+        && OPEN_GAIN * (opened_s + RAMP_S) < muted_s;
     match figures.usual {
         _ if is_stuck => ActionKind::Open,
         _ if is_recognised => ActionKind::MuteRetries,

@@ -51,6 +51,15 @@ pub(super) fn resolved(scene: &Scene<'_>, blame: &Blame, onset: u64, until_ms: u
     })
 }
 
+/// What it was, as far as a collector knows that was restarted meanwhile.
+pub(super) fn left(scene: &Scene<'_>, blame: &Blame, onset: u64) -> String {
+    let from = time_of_day(onset * 1_000);
+    fitting(scene, blame, |names| {
+        let head = names.head(blame, "sent", "multiplied");
+        format!("{head} from {from}; not seen since the collector restarted.")
+    })
+}
+
 /// The sentence with the longest names with which it fits on a line.
 fn fitting(scene: &Scene<'_>, blame: &Blame, tell: impl Fn(&Names) -> String) -> String {
     let print = |service, name_max| cut(&scene.names.print(service), name_max).into_owned();

@@ -20,7 +20,7 @@ pub(super) const REQUEST_LEN_MAX: usize = 64 * 1024;
 const CONSOLES_MAX: usize = 64;
 /// More requests of operators at once than this are refused.
 const REQUESTS_MAX: usize = 64;
-/// The engine answers within a second; this is for an engine that is too busy to.
+/// The engine answers within a second, on a slow disk three; this is for one that is too busy to.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The service.

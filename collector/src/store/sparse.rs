@@ -23,6 +23,12 @@ impl SparseLatency {
         Self(vec![(bucket_us(latency_us), count)])
     }
 
+    /// The latency below which the share `q` of all lie, in milliseconds; `None` without any.
+    pub(crate) fn quantile_ms(&self, q: f64) -> Option<f64> {
+        let count = self.0.iter().map(|(_, count)| count).sum();
+        quantile_ms(self.0.iter().copied(), count, q)
+    }
+
     /// Adds all of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for &(us, count) in &other.0 {
@@ -79,17 +85,22 @@ impl LatencyTotal {
     /// The latency below which the share `q` of all lie, in milliseconds; `None` below
     /// `samples_min`.
     pub(crate) fn quantile_ms(&self, q: f64, samples_min: u64) -> Option<f64> {
-        if self.count < samples_min.max(1) {
+        if self.count < samples_min {
             return None;
         }
-        let rank = ((q * self.count as f64).ceil() as u64).max(1);
-        let mut below = 0;
-        let found = self.buckets.iter().find(|(_, count)| {
-            below += **count;
-            rank <= below
-        });
-        found.map(|(us, _)| *us as f64 / 1_000.0)
+        quantile_ms(self.buckets.iter().map(|(us, count)| (*us, *count)), self.count, q)
     }
+}
+
+/// The quantile `q` of `count` latencies in buckets, lowest first.
+fn quantile_ms(mut buckets: impl Iterator<Item = (u64, u64)>, count: u64, q: f64) -> Option<f64> {
+    let rank = ((q * count as f64).ceil() as u64).max(1);
+    let mut below = 0;
+    let found = buckets.find(|(_, count)| {
+        below += count;
+        rank <= below
+    });
+    found.map(|(us, _)| us as f64 / 1_000.0)
 }
 
 #[cfg(test)]
@@ -122,6 +133,7 @@ mod tests {
             prop_assert_eq!(&total, &before);
             for q in [0.01, 0.5, 0.95, 0.99, 1.0] {
                 prop_assert_eq!(total.quantile_ms(q, 1), full.quantile_ms(q, 1));
+                prop_assert_eq!(one_by_one.quantile_ms(q), full.quantile_ms(q, 1));
             }
         }
     }

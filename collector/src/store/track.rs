@@ -139,8 +139,8 @@ impl<C: Counts> Track<C> {
     pub(crate) fn latency_series(&self, last: u64, q: f64) -> Vec<f64> {
         let from = (last + 1).saturating_sub(MINUTE);
         let first = self.seconds.range(from, last).next().map_or(last + 1, |(second, _)| second);
-        let quantile = |second| self.latency_of(second, 1).quantile_ms(q, 1).unwrap_or(0.0);
-        (first..=last).map(quantile).collect()
+        let quantile = |second| self.seconds.get(second)?.latency.quantile_ms(q);
+        (first..=last).map(|second| quantile(second).unwrap_or(0.0)).collect()
     }
 
     /// Latencies of the `length` seconds that end with `last`.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod command_line;
+mod data_dir;
 mod otlp;
 mod pages;
 mod real_bodies;

@@ -707,7 +707,7 @@ pub struct Policy {
     /// Which reading of the documents.
     #[prost(enumeration = "PolicyProfile", tag = "2")]
     pub profile: i32,
-    /// YAML, one document each; at most 4096, together at most 8 MiB.
+    /// YAML, one document each; at most 5000, together at most 8 MiB.
     #[prost(string, repeated, tag = "3")]
     pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -1374,6 +1374,9 @@ pub struct CollectorStatus {
     /// What was dropped or refused since it started, by reason. A reason that is absent is zero.
     #[prost(map = "string, uint64", tag = "5")]
     pub dropped: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// Where it keeps what should outlive it.
+    #[prost(enumeration = "History", tag = "6")]
+    pub history: i32,
 }
 /// One service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1617,6 +1620,43 @@ impl Health {
             "HEALTH_OK" => Some(Self::Ok),
             "HEALTH_INCIDENT" => Some(Self::Incident),
             "HEALTH_DEGRADED" => Some(Self::Degraded),
+            _ => None,
+        }
+    }
+}
+/// Where a collector keeps what should outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum History {
+    /// Not known; so is any value of a later version.
+    Unspecified = 0,
+    /// Nowhere: what is known lasts as long as the collector's process.
+    Memory = 1,
+    /// In its data directory.
+    Disk = 2,
+    /// In its data directory, which cannot be written now: what happens is not kept.
+    Failing = 3,
+}
+impl History {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HISTORY_UNSPECIFIED",
+            Self::Memory => "HISTORY_MEMORY",
+            Self::Disk => "HISTORY_DISK",
+            Self::Failing => "HISTORY_FAILING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HISTORY_UNSPECIFIED" => Some(Self::Unspecified),
+            "HISTORY_MEMORY" => Some(Self::Memory),
+            "HISTORY_DISK" => Some(Self::Disk),
+            "HISTORY_FAILING" => Some(Self::Failing),
             _ => None,
         }
     }

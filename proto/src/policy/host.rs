@@ -210,14 +210,15 @@ impl<T> HostTable<T> {
     /// What callers of any namespace are told about any host of this name.
     pub(super) fn any_of_name(&self, name: &str) -> impl Iterator<Item = &T> {
         let entries = self.exact.get(name).into_iter().flatten();
-        entries.flat_map(|entry| {
-            let own = entry.by_caller.iter().filter_map(|(_, own)| own.as_ref());
-            own.chain(&entry.others).map(|told| &**told)
-        })
+        let told = entries
+            .flat_map(|entry| entry.by_caller.iter().map(|(_, own)| own).chain([&entry.others]));
+        told.flatten().map(|told| &**told)
     }
 
-    /// All entries, in order of their hosts.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry<T>> {
-        self.exact.values().flatten().chain(self.services.values()).chain(self.domains.values())
+    /// Every host of an entry, in order: single ones first, then the wildcards.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        let exact = self.exact.values().flatten();
+        let entries = exact.chain(self.services.values()).chain(self.domains.values());
+        entries.map(|entry| &entry.host)
     }
 }

@@ -2,8 +2,6 @@
 
 use super::Profile;
 
-/// A policy of more documents is refused.
-pub const DOCUMENTS_MAX: usize = 4_096;
 /// The documents of a policy together, bytes.
 pub const DOCUMENTS_LEN_MAX: usize = 8 << 20;
 

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 /// Bytes of a file.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
-/// Documents of a file.
-pub(super) const DOCUMENTS_MAX: usize = 5_000;
-/// Nodes of a file, once anchors are expanded; each 64 bytes of a text count as one more.
+/// Documents of a file, and of a set.
+pub const DOCUMENTS_MAX: usize = 5_000;
+/// Nodes of a file, once anchors are expanded; each 64 bytes of a text count as one.
 pub const NODES_MAX: usize = 400_000;
 /// Bytes of text that count as one more node.
 const TEXT_OF_NODE: usize = 64;

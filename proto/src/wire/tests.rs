@@ -1,6 +1,7 @@
 use super::v1;
 use crate::command::{
-    Ack, AckResult, Action, BreakerState, Command, HeldLease, ToProxy, Verb, Welcome,
+    Ack, AckResult, Action, ActionKind, BreakerState, Command, HeldLease, REASON_LEN_MAX,
+    ResetRequest, ResetScope, TTL_MAX, TTL_MIN, ToProxy, TripRequest, Verb, Welcome,
 };
 use crate::delta::Delta;
 use crate::policy::{Profile, Push, PushAck};
@@ -8,7 +9,7 @@ use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
     Protocol, Refusals, Report, Transition,
 };
-use crate::view::{Snapshot, Update};
+use crate::view::{History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -129,6 +130,28 @@ fn streams_round_trip() {
     }
 }
 
+/// Scenario: a breaker for each cause, written and read.
+/// Guarantees: none becomes another one, or unknown.
+#[test]
+fn causes_round_trip() {
+    for cause in [
+        Cause::Unknown,
+        Cause::Operator,
+        Cause::LeaseExpired,
+        Cause::RampCompleted,
+        Cause::ProbeFailed,
+        Cause::ConsecutiveFailures,
+        Cause::EjectionElapsed,
+        Cause::SuccessRate,
+        Cause::ProbeSucceeded,
+    ] {
+        let mut report = report();
+        report.breakers[0].cause = cause;
+        let read = Report::try_from(v1::Report::from(report)).unwrap();
+        assert_eq!(read.breakers[0].cause, cause);
+    }
+}
+
 #[track_caller]
 fn check(change: impl FnOnce(&mut v1::Report), field: &str) {
     let mut wire = v1::Report::from(report());
@@ -177,6 +200,12 @@ fn invalid_views_are_refused_with_a_path() {
     };
     check(|_| (), Ok(()));
     check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
+    check(
+        |snapshot| {
+            snapshot.status.as_mut().unwrap().collector.as_mut().unwrap().history = 99;
+        },
+        Ok(()),
+    );
     check(|snapshot| snapshot.status = None, Err("status"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
@@ -234,8 +263,8 @@ fn parse_all(bytes: &[u8]) {
     parse::<v1::ProxyMessage, FromProxy>(bytes);
     parse::<v1::CollectorMessage, ToProxy>(bytes);
     parse::<v1::Update, Update>(bytes);
-    parse::<v1::TripRequest, crate::command::TripRequest>(bytes);
-    parse::<v1::ResetRequest, crate::command::ResetRequest>(bytes);
+    parse::<v1::TripRequest, TripRequest>(bytes);
+    parse::<v1::ResetRequest, ResetRequest>(bytes);
     parse::<v1::TripResult, crate::view::TripResult>(bytes);
 }
 
@@ -267,6 +296,61 @@ proptest! {
         followed.apply(travelled);
         prop_assert_eq!(followed, new);
     }
+
+    /// Scenario: any request of an operator.
+    /// Guarantees: what is written is what is parsed.
+    #[test]
+    fn requests_round_trip(trip in trips(), reset in resets()) {
+        let bytes = v1::TripRequest::from(trip.clone()).encode_to_vec();
+        prop_assert_eq!(TripRequest::try_from(v1::TripRequest::decode(&*bytes).unwrap()), Ok(trip));
+        let bytes = v1::ResetRequest::from(reset.clone()).encode_to_vec();
+        prop_assert_eq!(ResetRequest::try_from(v1::ResetRequest::decode(&*bytes).unwrap()), Ok(reset));
+    }
+}
+
+/// Text as it is inside: control and bidi characters have been made visible.
+fn text(chars_max: usize) -> impl Strategy<Value = String> {
+    prop::collection::vec(any::<char>(), 0..=chars_max)
+        .prop_map(|chars| crate::text::visible(&chars.into_iter().collect::<String>()).into_owned())
+}
+
+/// A reason, as long as it may be.
+fn reasons() -> impl Strategy<Value = String> {
+    text(2 * REASON_LEN_MAX)
+        .prop_map(|reason| crate::text::cut(&reason, REASON_LEN_MAX).into_owned())
+}
+
+fn request_ids() -> impl Strategy<Value = String> {
+    text(40).prop_filter("an id is not empty", |id| !id.is_empty())
+}
+
+prop_compose! {
+    fn trips()(
+        request_id in request_ids(),
+        (source, destination, by) in (text(40), text(40), text(40)),
+        action in prop::sample::select(&ActionKind::ALL[..]),
+        percent in prop::option::of(0_u8..=100),
+        ttl_ms in TTL_MIN.as_millis() as u64..=TTL_MAX.as_millis() as u64,
+        reason in reasons(),
+    ) -> TripRequest {
+        let ttl = Duration::from_millis(ttl_ms);
+        TripRequest { request_id, source, destination, action, percent, ttl, reason, by }
+    }
+}
+
+prop_compose! {
+    fn resets()(
+        request_id in request_ids(),
+        edge in prop::option::of((text(40), text(40))),
+        at_once in any::<bool>(),
+        (reason, by) in (reasons(), text(40)),
+    ) -> ResetRequest {
+        let scope = match edge {
+            Some((source, destination)) => ResetScope::Edge { source, destination },
+            None => ResetScope::All,
+        };
+        ResetRequest { request_id, scope, at_once, reason, by }
+    }
 }
 
 prop_compose! {
@@ -277,6 +361,9 @@ prop_compose! {
         incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
         proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
         events in prop::collection::vec("[a-d]{1,3}", 0..3),
+        history in prop::sample::select(vec![
+            None, Some(History::Memory), Some(History::Disk), Some(History::Failing),
+        ]),
     ) -> Snapshot {
         use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
@@ -299,6 +386,7 @@ prop_compose! {
             events: events.collect(),
             ..Snapshot::default()
         };
+        snapshot.status.collector.history = history;
         snapshot.sort();
         snapshot
     }

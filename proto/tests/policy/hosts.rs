@@ -161,6 +161,8 @@ fn routes() {
     assert_eq!(gateways.iter().map(|g| &**g).collect::<Vec<_>>(), ["shop/entry"]);
     let hosts: Vec<String> = policy.routed_hosts().map(ToString::to_string).collect();
     assert_eq!(hosts, ["inventory.shop.svc.cluster.local", "www.example.com", "*.example.com"]);
+    assert_eq!(mesh("shop", &hosts[2]), named("wild"), "a host of the list is found by its name");
+    assert_eq!(policy.destination_hosts().count(), 0);
 }
 
 /// Scenario: two gateways' documents for one host.

@@ -126,18 +126,30 @@ fn a_policy_comes_and_goes() {
     let mut life = run("---");
     let (now, first) = (life.now, Crossing { kind: Kind::First, trace: None });
     life.breaker.set_service(now, None, 1);
+    life.event('+');
     let permit = life.breaker.admit(now, first).unwrap();
     let shadow = policy::ServiceBreaker { shadow: true, ..three() };
     life.breaker.set_service(now, Some(shadow), 1);
     life.breaker.on_outcome(now, permit, Outcome::Failure);
-    "---++1+".chars().for_each(|event| life.event(event));
-    assert_eq!(life.log, "OC");
+    assert_eq!(life.breaker.take_changes().map(|change| change.to).next(), None, "closed already");
+    for outcome in [[Outcome::Failure; 3].as_slice(), &[Outcome::Success; 2]].concat() {
+        life.ask(Kind::First, outcome);
+    }
+    let shadow = life.breaker.shadow(life.now.instant).unwrap();
+    assert_eq!((shadow.standing.state, shadow.standing.refused), (BreakerState::Open, 2));
+    life.now = life.now.plus(Duration::from_secs(5));
+    life.ask(Kind::First, Outcome::Success);
+    let changes: Vec<_> = life.breaker.take_changes().collect();
+    assert!(changes.iter().all(|change| change.shadow));
+    let states = changes.iter().map(|change| change.to).collect::<Vec<_>>();
+    assert_eq!(states, [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed]);
     let trips: Vec<_> = life.breaker.take_shadow_trips().collect();
     assert_eq!(
         trips.iter().map(|trip| (trip.refused, trip.succeeded)).collect::<Vec<_>>(),
         [(2, 2)]
     );
-    assert_eq!(life.breaker.shadow().unwrap().state, BreakerState::Closed);
+    assert_eq!(life.log, "OC");
+    assert_eq!(life.breaker.state(), BreakerState::Closed);
 }
 
 /// Scenario: 64 lives of a thousand random events from a seed each, of operators and of failures;

@@ -23,7 +23,7 @@ mod shadow;
 
 pub use shadow::{ShadowStatus, ShadowTrip};
 
-use super::{Outcome, Refused};
+use super::{Outcome, Refused, Standing};
 use crate::buckets::Buckets;
 use fusebox_proto::Now;
 use fusebox_proto::command::BreakerState;
@@ -52,6 +52,8 @@ pub(super) struct Service {
     stage: Stage,
     /// Counts changes, so that attempts admitted before one are told apart.
     epoch: u64,
+    /// When its state began.
+    since: Instant,
     /// Why it is where it is.
     cause: Cause,
     /// Times that it opened.
@@ -95,6 +97,7 @@ impl Service {
             seed,
             stage: closed(now, policy),
             epoch: 0,
+            since: now,
             cause: Cause::Unknown,
             openings: 0,
             shadow: Shadow::default(),
@@ -106,7 +109,7 @@ impl Service {
     pub(super) fn set_policy(&mut self, now: Now, policy: policy::ServiceBreaker) {
         let old = std::mem::replace(&mut self.policy, policy);
         if old.shadow != policy.shadow && self.state() != BreakerState::Closed {
-            self.close(now, Cause::Operator);
+            self.close(now, Cause::Policy);
         }
         let length = |policy: policy::ServiceBreaker| policy.success_window.map(|own| own.window);
         if let Stage::Closed { window, .. } = &mut self.stage
@@ -130,6 +133,11 @@ impl Service {
         if self.policy.shadow { BreakerState::Closed } else { self.state() }
     }
 
+    /// Where it would stand, in shadow.
+    pub(super) const fn shadowed(&self) -> BreakerState {
+        if self.policy.shadow { self.state() } else { BreakerState::Closed }
+    }
+
     pub(super) const fn cause(&self) -> Cause {
         self.cause
     }
@@ -146,8 +154,7 @@ impl Service {
     pub(super) const fn elapse(&mut self) {
         if let Stage::Open { until, time } = self.stage {
             self.stage = Stage::HalfOpen { time, probes: 0, patience: until };
-            self.epoch += 1;
-            self.cause = Cause::EjectionElapsed;
+            self.changed(until, Cause::EjectionElapsed);
         }
     }
 
@@ -217,16 +224,24 @@ impl Service {
             _ if at_once => self.close(now, Cause::Operator),
             Stage::Open { time, .. } => {
                 self.stage = Stage::HalfOpen { time, probes: 0, patience: now.instant };
-                self.epoch += 1;
-                self.cause = Cause::Operator;
+                self.changed(now.instant, Cause::Operator);
             }
             Stage::HalfOpen { .. } => (),
         }
     }
 
     /// What it does in shadow.
-    pub(super) fn shadow(&self) -> Option<ShadowStatus> {
-        self.policy.shadow.then(|| self.shadow.status(self.state()))
+    pub(super) fn shadow(&self, now: Instant) -> Option<ShadowStatus> {
+        let standing = Standing {
+            state: self.state(),
+            cause: self.cause,
+            since: now.saturating_duration_since(self.since),
+            remaining: self.next().map(|until| until.saturating_duration_since(now)),
+            percent: None,
+            revision: 0,
+            refused: self.shadow.refused_by_running(),
+        };
+        self.policy.shadow.then(|| self.shadow.status(standing))
     }
 
     pub(super) fn take_shadow_trips(&mut self) -> impl Iterator<Item = ShadowTrip> {
@@ -256,14 +271,18 @@ impl Service {
             self.shadow.opened(self.openings, now.unix_ms, cause);
         }
         self.stage = Stage::Open { until: now.instant + time + jitter, time };
-        self.epoch += 1;
-        self.cause = cause;
+        self.changed(now.instant, cause);
     }
 
     fn close(&mut self, now: Now, cause: Cause) {
         self.shadow.closed(now.unix_ms);
         self.stage = closed(now.instant, self.policy);
+        self.changed(now.instant, cause);
+    }
+
+    const fn changed(&mut self, at: Instant, cause: Cause) {
         self.epoch += 1;
+        self.since = at;
         self.cause = cause;
     }
 

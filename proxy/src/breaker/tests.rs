@@ -40,7 +40,7 @@ impl Life {
         Self { now, breaker: Breaker::new(now.instant), revision: 0, log: String::new() }
     }
 
-    fn ask(&mut self, kind: Kind, outcome: Outcome) {
+    pub(super) fn ask(&mut self, kind: Kind, outcome: Outcome) {
         match self.breaker.admit(self.now, crossing(kind)) {
             Ok(permit) => self.breaker.on_outcome(self.now, permit, outcome),
             Err(_) => self.log.push('x'),

@@ -66,7 +66,7 @@ fn gather(proxy: &Proxy, now: Now) -> Window {
         let pending = proxy.pending(edge);
         let mut closed = edge.core.lock().close_window(now, pending);
         window.edges.append(&mut closed.edges);
-        window.breakers.extend(closed.breaker);
+        window.breakers.append(&mut closed.breakers);
         window.transitions.append(&mut closed.transitions);
     }
     endpoints::gather(proxy, now, &mut window);

@@ -1,6 +1,7 @@
 //! What a detection tells: events for reports, states and counts for admin page and metrics.
 
 use crate::balance::EndpointId;
+use fusebox_proto::report::Cause;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,19 @@ impl Detector {
             Self::SuccessRateLocalOrigin => "local_origin_success_rate",
             Self::FailurePercentage => "failure_percentage",
             Self::FailurePercentageLocalOrigin => "local_origin_failure_percentage",
+        }
+    }
+
+    /// As in reports.
+    pub const fn cause(self) -> Cause {
+        match self {
+            Self::ConsecutiveErrors => Cause::ConsecutiveFailures,
+            Self::ConsecutiveGatewayErrors => Cause::ConsecutiveGatewayErrors,
+            Self::ConsecutiveLocalOriginFailures => Cause::ConsecutiveLocalOriginFailures,
+            Self::SuccessRate | Self::SuccessRateLocalOrigin => Cause::SuccessRate,
+            Self::FailurePercentage | Self::FailurePercentageLocalOrigin => {
+                Cause::FailurePercentage
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod changes;
 mod rules;
-mod scripts;
 mod simulation;
 
 use super::*;

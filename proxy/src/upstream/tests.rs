@@ -27,9 +27,9 @@ fn outlier() -> OutlierDetection {
     }
 }
 
-fn settings(requests_max: Option<u32>, panic_percent: u8) -> Settings {
+fn settings(panic_percent: u8) -> Settings {
     Settings {
-        pool: ConnectionPool { requests_max, retries_max: Some(2), ..ConnectionPool::default() },
+        pool: ConnectionPool { retries_max: Some(2), ..ConnectionPool::default() },
         outlier: Some(OutlierDetection { panic_percent, ..outlier() }),
         ..Settings::default()
     }
@@ -66,9 +66,9 @@ fn send(upstream: &mut Upstream, now: Instant, rng: &mut StdRng, count: usize) -
 /// where the policy goes, it is back at once.
 #[test]
 fn five_errors_take_an_endpoint_out() {
-    let (start, mut upstream) = upstream(&settings(None, 0), 3);
+    let (start, mut upstream) = upstream(&settings(0), 3);
     let mut rng = StdRng::seed_from_u64(1);
-    let random = settings(None, 0);
+    let random = settings(0);
     upstream.set_policy(
         start,
         &Settings { balancer: fusebox_proto::policy::Balancer::Random, ..random },
@@ -95,7 +95,7 @@ fn five_errors_take_an_endpoint_out() {
 #[test]
 fn nobody_is_left_or_all_are_asked() {
     let eject_all = |panic_percent| {
-        let (now, mut upstream) = upstream(&settings(None, panic_percent), 2);
+        let (now, mut upstream) = upstream(&settings(panic_percent), 2);
         for _ in 0..20 {
             if let Ok(mut choice) = upstream.pick(now, &Tried::default(), [0.5; 2]) {
                 upstream.observed(now, &mut choice, Observed::Broken, || 0.5);
@@ -105,7 +105,7 @@ fn nobody_is_left_or_all_are_asked() {
         (now, upstream)
     };
     let (now, mut ejected) = eject_all(0);
-    let nobody = |reason| Err(Unplaced::Nobody(reason));
+    let nobody = |reason| Err::<Choice, _>(reason);
     assert_eq!(ejected.pick(now, &Tried::default(), [0.5; 2]), nobody(NoEndpoint::AllEjected));
     ejected.set_endpoints(now, &[], 0);
     assert_eq!(ejected.pick(now, &Tried::default(), [0.5; 2]), nobody(NoEndpoint::Empty));
@@ -115,17 +115,14 @@ fn nobody_is_left_or_all_are_asked() {
     panicking.ended(now, choice);
 }
 
-/// Scenario: more requests at once than the policy allows, and retries beside them.
-/// Guarantees: the bound is exact and an end makes room; retries have the bound of their own; a
-/// retry avoids what was tried, and is no request to the budget.
+/// Scenario: a retry beside first attempts, with a bound on retries at once.
+/// Guarantees: it avoids what was tried, and is no request to the budget; ends and permits leave
+/// nothing behind.
 #[test]
-fn requests_and_retries_are_bounded() {
-    let (now, mut upstream) = upstream(&settings(Some(3), 0), 2);
-    let none = Tried::default();
-    let mut out: Vec<_> = (0..3).map(|_| upstream.pick(now, &none, [0.1; 2]).unwrap()).collect();
-    assert_eq!(upstream.pick(now, &none, [0.1; 2]), Err(Unplaced::Overflow));
+fn a_retry_goes_elsewhere() {
+    let (now, mut upstream) = upstream(&settings(0), 2);
     let mut tried = Tried::default();
-    let first = out.remove(0);
+    let first = upstream.pick(now, &tried, [0.1; 2]).unwrap();
     tried.add(first.endpoint());
     let before = first.endpoint();
     upstream.ended(now, first);
@@ -133,15 +130,14 @@ fn requests_and_retries_are_bounded() {
     assert_eq!(upstream.take_retry(now), Err(Spent::RetriesMax));
     let again = upstream.pick(now, &tried, [0.1; 2]).unwrap();
     assert_ne!(again.endpoint(), before);
+    assert_eq!(upstream.in_flight(), 1);
     upstream.ended(now, again);
-    for choice in out {
-        upstream.ended(now, choice);
-    }
     for permit in permits {
         upstream.give_back_retry(permit);
     }
     let status = upstream.status(now);
-    assert_eq!((status.in_flight, status.overflows, status.budget.retries_active), (0, 1, 0));
+    let BudgetStatus { retries_active, allowed, refused } = status.budget;
+    assert_eq!((status.in_flight, retries_active, allowed, refused), (0, 0, 2, 1));
     assert!(status.members.iter().all(|member| member.in_flight == 0));
 }
 
@@ -149,7 +145,7 @@ fn requests_and_retries_are_bounded() {
 /// Guarantees: the break counts against the endpoint, the caller's leaving does not.
 #[test]
 fn what_breaks_off_counts() {
-    let (now, mut upstream) = upstream(&settings(None, 0), 1);
+    let (now, mut upstream) = upstream(&settings(0), 1);
     for _ in 0..5 {
         let mut choice = upstream.pick(now, &Tried::default(), [0.0; 2]).unwrap();
         upstream.observed(now, &mut choice, Observed::Answered(200), || 0.5);
@@ -173,7 +169,7 @@ fn what_breaks_off_counts() {
 fn balance_and_detection_agree() {
     for seed in 1..=64 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let (mut now, mut upstream) = upstream(&settings(None, 50), 4);
+        let (mut now, mut upstream) = upstream(&settings(50), 4);
         let mut out = Vec::new();
         for _ in 0..2_000 {
             match rng.random_range(0..100) {
@@ -196,7 +192,7 @@ fn balance_and_detection_agree() {
                     upstream.set_endpoints(now, &ids, 1);
                 }
                 97 => {
-                    let with = settings(None, *[0, 50].choose(&mut rng).unwrap());
+                    let with = settings(*[0, 50].choose(&mut rng).unwrap());
                     let without = Settings { outlier: None, ..with.clone() };
                     let is_with = rng.random_ratio(3, 4);
                     upstream.set_policy(now, if is_with { &with } else { &without });

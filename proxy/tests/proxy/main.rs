@@ -9,6 +9,7 @@ mod collector;
 mod forward;
 mod life;
 mod malformed;
+mod outlier;
 mod policy;
 mod pool;
 mod refuse;

@@ -1,6 +1,6 @@
 //! What breaks, how it heals, and what must be true in the end.
 
-use super::{Happening, SECOND, World};
+use super::{ALONE, Happening, Moment, SECOND, TIDY_AFTER, World};
 use fusebox_collector::engine::ConnectionId;
 use fusebox_proto::ServiceId;
 use rand::RngExt as _;
@@ -11,7 +11,7 @@ impl World {
         if !self.is_hostile {
             return;
         }
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
             0..5 => {
                 let open: Vec<ConnectionId> = self.lanes.keys().copied().collect();
                 if !open.is_empty() {
@@ -19,7 +19,11 @@ impl World {
                     self.cut(open[which]);
                 }
             }
-            5..7 => self.collector_dies(),
+            5..7 => {
+                let pause = self.millis(100..10_000);
+                self.collector_dies(pause);
+            }
+            7..9 => self.cut_console(),
             _ => {
                 let proxy = self.rng.random_range(0..self.sidecars.len());
                 self.sidecars[proxy].restart(self.now);
@@ -29,31 +33,50 @@ impl World {
                 self.after(Duration::from_millis(500), Happening::Connect(proxy));
             }
         }
-        let pause = self.millis(500..8_000);
+        let pause = self.millis(500..5_000);
         self.after(pause, Happening::Mischief);
     }
 
-    pub(super) fn collector_dies(&mut self) {
+    /// The collector dies, and comes back after a pause.
+    fn collector_dies(&mut self, pause: Duration) {
         self.engine = None;
+        self.truth.collector_died();
+        self.cut_console();
+        self.console_is_forsaken();
         let open: Vec<ConnectionId> = self.lanes.keys().copied().collect();
         for connection in open {
             self.cut(connection);
         }
-        // The new process knows nothing of the old one's streams.
-        self.agenda.retain(|what| !matches!(what, Happening::CollectorSeesEnd(_)));
-        let pause = self.millis(100..10_000);
+        // The new process knows nothing of the old one's streams, and nothing that was not synced.
+        self.agenda.retain(|what| {
+            !matches!(what, Happening::CollectorSeesEnd(_) | Happening::Synced { .. })
+        });
         self.after(pause, Happening::CollectorStarts);
     }
 
+    /// The network is whole again. Either someone looks at the console and ends what is left, or
+    /// all is left alone, even by the collector, and leases end by their time.
     pub(super) fn heal(&mut self) {
         self.is_hostile = false;
-        self.after(Duration::ZERO, Happening::CollectorStarts);
         for sidecar in &mut self.sidecars {
             sidecar.abandon(self.now);
         }
         self.agenda.retain(|what| {
-            !matches!(what, Happening::Call { .. } | Happening::Answer { .. } | Happening::Arrivals)
+            !matches!(
+                what,
+                Happening::Call { .. }
+                    | Happening::Answer { .. }
+                    | Happening::Arrivals
+                    | Happening::CollectorStarts
+                    | Happening::AtConsole(Moment::OperatorActs)
+            )
         });
+        if self.is_tidied {
+            self.after(Duration::ZERO, Happening::CollectorStarts);
+            self.after(TIDY_AFTER, Happening::AtConsole(Moment::OperatorActs));
+        } else {
+            self.collector_dies(ALONE);
+        }
     }
 
     /// Everything has come to rest: circuits closed, streams open, questions answered.
@@ -79,9 +102,9 @@ impl World {
                 return Err(format!("the collector believes in {edge:?}"));
             }
         }
-        match self.console.waiting() {
-            0 => Ok(()),
-            waiting => Err(format!("{waiting} requests of the console were never answered")),
+        match self.twin.waiting() {
+            0 => self.console.check_rest(),
+            waiting => Err(format!("{waiting} requests of the twin were never answered")),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Streams between proxies and the collector: in order, late, and cut at times.
 
+use super::console::Reply;
 use super::{Happening, Stream, World};
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Output};
-use fusebox_proto::command::ToProxy;
+use fusebox_collector::record::{CommandRecord, Record};
+use fusebox_proto::command::{AckResult, ToProxy};
 use fusebox_proto::report::FromProxy;
 use rand::RngExt as _;
 
@@ -16,8 +18,8 @@ impl World {
             let later = self.millis(100..2_000);
             return self.after(later, Happening::Connect(proxy));
         }
-        let connection = ConnectionId(self.next_connection);
-        self.next_connection += 1;
+        let connection = ConnectionId(self.connections.len() as u64);
+        self.connections.push(proxy);
         self.streams.insert(proxy, connection);
         self.lanes.insert(connection, (proxy, Stream::default()));
         for message in self.sidecars[proxy].introduce(self.now) {
@@ -63,13 +65,18 @@ impl World {
 
     pub(super) fn at_collector(&mut self, connection: ConnectionId, message: FromProxy) {
         // A proxy says that it has a command when it acknowledges it, and when it comes back.
-        let has: Vec<&str> = match &message {
-            FromProxy::Ack(ack) => vec![&ack.id],
-            FromProxy::Hello(hello) => hello.held.iter().map(|held| &*held.command.id).collect(),
-            FromProxy::Report(_) | FromProxy::PolicyAck(_) => Vec::new(),
-        };
         if let Some((proxy, _)) = self.lanes.get(&connection) {
-            self.acked.extend(has.into_iter().map(|id| (*proxy, id.to_owned())));
+            match &message {
+                FromProxy::Ack(ack) => self.truth.told(*proxy, &ack.id),
+                FromProxy::Hello(hello) => {
+                    for held in &hello.held {
+                        let edge = self.sidecars[*proxy].edge_to(&held.command.destination);
+                        self.truth.told(*proxy, &held.command.id);
+                        self.truth.brought(self.now, edge, &held.command);
+                    }
+                }
+                FromProxy::Report(_) | FromProxy::PolicyAck(_) => (),
+            }
         }
         self.tell(match message {
             FromProxy::Hello(hello) => Event::Hello { connection, hello },
@@ -85,7 +92,6 @@ impl World {
         proxy: usize,
         connection: ConnectionId,
         message: ToProxy,
-        log: &mut Vec<String>,
     ) -> Result<(), String> {
         if self.streams.get(&proxy) != Some(&connection) {
             return Ok(());
@@ -94,8 +100,12 @@ impl World {
             ToProxy::Command(command) => {
                 let answer = self.sidecars[proxy].command(self.now, &command)?;
                 let at = self.now.instant.duration_since(self.start);
-                log.push(format!("{at:?} {proxy} {:?} {answer:?}", command.verb));
-                self.send_up(proxy, answer);
+                self.log.push(format!("{at:?} {proxy} {:?} {answer:?}", command.verb));
+                if answer.result == AckResult::Applied {
+                    let edge = self.sidecars[proxy].edge_to(&command.destination);
+                    self.truth.applied(proxy, edge, &command);
+                }
+                self.send_up(proxy, FromProxy::Ack(answer));
             }
             ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
             ToProxy::Welcome(_) | ToProxy::Policy(_) => (),
@@ -103,14 +113,36 @@ impl World {
         Ok(())
     }
 
+    /// A disk refuses some records while the world is hostile.
+    pub(super) fn synced(&mut self, number: u64, at_unix_ms: u64, record: Record) {
+        let is_refused = self.is_hostile && self.rng.random_bool(0.02);
+        if !is_refused {
+            if let Record::Command(CommandRecord::Asked { command, .. }) = &record {
+                self.kept.insert(command.id.clone());
+            }
+            self.disk.apply(at_unix_ms, record);
+        }
+        let result = if is_refused { Err("full".into()) } else { Ok(()) };
+        self.tell(Event::Stored { numbers: number..=number, result });
+    }
+
     pub(super) fn perform_outputs(&mut self) -> Result<(), String> {
         while let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) {
             match output {
                 Output::Push { connection, command } => {
+                    let proxy = self.connections[connection.0 as usize];
+                    let edge = self.sidecars[proxy].edge_to(&command.destination);
+                    self.truth.sent(self.now, edge, &command);
                     self.send_down(connection, ToProxy::Command(command));
                 }
                 Output::Taken { connection, boot, number } => {
                     self.send_down(connection, ToProxy::ReportAck { boot, number });
+                }
+                Output::Store { number, at_unix_ms, record } => {
+                    let delay = self.millis(0..40);
+                    let at = self.to_disk.arrival(self.now.instant, delay);
+                    let record = Box::new(record);
+                    self.agenda.put(at, Happening::Synced { number, at_unix_ms, record });
                 }
                 Output::Close { connection, .. } => self.cut(connection),
                 Output::Done { request_id, results } => {
@@ -118,15 +150,19 @@ impl World {
                         if result.proxies < result.applied {
                             return Err(format!("more acknowledgements than proxies: {result:?}"));
                         }
-                        let true_acks =
-                            self.acked.iter().filter(|(_, id)| *id == result.id).count() as u64;
-                        if true_acks < result.applied {
+                        if self.truth.count_told(&result.id) < result.applied {
                             return Err(format!("an acknowledgement that nobody gave: {result:?}"));
                         }
+                        if !self.kept.contains(&result.id) && !result.note.contains("disk") {
+                            return Err(format!("acknowledged, and not on disk: {result:?}"));
+                        }
                     }
-                    self.answer_console(request_id);
+                    self.answer(request_id, Reply::Done(results));
+                    self.publish_now();
                 }
-                Output::Refused { request_id, .. } => self.answer_console(request_id),
+                Output::Refused { request_id, refusal } => {
+                    self.answer(request_id, Reply::Refused(refusal.to_string()));
+                }
             }
         }
         Ok(())

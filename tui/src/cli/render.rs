@@ -7,7 +7,7 @@ use super::parse;
 use super::table::{Align, Table, cut};
 use fusebox::format;
 use fusebox_proto::page::Noun;
-use fusebox_proto::view::{Health, Snapshot, Stamp, TripResult};
+use fusebox_proto::view::{Health, History, Snapshot, Stamp, TripResult};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -43,6 +43,14 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
         ("spans", format!("{}/s", format::count(collector.spans_per_s))),
         ("collector", format!("{}{embedded}, up {up}", collector.version)),
     ];
+    if let Some(history) = collector.history {
+        let text = match history {
+            History::Memory => "in memory, ends with the collector",
+            History::Disk => "on disk",
+            History::Failing => "cannot be written: what happens is not kept",
+        };
+        lines.push(("history", text.to_owned()));
+    }
     if !collector.dropped.is_empty() {
         let dropped: Vec<String> =
             collector.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();

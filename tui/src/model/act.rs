@@ -4,8 +4,8 @@
 //! elsewhere. How dangerous an action is (its *tier*) the collector computes, for what it suggests
 //! and for what else could be done on the edge of an incident; everything else asks.
 
-use super::commands::{Command, Outcome, Request, Verb};
-use super::guard::{ARM_FOR, Armed};
+use super::commands::{Command, Holder, Outcome, Request, Verb};
+use super::guard::{ARM_FOR, Armed, TARGET_CHANGED};
 use super::{Effect, Model, Overlay, Screen};
 use crate::format;
 use crate::keys::{Action, Chord};
@@ -15,7 +15,7 @@ use fusebox_proto::command::{
 };
 use fusebox_proto::text;
 use fusebox_proto::view::{EdgeName, Incident, SuggestedAction};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An action that waits for consent.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +140,20 @@ impl Model {
 
     /// My newest lease that may still be in force.
     pub fn undoable(&self) -> Option<&Command> {
-        self.commands.undoable(self.wall())
+        self.commands.undoable(self.wall(), |edge, after| self.holder(edge, after))
+    }
+
+    /// Whose lease is in force on an edge, as data tells that came after this time.
+    fn holder(&self, edge: &EdgeName, after: Option<Instant>) -> Holder {
+        let row = self.operator_breaker(edge).filter(|row| row.until.is_some());
+        match row.and_then(|row| row.by.as_ref()) {
+            Some(_) if after.is_some_and(|at| self.updated.is_none_or(|came| came <= at)) => {
+                Holder::Unknown
+            }
+            Some(by) if *by == self.session.by => Holder::Me,
+            Some(_) => Holder::Other,
+            None => Holder::Unknown,
+        }
     }
 
     /// An acting key was pressed: it fires, asks, is armed, or is refused with the reason.
@@ -150,19 +163,20 @@ impl Model {
             return Vec::new();
         }
         let at = self.now.instant;
-        if self.guard.armed.is_none_or(|armed| armed.action != action) {
-            self.guard.armed = Some(Armed { at, chord, action });
+        if self.guard.armed.as_ref().is_none_or(|armed| armed.action != action) {
+            let undoes = self.undoable().filter(|_| action == Action::Undo);
+            let undoes = undoes.map(|command| command.edge.clone());
+            self.guard.armed = Some(Armed { at, chord, action, undoes });
         }
         Vec::new()
     }
 
     /// Fires what was armed, when its time has come.
     pub(super) fn fire_armed(&mut self) -> Vec<Effect> {
-        let Some(armed) = self.guard.armed else { return Vec::new() };
-        if self.now.instant < armed.at + ARM_FOR {
+        let now = self.now.instant;
+        let Some(armed) = self.guard.armed.take_if(|armed| armed.at + ARM_FOR <= now) else {
             return Vec::new();
-        }
-        self.guard.armed = None;
+        };
         match armed.action {
             Action::Trip => self.fire_or_ask(ActionKind::Open),
             Action::Mute => self.fire_or_ask(ActionKind::MuteRetries),
@@ -172,7 +186,7 @@ impl Model {
             Action::Reset => {
                 self.resettable().map(|edge| self.reset(edge, false)).into_iter().collect()
             }
-            Action::Undo => self.undo(),
+            Action::Undo => self.undo(armed.undoes.as_ref()),
             Action::Confirm => self.confirm(),
             _ => Vec::new(),
         }
@@ -270,10 +284,14 @@ impl Model {
         vec![Effect::Send(Request::Trip(request))]
     }
 
-    fn undo(&mut self) -> Vec<Effect> {
+    fn undo(&mut self, named: Option<&EdgeName>) -> Vec<Effect> {
         let Some(edge) = self.undoable().map(|command| command.edge.clone()) else {
             return Vec::new();
         };
+        if named != Some(&edge) {
+            self.say(TARGET_CHANGED, true);
+            return Vec::new();
+        }
         self.commands.mark_undone(&edge);
         vec![self.reset(edge, true)]
     }

@@ -57,6 +57,17 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// Whose lease is in force on an edge, as the data tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody's, or the data is too old to know.
+    Unknown,
+    /// This operator's.
+    Me,
+    /// Somebody else's.
+    Other,
+}
+
 /// One request of this console.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
@@ -106,7 +117,7 @@ impl Commands {
         result: Result<TripResult, String>,
     ) -> Option<&Command> {
         let at = self.list.iter().rposition(|command| command.id == id)?;
-        let failed = result.is_err();
+        let failed = result.as_ref().map_or(true, |result| result.applied == 0);
         self.list[at].outcome = match result {
             Ok(result) => Outcome::Answered { result, at: now },
             Err(reason) => Outcome::Failed(reason),
@@ -141,17 +152,26 @@ impl Commands {
         self.list.iter().rev().find(|command| &command.edge == edge)
     }
 
-    /// My newest lease that may still be in force.
-    pub fn undoable(&self, wall: Stamp) -> Option<&Command> {
+    /// My newest lease that may still be in force at this time of the collector's wall clock, as far
+    /// as answers tell; where there was none, or it is old, the data tells who holds an edge.
+    pub fn undoable(
+        &self,
+        wall: Stamp,
+        holder: impl Fn(&EdgeName, Option<Instant>) -> Holder,
+    ) -> Option<&Command> {
         self.list.iter().rev().find(|command| {
             matches!(command.verb, Verb::Trip(_))
                 && !command.undone
                 && match &command.outcome {
                     Outcome::Waiting => true,
-                    Outcome::Answered { result, .. } => {
-                        0 < result.applied && result.expires_at.is_none_or(|at| wall < at)
+                    Outcome::Answered { result, at } if 0 < result.applied => {
+                        result.expires_at.is_none_or(|at| wall < at)
+                            && holder(&command.edge, Some(*at)) != Holder::Other
                     }
-                    Outcome::Failed(_) => false,
+                    // The answer was lost, or proxies took it later.
+                    Outcome::Answered { .. } | Outcome::Failed(_) => {
+                        holder(&command.edge, None) == Holder::Me
+                    }
                 }
         })
     }

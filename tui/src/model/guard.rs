@@ -16,11 +16,13 @@ pub const ARM_FOR: Duration = Duration::from_millis(40);
 pub const BURST_WITHIN: Duration = Duration::from_millis(120);
 /// A target that the data changed this recently is not acted on.
 pub const TARGET_SETTLES: Duration = Duration::from_millis(700);
+/// What is said where a key is not taken because its target changed.
+pub const TARGET_CHANGED: &str = "target changed; press again";
 /// Keys within this after the focus came were meant for another window.
 pub const FOCUS_SETTLES: Duration = Duration::from_millis(300);
 
 /// An acting key that fires soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Armed {
     /// When it was pressed.
     pub at: Instant,
@@ -28,6 +30,8 @@ pub struct Armed {
     pub chord: Chord,
     /// What it does.
     pub action: Action,
+    /// Of an undo, the edge that the footer named: an answer may make it another.
+    pub undoes: Option<EdgeName>,
 }
 
 /// What keeps keys from firing by accident.
@@ -70,7 +74,7 @@ impl Guard {
             return Some("ignored: the window just got the focus; press again");
         }
         if within(self.target_moved, TARGET_SETTLES) {
-            return Some("target changed; press again");
+            return Some(TARGET_CHANGED);
         }
         None
     }

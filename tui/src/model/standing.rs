@@ -52,6 +52,8 @@ pub struct Fact {
     pub by: Option<String>,
     /// Why it is not in force everywhere.
     pub note: String,
+    /// Why what was asked since came to nothing, if it did.
+    pub failed: Option<String>,
     /// Whether `u` ends it.
     pub undoable: bool,
 }
@@ -66,33 +68,45 @@ impl Fact {
 impl Model {
     /// Where this edge stands.
     pub fn standing(&self, edge: &EdgeName) -> Standing {
-        let newest = self.commands.newest(edge);
-        if let Some(standing) = newest.and_then(|command| self.intent(command)) {
-            return standing;
-        }
-        match self.edge(edge) {
-            Some(view) if view.breaker.state != BreakerState::Closed => {
-                Standing::Fact(self.fact(edge, view))
+        let intent = self.commands.newest(edge).and_then(|command| self.intent(command));
+        let held = self.edge(edge).filter(|view| view.breaker.state != BreakerState::Closed);
+        let fact = held.map(|view| self.fact(edge, view));
+        match (intent, fact) {
+            // An answer that was lost says nothing of the proxies: a failure is told beside what
+            // they hold, not instead of it.
+            (Some(Standing::Failed { reason, .. }), Some(fact)) => {
+                Standing::Fact(Fact { failed: Some(reason), ..fact })
             }
-            _ => Standing::Nothing,
+            (Some(standing), _) => standing,
+            (None, Some(fact)) => Standing::Fact(fact),
+            (None, None) => Standing::Nothing,
         }
     }
 
-    /// What a request says by itself: while it waits, when it failed, and until the first snapshot
+    /// What a request says by itself: while it waits, when it failed, and until the first update
     /// that can know its answer.
     fn intent(&self, command: &Command) -> Option<Standing> {
         let verb = command.verb;
-        let is_recent = |at: Instant| self.now.instant.saturating_duration_since(at) < FAILURE_FOR;
+        let failed = |at: Instant, reason: String| {
+            let ago = self.now.instant.saturating_duration_since(at);
+            (ago < FAILURE_FOR).then_some(Standing::Failed { verb, reason })
+        };
         match &command.outcome {
             Outcome::Waiting => Some(Standing::Asked(verb)),
-            Outcome::Failed(reason) => is_recent(command.sent_at)
-                .then(|| Standing::Failed { verb, reason: reason.clone() }),
-            Outcome::Answered { result, at } => match verb {
-                Verb::Trip(_) if result.applied == 0 => is_recent(*at)
-                    .then(|| Standing::Failed { verb, reason: no_proxy(&command.edge, result) }),
-                _ if self.arrival.is_none_or(|arrival| *at < arrival.at) => None,
+            Outcome::Failed(reason) => failed(command.sent_at, reason.clone()),
+            Outcome::Answered { result, at } if result.applied == 0 => {
+                failed(*at, no_proxy(&command.edge, result))
+            }
+            Outcome::Answered { at, .. } if self.updated.is_some_and(|updated| *at < updated) => {
+                None
+            }
+            Outcome::Answered { result, .. } => match verb {
                 Verb::Trip(kind) => Some(Standing::Fact(self.answered_fact(command, kind, result))),
-                Verb::Reset { .. } => Some(Standing::Nothing),
+                Verb::Reset { at_once: true } if result.applied == result.proxies => {
+                    Some(Standing::Nothing)
+                }
+                // What other proxies hold, and the ramp, is told of by the data.
+                Verb::Reset { .. } => None,
             },
         }
     }
@@ -114,6 +128,7 @@ impl Model {
             whole: mine.map(|(ttl, _)| ttl).or(span),
             by: row.and_then(|b| b.by.clone()).filter(|by| *by != self.session.by),
             note: mine.map(|(_, result)| result.note.clone()).unwrap_or_default(),
+            failed: None,
             undoable: self.undoable().is_some_and(|command| command.edge == *edge),
         }
     }
@@ -121,7 +136,7 @@ impl Model {
     fn answered_fact(&self, command: &Command, kind: ActionKind, result: &TripResult) -> Fact {
         let left = |at: fusebox_proto::view::Stamp| at.0.saturating_sub(self.wall().0);
         Fact {
-            state: state_of(kind),
+            state: kind.state(),
             percent: None,
             applied: result.applied,
             proxies: result.proxies,
@@ -131,6 +146,7 @@ impl Model {
             whole: Some(command.ttl),
             by: None,
             note: result.note.clone(),
+            failed: None,
             undoable: self.undoable().is_some_and(|undoable| undoable.id == command.id),
         }
     }
@@ -138,7 +154,9 @@ impl Model {
     fn my_lease(&self, edge: &EdgeName) -> Option<(Duration, &TripResult)> {
         let command = self.commands.newest(edge).filter(|command| !command.undone)?;
         match (&command.outcome, command.verb) {
-            (Outcome::Answered { result, .. }, Verb::Trip(_)) => Some((command.ttl, result)),
+            (Outcome::Answered { result, .. }, Verb::Trip(_)) if 0 < result.applied => {
+                Some((command.ttl, result))
+            }
             _ => None,
         }
     }
@@ -155,15 +173,5 @@ fn no_proxy(edge: &EdgeName, result: &TripResult) -> String {
         format!("no proxy enforces {}→{}", edge.source, edge.destination)
     } else {
         result.note.clone()
-    }
-}
-
-/// The state that an action holds, by its name alone.
-fn state_of(kind: ActionKind) -> BreakerState {
-    match kind {
-        ActionKind::MuteRetries => BreakerState::RetriesMuted,
-        ActionKind::Cap => BreakerState::Capped,
-        ActionKind::Shed => BreakerState::Shedding,
-        ActionKind::Open => BreakerState::ForcedOpen,
     }
 }

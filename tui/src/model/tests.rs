@@ -163,6 +163,29 @@ fn a_moved_target_swallows_the_key() {
     assert_eq!(sent(&desk), ["trip mute-retries payment>inventory"]);
 }
 
+/// Scenario: the answer to the newest request comes just after `u` went down: it failed, so that
+/// the one before is the one to undo.
+/// Guarantees: what the footer named is undone, or nothing.
+#[test]
+fn undo_keeps_to_what_it_named() {
+    let check = |answered_after_ms: u64, expected: usize| {
+        let mut desk = storm();
+        desk.press("m4g");
+        while desk.model.target() == Some(storm_edge()) {
+            desk.press("j");
+        }
+        desk.press("ty");
+        let Some(Effect::Send(request)) = desk.effects.last().cloned() else { panic!("sent") };
+        desk.key('u');
+        desk.wait(answered_after_ms);
+        desk.tell(Message::Answer { id: request.id().into(), result: Err("gone".into()) });
+        desk.wait(40);
+        assert_eq!(sent(&desk).len(), expected, "{:?}", sent(&desk));
+    };
+    check(20, 2);
+    check(40, 3);
+}
+
 /// Scenario: text lands in the window: as keys in one go, as a bracketed paste, right after the
 /// focus; then one key alone, and one held down.
 /// Guarantees: only the key alone fires, once.
@@ -298,10 +321,88 @@ fn failures_are_told() {
     assert_eq!(sent(&desk).len(), 3);
 }
 
-/// Scenario: an edge that someone else holds.
+/// Scenario: a lease that proxies took, and the answer is lost, or says that nobody took it; the
+/// same for the end of a lease.
+/// Guarantees: what the data shows is not hidden by a failure, which is told beside it; and what is
+/// mine can be undone, whether or not the answer came.
+#[test]
+fn a_failure_hides_no_fact() {
+    let check = |by: &str, keys: &str, result: Result<u64, &str>, undoable: bool| {
+        let mut desk = storm();
+        desk.press(keys);
+        desk.data(|s| hold(s, BreakerState::RetriesMuted, 2, by));
+        match result {
+            Ok(applied) => answer(&mut desk, applied, 3),
+            Err(reason) => {
+                let Some(Effect::Send(request)) = desk.effects.last() else { panic!("sent") };
+                let id = request.id().to_owned();
+                desk.tell(Message::Answer { id, result: Err(reason.into()) });
+            }
+        }
+        let Standing::Fact(fact) = desk.model.standing(&storm_edge()) else {
+            panic!("{by} {keys} {result:?}: {:?}", desk.model.standing(&storm_edge()));
+        };
+        let told = result.err().unwrap_or("no proxy");
+        let failed = fact.failed.as_ref().is_some_and(|reason| reason.contains(told));
+        assert!(fact.applied == 2 && failed, "{fact:?}");
+        assert_eq!((fact.undoable, desk.model.undoable().is_some()), (undoable, undoable));
+    };
+    check("ana@laptop", "m", Err("did not answer"), true);
+    check("ana@laptop", "m", Ok(0), true);
+    check("raj@bastion", "m", Err("did not answer"), false);
+    check("raj@bastion", "m", Ok(0), false);
+    check("ana@laptop", "mu", Err("gone"), true);
+    check("ana@laptop", "mu", Ok(0), true);
+}
+
+/// Scenario: the end of a lease, through the ramp and at once, acknowledged by some and by all.
+/// Guarantees: a circuit is shown as closed once all proxies say so, not before.
+#[test]
+fn a_reset_is_done_when_all_have_done_it() {
+    let check = |keys: &str, applied, is_closed: bool| {
+        let mut desk = storm();
+        desk.press("m");
+        answer(&mut desk, 3, 3);
+        desk.wait(100);
+        desk.data(|s| hold(s, BreakerState::RetriesMuted, 3, "ana@laptop"));
+        desk.press(keys);
+        answer(&mut desk, applied, 3);
+        let standing = desk.model.standing(&storm_edge());
+        assert_eq!(standing == Standing::Nothing, is_closed, "{keys} {applied}: {standing:?}");
+    };
+    check("u", 3, true);
+    check("u", 1, false);
+    check("u", 0, false);
+    check("r", 3, false);
+    check("r", 2, false);
+}
+
+/// Scenario: after an answer the collector tells of circuits, while no telemetry comes.
+/// Guarantees: what it tells counts at once, not with the next telemetry.
+#[test]
+fn circuits_are_told_without_telemetry() {
+    let mut desk = storm();
+    desk.press("m");
+    answer(&mut desk, 2, 3);
+    desk.wait(10);
+    let mut snapshot = desk.model.snapshot.clone();
+    hold(&mut snapshot, BreakerState::RetriesMuted, 3, "ana@laptop");
+    desk.tell(Message::Snapshot(Box::new(snapshot)));
+    let Standing::Fact(fact) = desk.model.standing(&storm_edge()) else { panic!("held") };
+    assert_eq!(fact.applied, 3);
+}
+
+/// Scenario: an edge that someone else holds, from the beginning or since they took it over from me.
 /// Guarantees: `r` resets it through the ramp, `u` does nothing: it undoes only what is mine.
 #[test]
 fn reset_is_for_all_undo_is_mine() {
+    let mut desk = storm();
+    desk.press("m");
+    answer(&mut desk, 3, 3);
+    desk.wait(100);
+    desk.data(|s| hold(s, BreakerState::ForcedOpen, 3, "raj@bastion"));
+    desk.press("u");
+    assert_eq!(sent(&desk), ["trip mute-retries payment>inventory"]);
     let mut desk = storm();
     desk.data(|s| hold(s, BreakerState::ForcedOpen, 3, "raj@bastion"));
     desk.press("ur");

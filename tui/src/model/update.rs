@@ -55,6 +55,7 @@ impl Model {
     /// differ make nothing stale for longer than a second.
     fn arrived(&mut self, at: Stamp, newer: bool) {
         self.link = Link::Live;
+        self.updated = Some(self.now.instant);
         if newer && at != Stamp::default() {
             let first = self.arrival.is_none();
             let age = if first { self.now.unix_ms.saturating_sub(at.0) } else { 0 };
@@ -85,7 +86,7 @@ impl Model {
         if types && !chord.ctrl && chord.key != Key::Esc {
             return self.type_key(chord.key);
         }
-        let disarmed = self.guard.armed.is_some_and(|armed| armed.chord != chord);
+        let disarmed = self.guard.armed.as_ref().is_some_and(|armed| armed.chord != chord);
         let binding = keys::find(self, chord);
         // Consent answers a panel that a lone key opened: that it comes soon makes it no typing.
         let fires = |b: &keys::Binding| b.acts() && b.action != Action::Confirm;

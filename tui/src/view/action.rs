@@ -99,7 +99,13 @@ fn draw_fact(pen: &mut Pen<'_>, area: Rect, edge: &EdgeName, fact: &Fact) {
     {
         draw_lease(pen, (bar, area.y), left.as_secs_f64() / whole.as_secs_f64());
     }
-    if fact.is_partial() && 1 < area.height {
+    if area.height < 2 {
+        return;
+    }
+    if let Some(reason) = &fact.failed {
+        let x = pen.text(area.x, area.y + 1, " NOT DONE ", Role::Key, area.width);
+        pen.text(x + 1, area.y + 1, reason, Role::Strong, room(area, x + 1));
+    } else if fact.is_partial() {
         let why = if fact.note.is_empty() { "not every proxy has it" } else { &fact.note };
         pen.text(area.x, area.y + 1, why, Role::Warn, area.width);
     }
@@ -139,7 +145,12 @@ fn draw_lease(pen: &mut Pen<'_>, (x, y): (u16, u16), share: f64) {
 
 fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName) {
     let Some(suggestion) = model.suggestion(edge) else {
-        let text = "no action is suggested: none that Fusebox can take would help";
+        let is_draining = model.incident().is_some_and(|incident| incident.phase == "draining");
+        let text = if is_draining {
+            "nothing to do: it drains"
+        } else {
+            "no action is suggested: none that Fusebox can take would help"
+        };
         pen.text(area.x, area.y, text, Role::Dim, area.width);
         return;
     };

@@ -1,6 +1,7 @@
 //! A bench for the engine: made-up proxies, virtual time, outputs in a list.
 
 use crate::engine::{ConnectionId, Engine, Event, Limits, Output};
+use crate::record::Restored;
 use fusebox_proto::command::{
     Ack, AckResult, ActionKind, Command, HeldLease, ResetRequest, ResetScope, TripRequest,
 };
@@ -81,6 +82,17 @@ impl Bench {
     pub(super) fn restart(&mut self) {
         self.engine = Engine::new(self.now, Limits::default());
         self.outputs.clear();
+    }
+
+    /// A new collector that begins with a history, `later` than now; the wall clock may have been
+    /// set meanwhile.
+    pub(super) fn restart_with(&mut self, restored: &Restored, later: Duration, wall_ms: i64) {
+        self.now = self.now.plus(later);
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(wall_ms);
+        self.start = self.now;
+        self.engine = Engine::restored(self.now, Limits::default(), restored);
+        self.outputs.clear();
+        self.drain();
     }
 
     pub(super) fn handle(&mut self, event: Event) {

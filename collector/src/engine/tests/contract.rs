@@ -93,7 +93,7 @@ fn json_has_the_keys_of_the_contract() {
         ["health", "embedded", "services", "edges", "proxies", "incidents_open", "collector"];
     check(&json["status"], &status);
     assert_eq!(json["status"]["health"], "incident");
-    let collector = ["version", "uptime_s", "spans_per_s", "senders", "dropped"];
+    let collector = ["version", "uptime_s", "spans_per_s", "senders", "dropped", "history"];
     check(&json["status"]["collector"], &collector);
     let service = [
         "name",

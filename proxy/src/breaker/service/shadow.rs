@@ -1,7 +1,6 @@
 //! What a breaker in shadow would have done.
 
-use crate::breaker::Outcome;
-use fusebox_proto::command::BreakerState;
+use crate::breaker::{Outcome, Standing};
 use fusebox_proto::report::Cause;
 use std::collections::VecDeque;
 
@@ -30,8 +29,8 @@ pub struct ShadowTrip {
 /// A breaker in shadow as the admin page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShadowStatus {
-    /// Where the circuit would stand.
-    pub state: BreakerState,
+    /// Where the circuit would stand, and what it would have refused since it opened.
+    pub standing: Standing,
     /// Attempts that it would have refused since the breaker began.
     pub refused: u64,
     /// Of them, those that succeeded.
@@ -99,9 +98,14 @@ impl Shadow {
         }
     }
 
-    pub(super) const fn status(&self, state: BreakerState) -> ShadowStatus {
+    pub(super) fn refused_by_running(&self) -> u64 {
+        self.running.map_or(0, |trip| trip.refused)
+    }
+
+    pub(super) const fn status(&self, standing: Standing) -> ShadowStatus {
         let Self { refused, succeeded, dropped, .. } = self;
-        ShadowStatus { state, refused: *refused, succeeded: *succeeded, trips_dropped: *dropped }
+        let (refused, succeeded) = (*refused, *succeeded);
+        ShadowStatus { standing, refused, succeeded, trips_dropped: *dropped }
     }
 
     /// Those that are over.

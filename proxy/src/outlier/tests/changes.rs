@@ -162,6 +162,25 @@ fn everything_is_bounded() {
     assert_eq!(life.outlier.take_events().count(), EVENTS_MAX);
 }
 
+/// Scenario: every detector.
+/// Guarantees: reports and metrics have words for it; what is of local origin is told by its kind.
+#[test]
+fn detectors_have_words() {
+    let words = Detector::ALL.map(|detector| (detector.as_str(), detector.cause().as_str()));
+    assert_eq!(
+        words,
+        [
+            ("consecutive_5xx", "consecutive_failures"),
+            ("consecutive_gateway_failure", "consecutive_gateway_errors"),
+            ("consecutive_local_origin_failure", "consecutive_local_origin_failures"),
+            ("success_rate", "success_rate"),
+            ("local_origin_success_rate", "success_rate"),
+            ("failure_percentage", "failure_percentage"),
+            ("local_origin_failure_percentage", "failure_percentage"),
+        ]
+    );
+}
+
 /// Scenario: settings with times of nothing and of ages.
 /// Guarantees: no clock overflows; an interval is at least a millisecond.
 #[test]

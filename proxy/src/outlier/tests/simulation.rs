@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
+use std::env;
 
 /// A life with what its events told.
 struct World {
@@ -195,7 +196,7 @@ fn simulate(seed: u64) -> Vec<String> {
 /// a seed replays to the letter.
 #[test]
 fn a_detection_keeps_its_promises() {
-    let seeds = match std::env::var("FUSEBOX_SEED") {
+    let seeds = match env::var("FUSEBOX_SEED") {
         Ok(seed) => vec![seed.parse().expect("FUSEBOX_SEED is a number")],
         Err(_) => (1..=128).collect::<Vec<u64>>(),
     };

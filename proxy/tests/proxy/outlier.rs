@@ -5,10 +5,14 @@
 //! milliseconds since the start. `expected` are the events of Envoy's outlier log, in order; where a
 //! sweep decides, an Envoy whose interval began at another moment is late by up to one interval.
 
-use super::*;
+use fusebox_proto::Now;
+use fusebox_proto::policy::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate};
+use fusebox_proxy::balance::EndpointId;
+use fusebox_proxy::outlier::{Event, Observed, Outlier, What};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Times, endpoints and statuses, in order of time.
 fn answers(script: &Value) -> Vec<(u64, u64, u16)> {
@@ -31,7 +35,7 @@ fn settings(envoy: &Value) -> OutlierDetection {
     };
     let percent = |key: &str, default: u8| u8::try_from(number(key, default.into())).unwrap();
     let time = |key: &str, default: u64| match envoy[key].as_str() {
-        None => secs(default),
+        None => Duration::from_secs(default),
         Some(text) => Duration::from_secs_f64(text.strip_suffix('s').unwrap().parse().unwrap()),
     };
     let known = ["consecutive_", "enforcing_", "success_rate_", "failure_percentage_"];
@@ -47,7 +51,10 @@ fn settings(envoy: &Value) -> OutlierDetection {
         assert!(is_known || others.contains(&key.as_str()), "{key}");
     }
     let consecutive = |key: &str, enforcing: u8| {
-        Some(in_a_row(number(key, 5), percent(&format!("enforcing_{key}"), enforcing)))
+        Some(Consecutive {
+            threshold: number(key, 5),
+            enforcing_percent: percent(&format!("enforcing_{key}"), enforcing),
+        })
     };
     OutlierDetection {
         interval: time("interval", 10),
@@ -71,41 +78,47 @@ fn settings(envoy: &Value) -> OutlierDetection {
             enforcing_percent: percent("enforcing_failure_percentage", 0),
             enforcing_local_origin_percent: 0,
         }),
-        ..nothing()
+        ejection_time_jitter_max: Duration::ZERO,
+        panic_percent: 0,
+        split_local_origin: false,
+        error_statuses: Vec::new(),
+        consecutive_local_origin_failures: None,
     }
 }
 
-fn replay(script: &Value) -> (Vec<String>, u64) {
-    let hosts = script["endpoints"].as_u64().unwrap();
-    let mut outlier = Life::new(settings(&script["outlier_detection"]), hosts);
-    let mut log = Vec::new();
-    let mut note = |life: &mut Life| {
-        for event in life.outlier.take_events() {
-            let (at, host) = ((event.at - life.start).as_millis(), event.host.0);
-            match event.what {
-                What::Ejected { detection, .. } => {
-                    log.push(format!("{at} eject {host} {}", detection.by.as_str()));
-                }
-                What::Unejected { .. } => log.push(format!("{at} uneject {host}")),
-                What::Shadowed { .. } | What::Unshadowed { .. } | What::Overflowed { .. } => (),
-            }
+/// One line of a log.
+fn line(start: Instant, event: Event) -> Option<String> {
+    let (at, host) = ((event.at - start).as_millis(), event.host.0);
+    match event.what {
+        What::Ejected { detection, .. } => {
+            Some(format!("{at} eject {host} {}", detection.by.as_str()))
         }
-    };
-    let mut sweep_until = |life: &mut Life, until: Instant| {
-        while life.outlier.poll_timeout() <= until {
-            let due = life.outlier.poll_timeout();
-            life.outlier.handle_timeout(due, || 0.5);
-            note(life);
+        What::Unejected { .. } => Some(format!("{at} uneject {host}")),
+        What::Shadowed { .. } | What::Unshadowed { .. } | What::Overflowed { .. } => None,
+    }
+}
+
+/// The log of a script, and how often too many were out.
+fn replay(script: &Value) -> (Vec<String>, u64) {
+    let start = Now::read().instant;
+    let mut outlier = Outlier::new(start, settings(&script["outlier_detection"]));
+    let hosts = script["endpoints"].as_u64().unwrap();
+    outlier.set_hosts(&(1..=hosts).map(EndpointId).collect::<Vec<_>>());
+    let mut log = Vec::new();
+    let mut sweep_until = |outlier: &mut Outlier, until: Instant| {
+        while outlier.poll_timeout() <= until {
+            let due = outlier.poll_timeout();
+            outlier.handle_timeout(due, || 0.5);
+            log.extend(outlier.take_events().filter_map(|event| line(start, event)));
         }
     };
     for (at_ms, host, status) in answers(script) {
-        let now = outlier.start + Duration::from_millis(at_ms);
+        let now = start + Duration::from_millis(at_ms);
         sweep_until(&mut outlier, now);
-        outlier.outlier.observed(now, EndpointId(host), now, Observed::Answered(status), || 0.5);
+        outlier.observed(now, EndpointId(host), now, Observed::Answered(status), || 0.5);
     }
-    let end = outlier.start + secs(20);
-    sweep_until(&mut outlier, end);
-    (log, outlier.outlier.counters().ejections_overflow)
+    sweep_until(&mut outlier, start + Duration::from_secs(20));
+    (log, outlier.counters().ejections_overflow)
 }
 
 /// Scenario: each file of answers, in virtual time.
