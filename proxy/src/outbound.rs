@@ -134,7 +134,7 @@ impl Outbound {
                 self.forward(&plan.direct, call, terms).await
             }
             // In a place of its own: without rules nobody pays for its size.
-            Some(rules) => Box::pin(self.route(rules, call)).await,
+            Some(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
         }
     }
 
@@ -158,7 +158,8 @@ impl Outbound {
     fn refuse(&self, now: Now, target: &Target, mut call: Call, refusal: Refusal) -> Answered {
         let is_grpc = call.is_grpc();
         let response = refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
-        if let Some(span) = self.span(now, target, &mut call.head, call.trace, call.protocol) {
+        let speaks = (call.trace, call.protocol);
+        if let Some(span) = self.span(now, target, &mut call.head, speaks) {
             let grpc_status = is_grpc.then_some(refuse::GRPC_UNAVAILABLE);
             let http_status = Some(response.status().as_u16());
             let refused = Some(refusal.word());
@@ -174,8 +175,7 @@ impl Outbound {
         now: Now,
         target: &Target,
         head: &mut request::Parts,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
+        (trace, protocol): (Option<TraceContext>, Protocol),
     ) -> Option<Box<Draft>> {
         let place = propagate::place(self.common.tracing, trace, &mut head.headers)?;
         let peer = Some(target.edge.destination.clone());

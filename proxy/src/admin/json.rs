@@ -6,6 +6,7 @@ use crate::outbound::Edge;
 use crate::outlier::Ejection;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
+use fusebox_proto::command::BreakerState;
 use fusebox_proto::{Now, ServiceId};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -61,6 +62,7 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
         let core = edge.core.lock();
         (core.status(now), core.held(now), core.in_flight())
     };
+    let is_by_failures = held.is_none() && status.state != BreakerState::Closed;
     let pools = proxy.edge_pools(edge);
     let endpoints: Vec<Value> = pools.iter().flat_map(|pool| endpoints(pool, now)).collect();
     json!({
@@ -68,7 +70,7 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
             "source": proxy.config.service.to_string(),
             "destination": edge.destination.to_string(),
         },
-        "kind": "operator",
+        "kind": if is_by_failures { "service" } else { "operator" },
         "state": status.state.as_str(),
         "cause": status.cause.as_str(),
         "since_ms": status.since_ms,

@@ -8,7 +8,7 @@ use super::mirror;
 use super::{Answered, Call, Outbound, Terms, What, broken_body, rewrite};
 use crate::body::hold;
 use crate::exchange;
-use crate::policy::plan::{Branch, NoTarget, RulePlan, Rules};
+use crate::policy::plan::{Branch, NoTarget, RulePlan, Rules, Target};
 use crate::refuse;
 use crate::spans::Ending;
 use fusebox_proto::Now;
@@ -37,11 +37,12 @@ impl policy::Headers for Headers<'_> {
 }
 
 impl Outbound {
-    /// Answers a request to a host that has rules.
-    pub(super) async fn route(&self, rules: &Rules, call: Call) -> Answered {
+    /// Answers a request to a host that has rules. What is answered here belongs to the host's
+    /// `own` edge.
+    pub(super) async fn route(&self, own: &Target, rules: &Rules, call: Call) -> Answered {
         let matched = self.looked_at(&call.head, |request| rules.routes.route(request));
         let Some((matched, plan)) = matched.and_then(|it| Some((it, rules.plan(it.rule)?))) else {
-            return self.answer(What::NoRoute, call, StatusCode::NOT_FOUND);
+            return self.answer(own, What::NoRoute, call, StatusCode::NOT_FOUND);
         };
         let fault = &matched.rule.fault;
         if let Some((delay, percent)) = fault.delay
@@ -53,19 +54,19 @@ impl Outbound {
         if let Some((abort, percent)) = fault.abort
             && percent.takes(rand::random())
         {
-            return self.abort(abort, call);
+            return self.abort(own, abort, call);
         }
         let mut response = match &matched.rule.action {
             Action::Forward(destinations) => {
                 let picked = destinations.pick(rand::random());
                 let at = destinations.iter().position(|one| std::ptr::eq(one, picked));
                 let Some(branch) = at.and_then(|at| plan.branches.get(at)) else {
-                    return self.answer(What::NoRoute, call, StatusCode::NOT_FOUND);
+                    return self.answer(own, What::NoRoute, call, StatusCode::NOT_FOUND);
                 };
-                return self.send_on(matched, plan, branch, call).await;
+                return self.send_on(own, matched, (plan, branch), call).await;
             }
-            Action::Redirect(redirect) => self.redirect(redirect, matched, call),
-            Action::Respond(direct) => self.direct(direct, call),
+            Action::Redirect(redirect) => self.redirect(own, redirect, matched, call),
+            Action::Respond(direct) => self.direct(own, direct, call),
         };
         plan.response.apply(response.headers_mut());
         response
@@ -73,24 +74,24 @@ impl Outbound {
 
     async fn send_on(
         &self,
+        own: &Target,
         matched: Matched<'_>,
-        plan: &RulePlan,
-        branch: &Branch,
+        (plan, branch): (&RulePlan, &Branch),
         mut call: Call,
     ) -> Answered {
         let target = match &branch.target {
             Ok(target) => target,
             Err(NoTarget::UnknownHost) => {
-                return self.answer(What::UnknownHost, call, StatusCode::SERVICE_UNAVAILABLE);
+                return self.answer(own, What::UnknownHost, call, StatusCode::SERVICE_UNAVAILABLE);
             }
             Err(NoTarget::EmptySubset) => {
-                return self.answer(What::EmptySubset, call, StatusCode::SERVICE_UNAVAILABLE);
+                return self.answer(own, What::EmptySubset, call, StatusCode::SERVICE_UNAVAILABLE);
             }
         };
         plan.request.apply(&mut call.head.headers);
         branch.request.apply(&mut call.head.headers);
         if rewritten(&mut call.head, matched).is_none() {
-            return self.answer(What::Unwritable, call, StatusCode::INTERNAL_SERVER_ERROR);
+            return self.answer(own, What::Unwritable, call, StatusCode::INTERNAL_SERVER_ERROR);
         }
         if self.mirror(plan, &mut call).await.is_err() {
             return broken_body(call.head.version);
@@ -121,8 +122,8 @@ impl Outbound {
         Ok(())
     }
 
-    fn abort(&self, abort: Abort, call: Call) -> Answered {
-        let edge = &self.edge.name;
+    fn abort(&self, own: &Target, abort: Abort, call: Call) -> Answered {
+        let edge = &own.edge.name;
         let (word, is_grpc) = (What::FaultAbort.as_str(), call.is_grpc());
         let response = match abort {
             Abort::Http(status) => {
@@ -132,37 +133,42 @@ impl Outbound {
             }
             Abort::Grpc(status) => refuse::by_policy_grpc(status, word, edge, is_grpc),
         };
-        self.answered(What::FaultAbort, call, response)
+        self.answered(own, What::FaultAbort, call, response)
     }
 
-    fn redirect(&self, redirect: &Redirect, matched: Matched<'_>, call: Call) -> Answered {
+    fn redirect(
+        &self,
+        own: &Target,
+        redirect: &Redirect,
+        matched: Matched<'_>,
+        call: Call,
+    ) -> Answered {
         let location =
             self.looked_at(&call.head, |request| redirect.location(request, matched.condition));
         let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
-        self.answered(What::Redirect, call, refuse::redirect(status, &location))
+        self.answered(own, What::Redirect, call, refuse::redirect(status, &location))
     }
 
-    fn direct(&self, direct: &DirectResponse, call: Call) -> Answered {
+    fn direct(&self, own: &Target, direct: &DirectResponse, call: Call) -> Answered {
         let status = StatusCode::from_u16(direct.status).unwrap_or(StatusCode::OK);
-        self.answered(What::DirectResponse, call, refuse::dictated(status, &direct.body))
+        self.answered(own, What::DirectResponse, call, refuse::dictated(status, &direct.body))
     }
 
-    fn answer(&self, what: What, call: Call, status: StatusCode) -> Answered {
+    fn answer(&self, own: &Target, what: What, call: Call, status: StatusCode) -> Answered {
         let is_grpc = call.is_grpc();
-        let response = refuse::by_policy(status, what.as_str(), &self.edge.name, is_grpc);
-        self.answered(what, call, response)
+        let response = refuse::by_policy(status, what.as_str(), &own.edge.name, is_grpc);
+        self.answered(own, what, call, response)
     }
 
     /// Counts an answer of the policy and leaves a span of it.
-    fn answered(&self, what: What, mut call: Call, response: Answered) -> Answered {
+    fn answered(&self, own: &Target, what: What, mut call: Call, response: Answered) -> Answered {
         self.common.tally.count(what);
         let now = Now::read();
-        let plan = self.plan.read().clone();
-        let Call { head, trace, protocol, .. } = &mut call;
-        if let Some(span) = self.span(now, &plan.direct, head, *trace, *protocol) {
+        let speaks = (call.trace, call.protocol);
+        if let Some(span) = self.span(now, own, &mut call.head, speaks) {
             let http_status = Some(response.status().as_u16());
             let ending = Ending { http_status, refused: Some(what.as_str()), ..Ending::default() };
-            self.edge.spans.push(span, ending, now.instant);
+            own.edge.spans.push(span, ending, now.instant);
         }
         call.drain();
         response

@@ -35,7 +35,7 @@ struct Round {
     tried: Tried,
     permit: Option<Permit>,
     /// What the caller gets if no further attempt can be sent.
-    last: Option<Ended>,
+    last: Option<Box<Ended>>,
     /// For the attempt that comes.
     timeout: Option<Duration>,
 }
@@ -96,7 +96,7 @@ impl Outbound {
                 Err(refused) => {
                     let last = round.last.take();
                     return last.map_or(refused, |last| {
-                        self.conclude(target, last, is_grpc, terms, started)
+                        self.conclude(target, *last, is_grpc, terms, started)
                     });
                 }
             };
@@ -115,7 +115,7 @@ impl Outbound {
                     round.permit = Some(Permit::new(&target.pool, permit));
                     ended.settle(now, is_grpc);
                     round.retries += 1;
-                    round.last = Some(ended);
+                    round.last = Some(Box::new(ended));
                     tokio::time::sleep(after).await;
                     let (head, body) = again.into_parts();
                     call = Call { head, body, trace, protocol };
@@ -148,7 +148,7 @@ impl Outbound {
             Decision::Refuse(refusal) => return Err(self.refuse(now, target, call, refusal)),
         };
         let Call { mut head, body, trace, protocol } = call;
-        let mut span = self.span(now, target, &mut head, trace, protocol);
+        let mut span = self.span(now, target, &mut head, (trace, protocol));
         if let Some(span) = &mut span {
             span.resend_count(ticket.resend_count());
         }

@@ -6,6 +6,7 @@ use crate::world::{Answer, Body, Caller, Proxy, Server, dead_address, full, get,
 use fusebox_proto::command::{Action, BreakerState};
 use fusebox_proto::report::Cause;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
@@ -22,13 +23,14 @@ async fn moody(status: u16) -> (Server, Arc<AtomicU16>) {
     (server, status)
 }
 
-/// A server that fails with 503 so many times before it answers, and tells what attempt it was.
+/// A server that fails with 503 so many times before it answers.
 async fn failing(times: usize) -> Server {
-    let count = AtomicUsize::new(0);
-    let count = Arc::new(count);
-    Server::start(move |_: Request<Incoming>| {
+    let count = Arc::new(AtomicUsize::new(0));
+    Server::start(move |request: Request<Incoming>| {
         let attempt = count.fetch_add(1, SeqCst);
         async move {
+            // Read first: an answer beside an unread body resets the connection.
+            let _ = request.into_body().collect().await;
             let status = if attempt < times { 503 } else { 200 };
             Response::builder().status(status).body(full("")).unwrap()
         }
@@ -96,6 +98,43 @@ async fn consecutive_gateway_errors() {
         assert_eq!(caller.get("/").await.status, 200);
     }
     assert_eq!(bad.requests(), 3);
+}
+
+/// Scenario: an outlier detection in shadow, and one whose panic threshold is above what is left.
+/// Guarantees: in shadow nothing is refused and the report says what would have been; in panic
+/// ejections are ignored.
+#[tokio::test]
+async fn shadow_and_panic() {
+    let annotated = |annotation| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  \
+             name: inventory\n  annotations: {{{annotation}}}\n\
+             spec: {{host: inventory, trafficPolicy: {{outlierDetection: \
+             {{consecutive5xxErrors: 2, interval: 100ms, maxEjectionPercent: 100}}}}}}\n"
+        )
+    };
+    for (annotation, is_shadow) in [
+        ("fusebox.io/outlier-shadow: 'true'", true),
+        ("fusebox.io/outlier-panic-percent: '50'", false),
+    ] {
+        let (server, _) = moody(500).await;
+        let collector = Collector::start().await;
+        let mut config = outbound(&[server.address]);
+        config.collector = Some(collector.url.clone());
+        let proxy = Proxy::start(under(config, &annotated(annotation)));
+        let mut session = collector.attached().await;
+        let mut caller = Caller::connect(proxy.address()).await;
+        for _ in 0..6 {
+            assert_eq!(caller.get("/").await.status, 500, "{annotation}");
+        }
+        let transition = loop {
+            if let Some(transition) = session.report().await.transitions.pop() {
+                break transition;
+            }
+        };
+        assert_eq!(transition.shadow, is_shadow, "{annotation}");
+        assert_eq!(transition.endpoint, server.address.to_string());
+    }
 }
 
 /// Scenario: the only endpoint is ejected, with all allowed to be out; then it would be well again.
@@ -232,6 +271,41 @@ async fn retries_are_counted_and_can_be_muted() {
     let answer = get(proxy.address(), "/").await;
     assert_eq!((answer.status, answer.header("x-fusebox-refused")), (503, ""));
     assert_eq!(server.requests(), 4);
+}
+
+/// Scenario: a sampled request is retried twice by us.
+/// Guarantees: three spans of the same caller's span, one an attempt, with their numbers, the rule
+/// and what each one ended with.
+#[tokio::test]
+async fn each_attempt_has_a_span() {
+    let server = failing(2).await;
+    let collector = Collector::start().await;
+    let policy = with_retries("{attempts: 2, retryOn: 5xx, backoff: 1ms}");
+    let mut config = under(outbound(&[server.address]), &policy);
+    config.collector = Some(collector.url.clone());
+    let proxy = Proxy::start(config);
+    let traced = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
+    let mut caller = Caller::connect(proxy.address()).await;
+    assert_eq!(caller.send(request("/", &traced)).await.status, 200);
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        for span in &collector.spans().await.resource_spans[0].scope_spans[0].spans {
+            let value = |key| {
+                let found = span.attributes.iter().find(|entry| entry.key == key);
+                found.map_or(String::new(), |entry| format!("{:?}", entry.value))
+            };
+            assert!(value("fusebox.route").contains("inventory-route"));
+            let count = value("http.request.resend_count");
+            let status = value("http.response.status_code");
+            let number = ["IntValue(1)", "IntValue(2)"].iter().position(|it| count.contains(it));
+            let is_ok = status.contains("IntValue(200)");
+            told.push((number.map_or(0, |at| at + 1), is_ok, span.parent_span_id.clone()));
+        }
+    }
+    told.sort();
+    let parent = vec![0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
+    let expected = [(0, false), (1, false), (2, true)];
+    assert_eq!(told, expected.map(|(number, is_ok)| (number, is_ok, parent.clone())));
 }
 
 /// Scenario: everything fails, and two retries are allowed for each of 100 requests.
