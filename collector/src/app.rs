@@ -4,11 +4,13 @@ pub(crate) mod driver;
 
 use crate::config::Config;
 use crate::engine::{Engine, Limits};
+use crate::history::{self, OpenError, Outbox, Writer};
 use crate::otlp::{self, Intake};
+use crate::record::Restored;
 use crate::tally::Tally;
 use crate::{http, listen, serve};
 use axum::Router;
-use driver::Driver;
+use driver::{Driver, Inboxes};
 use fusebox_proto::{Invalid, Now};
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -38,6 +40,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no history where it should be.
+    #[error(transparent)]
+    History(#[from] OpenError),
 }
 
 impl StartError {
@@ -73,25 +78,34 @@ pub struct Running {
 /// Binds all addresses and starts the collector on the caller's runtime.
 ///
 /// # Errors
-/// If the configuration is not allowed or an address cannot be bound; then nothing runs.
+/// If the configuration is not allowed, an address cannot be bound or the data directory cannot be
+/// used; then nothing runs.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let token = config.check()?;
     let [otlp_grpc, otlp_http, control, http] = bind_all(&config).await?;
+    let history = open_history(&config).await?;
 
     let now = Now::read();
     let tally = Arc::new(Tally::default());
-    let (message_sender, messages) = mpsc::channel(driver::MESSAGES_MAX);
+    let (message_sender, message_inbox) = mpsc::channel(driver::MESSAGES_MAX);
     let (delivery_sender, deliveries) = mpsc::channel(driver::DELIVERIES_MAX);
     let limits = Limits { embedded: config.embedded, ..Limits::default() };
-    let engine = Engine::new(now, limits);
-    let driver = Driver::new(now, engine, Arc::clone(&tally), messages, deliveries);
+    let (engine, outbox, writer) = match history {
+        None => (Engine::new(now, limits), None, None),
+        Some((restored, outbox, writer)) => {
+            (Engine::restored(now, limits, &restored), Some(outbox), Some(writer))
+        }
+    };
+    let inboxes = Inboxes { messages: message_inbox, deliveries, history: outbox };
+    let driver = Driver::new(now, engine, Arc::clone(&tally), inboxes);
     let snapshots = driver.snapshots();
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
     let intake = Intake::new(delivery_sender, Arc::clone(&tally));
+    let messages = message_sender;
     let shared = serve::Shared {
-        messages: message_sender,
+        messages: messages.clone(),
         snapshots: snapshots.clone(),
         otlp_grpc: otlp_grpc.address,
         tally: Arc::clone(&tally),
@@ -109,10 +123,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         connections,
     };
     running.spawn("engine", driver.run());
+    if let Some(writer) = writer {
+        // Ends by itself once the engine has, with all of its records on disk.
+        let id = running.tasks.spawn_blocking(|| writer.run()).id();
+        running.names.insert(id, "history");
+    }
     running.listen("otlp-grpc", otlp_grpc.listener, otlp::grpc::router(&intake), &stop);
     running.listen("otlp-http", otlp_http.listener, otlp::http::router(&intake), &stop);
     running.listen("control", control.listener, serve::router(shared, token), &stop);
-    let pages = http::router(http.address, http::Sources { snapshots, tally });
+    let questions = Arc::new(Semaphore::new(http::QUESTIONS_MAX));
+    let sources = http::Sources { snapshots, tally, messages, questions };
+    let pages = http::router(http.address, sources);
     running.listen("http", http.listener, pages, &stop);
     Ok(running)
 }
@@ -182,6 +203,12 @@ impl Running {
 async fn bind_all(config: &Config) -> Result<[Bound; 4], StartError> {
     let [a, b, c, d] = config.listeners();
     Ok([bind(a).await?, bind(b).await?, bind(c).await?, bind(d).await?])
+}
+
+async fn open_history(config: &Config) -> Result<Option<(Restored, Outbox, Writer)>, StartError> {
+    let Some(path) = config.data_dir.clone() else { return Ok(None) };
+    let opened = task::spawn_blocking(move || history::open(&path, Now::read()));
+    Ok(Some(opened.await.expect("opening a history does not panic")?))
 }
 
 /// A listener and its address, with the port that it was given for 0.

@@ -29,6 +29,8 @@ pub struct Config {
     pub control: SocketAddr,
     /// Where metrics, health and the JSON API listen.
     pub http: SocketAddr,
+    /// Where the history is kept; `None`: nowhere, what is known lasts as long as this process.
+    pub data_dir: Option<PathBuf>,
     /// A file with the token that proxies and consoles must show.
     pub token_file: Option<PathBuf>,
     /// Whether to listen beyond loopback although nothing is encrypted.
@@ -45,6 +47,7 @@ impl Default for Config {
             otlp_http: loopback(OTLP_HTTP_PORT),
             control: loopback(CONTROL_PORT),
             http: loopback(HTTP_PORT),
+            data_dir: None,
             token_file: None,
             insecure: false,
             embedded: false,

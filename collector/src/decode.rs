@@ -9,7 +9,7 @@ mod json;
 mod origin;
 mod outcome;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use crate::spans::{Emitter, Origin, Rejected, Span, SpanBatch, SpanKind};

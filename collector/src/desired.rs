@@ -4,20 +4,24 @@
 //! than the last: so a collector that lost its memory is never behind what it issued before, and
 //! what a proxy holds beyond that, it says when it connects. A proxy that connects gets the wish
 //! with the time that is left of it. Nothing here renews a lease: it ends at its time, in the
-//! proxies, whether or not this collector lives.
+//! proxies, whether or not this collector lives. Where there is a history, wishes are in it, and
+//! the next process begins with those whose time is not over.
+
+mod requests;
+
+pub(crate) use requests::{Finished, Requests};
 
 use crate::engine::{ConnectionId, Proxies, Proxy};
+use crate::record::{Record, Restored, WishRecord};
 use fusebox_proto::command::{Ack, AckResult, Command, HeldLease, TTL_MAX, TTL_MIN, Verb};
 use fusebox_proto::{Edge, Now, ProxyId};
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// A request is answered after so long, with what there is.
-pub(crate) const ANSWER_AFTER: Duration = Duration::from_secs(1);
 /// More wishes than this are not kept; the oldest goes.
 const WISHES_MAX: usize = 4_096;
-/// So many requests are remembered by their id.
-const REQUESTS_MAX: usize = 256;
 /// A command is issued again under a higher revision at most so often.
 const REISSUES_MAX: u8 = 3;
 
@@ -26,9 +30,10 @@ const REISSUES_MAX: u8 = 3;
 pub(crate) struct Desired {
     wishes: BTreeMap<Edge, Wish>,
     revision_last: u64,
-    requests: VecDeque<Request>,
+    requests: Requests<Edge>,
     pushes: VecDeque<(ConnectionId, Command)>,
-    finished: VecDeque<String>,
+    /// Edges whose wish is not in the history as it is now.
+    changed: BTreeSet<Edge>,
     dropped: u64,
 }
 
@@ -59,14 +64,6 @@ pub(crate) enum Progress {
     },
     /// The proxy refused it, with the reason.
     Rejected(String),
-}
-
-/// A request that is answered, or will be.
-#[derive(Debug)]
-struct Request {
-    id: String,
-    edges: Vec<Edge>,
-    answer_at: Option<Instant>,
 }
 
 /// One order of a request.
@@ -134,12 +131,16 @@ impl Desired {
 
     /// The edges of a request that was made before.
     pub(crate) fn request(&self, id: &str) -> Option<&[Edge]> {
-        self.requests.iter().find(|request| request.id == id).map(|request| &request.edges[..])
+        self.requests.subjects(id)
     }
 
-    /// Issues the orders of a new request. It is finished when all proxies have answered, or after
-    /// [`ANSWER_AFTER`]. A request that was made before is not issued again; if it has finished it
-    /// finishes once more.
+    /// Why a request is not on disk; `None` where it is, or need not be.
+    pub(crate) fn why_not_kept(&self, id: &str) -> Option<&str> {
+        self.requests.why_not_kept(id)
+    }
+
+    /// Issues the orders of a new request. A request that was made before is not issued again; if
+    /// it has been answered, it is answered once more. Whether it is new.
     pub(crate) fn issue(
         &mut self,
         now: Now,
@@ -147,12 +148,10 @@ impl Desired {
         request_id: &str,
         orders: Vec<Order>,
         (by, reason): (&str, &str),
-    ) {
-        if let Some(request) = self.requests.iter().find(|request| request.id == request_id) {
-            if request.answer_at.is_none() {
-                self.finished.push_back(request_id.to_owned());
-            }
-            return;
+    ) -> bool {
+        if self.requests.subjects(request_id).is_some() {
+            self.requests.repeat(request_id);
+            return false;
         }
         let mut edges = Vec::new();
         for Order { edge, verb } in orders {
@@ -167,12 +166,18 @@ impl Desired {
             self.wish(now, proxies, &edge, command, None);
             edges.push(edge);
         }
-        if REQUESTS_MAX <= self.requests.len() {
-            self.requests.pop_front();
-        }
-        let answer_at = Some(now.instant + ANSWER_AFTER);
-        self.requests.push_back(Request { id: request_id.to_owned(), edges, answer_at });
-        self.finish(now);
+        self.requests.add(now, request_id, edges);
+        true
+    }
+
+    /// A request is not answered before these records are on disk.
+    pub(crate) fn keep(&mut self, now: Now, request_id: &str, numbers: RangeInclusive<u64>) {
+        self.requests.keep(now, request_id, numbers);
+    }
+
+    /// Records are on disk, or are not.
+    pub(crate) fn stored(&mut self, numbers: &RangeInclusive<u64>, result: &Result<(), Arc<str>>) {
+        self.requests.stored(numbers, result);
     }
 
     fn next_revision(&mut self, now: Now) -> u64 {
@@ -208,12 +213,21 @@ impl Desired {
         }
         let wish = Wish { command, issued: now, ends, progress, reissues: 0 };
         self.wishes.insert(edge.clone(), wish);
+        self.note_change(edge);
         if WISHES_MAX < self.wishes.len()
             && let Some(oldest) = self.iter().min_by_key(|(_, wish)| wish.issued).map(|(e, _)| e)
         {
             let oldest = oldest.clone();
             self.wishes.remove(&oldest);
+            self.note_change(&oldest);
             self.dropped += 1;
+        }
+    }
+
+    fn note_change(&mut self, edge: &Edge) {
+        // They pile up only while nothing can be written.
+        if self.changed.len() < 2 * WISHES_MAX {
+            self.changed.insert(edge.clone());
         }
     }
 
@@ -251,7 +265,6 @@ impl Desired {
                 self.pushes.push_back((connection, command));
             }
         }
-        self.finish(now);
     }
 
     /// A proxy holds a lease that this collector has never heard of, because it started later:
@@ -270,6 +283,7 @@ impl Desired {
         } else {
             // Only its ramp is left; nothing to pass on.
             self.wishes.remove(edge);
+            self.note_change(edge);
         }
     }
 
@@ -309,38 +323,37 @@ impl Desired {
                 }
             }
         }
-        self.finish(now);
         verb
     }
 
     /// A proxy's stream ended: nobody waits for its answer any more.
-    pub(crate) fn gone(&mut self, now: Now, proxy: &ProxyId) {
+    pub(crate) fn gone(&mut self, proxy: &ProxyId) {
         for wish in self.wishes.values_mut() {
             wish.progress.remove(proxy);
         }
-        self.finish(now);
     }
 
     /// When something ends by itself.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.requests.iter().filter_map(|request| request.answer_at).min()
+        self.requests.poll_timeout()
     }
 
-    /// Lets time pass: answers requests that waited long enough, forgets wishes that ended.
-    pub(crate) fn handle_timeout(&mut self, now: Now) {
-        self.finish(now);
-        self.wishes.retain(|_, wish| now.instant < wish.ends.instant);
-    }
-
-    fn finish(&mut self, now: Now) {
-        for request in &mut self.requests {
-            let Some(answer_at) = request.answer_at else { continue };
-            let is_pending = |edge| self.wishes.get(edge).is_some_and(Wish::is_pending);
-            if answer_at <= now.instant || !request.edges.iter().any(is_pending) {
-                request.answer_at = None;
-                self.finished.push_back(request.id.clone());
-            }
+    /// Forgets wishes that ended, once nobody waits to hear of them.
+    pub(crate) fn age(&mut self, now: Now) {
+        let is_over = |(edge, wish): &(&Edge, &Wish)| {
+            wish.ends.instant <= now.instant && !self.requests.await_answer(edge)
+        };
+        let over: Vec<Edge> = self.iter().filter(is_over).map(|(edge, _)| edge.clone()).collect();
+        for edge in over {
+            self.wishes.remove(&edge);
+            self.note_change(&edge);
         }
+    }
+
+    /// Ends the waits of requests that are over, after whatever happened.
+    pub(crate) fn finish(&mut self, now: Now) {
+        let is_pending = |edge: &Edge| self.wishes.get(edge).is_some_and(Wish::is_pending);
+        self.requests.finish(now, is_pending);
     }
 
     /// The next command to send.
@@ -349,7 +362,56 @@ impl Desired {
     }
 
     /// The next request that is to be answered.
-    pub(crate) fn poll_finished(&mut self) -> Option<String> {
-        self.finished.pop_front()
+    pub(crate) fn poll_finished(&mut self) -> Option<Finished> {
+        self.requests.poll_finished()
+    }
+}
+
+// What outlives the process.
+impl Desired {
+    /// Begins with what an earlier process wished, as far as its time is not over, and above the
+    /// revisions that it issued. No proxy has any of it, as far as is known.
+    pub(crate) fn restore(&mut self, now: Now, restored: &Restored) {
+        self.revision_last = restored.revision;
+        for record in &restored.wishes {
+            self.revision_last = self.revision_last.max(record.command.revision);
+            let ends = restored.ends(record, now);
+            if ends.instant <= now.instant || WISHES_MAX <= self.wishes.len() {
+                continue;
+            }
+            let wish = Wish {
+                command: record.command.clone(),
+                issued: Now { unix_ms: record.issued_unix_ms, ..now },
+                ends,
+                progress: BTreeMap::new(),
+                reissues: 0,
+            };
+            self.wishes.insert(record.edge.clone(), wish);
+        }
+    }
+
+    /// The highest revision that was issued, or heard of.
+    pub(crate) const fn revision(&self) -> u64 {
+        self.revision_last
+    }
+
+    /// All wishes are to be written once more.
+    pub(crate) fn change_all(&mut self) {
+        self.changed.extend(self.wishes.keys().cloned());
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> Vec<Record> {
+        let changed = std::mem::take(&mut self.changed);
+        let record = |edge: Edge| match self.wishes.get(&edge) {
+            Some(wish) => Record::Wish(WishRecord {
+                edge,
+                command: wish.command.clone(),
+                issued_unix_ms: wish.issued.unix_ms,
+                ends_unix_ms: wish.ends.unix_ms,
+            }),
+            None => Record::Unwished(edge),
+        };
+        changed.into_iter().map(record).collect()
     }
 }

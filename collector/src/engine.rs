@@ -7,29 +7,38 @@
 mod commands;
 mod instances;
 mod journal;
+mod keeping;
 mod meter;
+mod policies;
 mod proxies;
 mod seen;
 mod telemetry;
 
+pub(crate) use instances::Instances;
+pub(crate) use journal::EVENTS_MAX;
+pub use policies::{Apply, Lint};
 pub(crate) use proxies::{Proxies, Proxy, Standing};
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Finished};
 use crate::detect::{Detectors, Hedging, Round};
 use crate::graph::Graph;
 use crate::incident::{Capacity, Incidents, Scene};
 use crate::names::Names;
 use crate::pairing::Pairing;
+use crate::policy::Policies;
+use crate::record::Record;
 use crate::spans::SpanBatch;
 use crate::store::Store;
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
+use fusebox_proto::policy::{Push, PushAck, RollbackRequest, ShiftRequest};
 use fusebox_proto::report::{Hello, Report};
-use fusebox_proto::view::{Snapshot, TripResult};
+use fusebox_proto::view::{PolicyResult, Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
-use instances::Instances;
 use journal::Journal;
+use keeping::Keeping;
 use meter::Meter;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +91,28 @@ pub enum Event {
     Trip(TripRequest),
     /// An operator ends leases; answered by [`Output::Done`] or [`Output::Refused`].
     Reset(ResetRequest),
+    /// A proxy answers a policy.
+    PolicyAck {
+        /// Its stream.
+        connection: ConnectionId,
+        /// The answer.
+        ack: PushAck,
+    },
+    /// An operator applies documents; answered by [`Output::PolicyDone`].
+    Apply(Box<Apply>),
+    /// An operator goes back to an earlier policy; answered by [`Output::PolicyDone`] or
+    /// [`Output::Refused`].
+    Rollback(RollbackRequest),
+    /// An operator moves traffic between subsets; answered by [`Output::PolicyDone`] or
+    /// [`Output::Refused`].
+    Shift(ShiftRequest),
+    /// Records of [`Output::Store`] are on disk, or are not.
+    Stored {
+        /// Their numbers.
+        numbers: RangeInclusive<u64>,
+        /// Why they are not.
+        result: Result<(), Arc<str>>,
+    },
     /// The shell dropped or refused something.
     Dropped {
         /// Why, in the words of `status.collector.dropped`.
@@ -101,6 +132,13 @@ pub enum Output {
         /// What.
         command: Command,
     },
+    /// Send this policy on this stream.
+    PushPolicy {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        push: Arc<Push>,
+    },
     /// Tell this stream which windows may be forgotten (also after a duplicate).
     Taken {
         /// To whom.
@@ -117,12 +155,29 @@ pub enum Output {
         /// Why.
         reason: String,
     },
-    /// The answer to a request: all proxies acknowledged, or one second passed.
+    /// Write this down, and say so with [`Event::Stored`] once it is synced.
+    Store {
+        /// Names the record; one higher than the last.
+        number: u64,
+        /// When it came to be, Unix time in milliseconds.
+        at_unix_ms: u64,
+        /// What.
+        record: Record,
+    },
+    /// The answer to a request: all proxies acknowledged, or one second passed; and it is on disk,
+    /// where there is a history, or the answer says that it is not.
     Done {
         /// Of the request.
         request_id: String,
         /// One for a trip, one for each edge for a reset; none where `--all` found no lease.
         results: Vec<TripResult>,
+    },
+    /// As [`Output::Done`], of a request about the policy; at once where nothing changed.
+    PolicyDone {
+        /// Of the request.
+        request_id: String,
+        /// What came of it.
+        result: Box<PolicyResult>,
     },
     /// The request named nothing that is known, or too much.
     Refused {
@@ -150,6 +205,14 @@ pub enum Refusal {
         /// As typed.
         name: String,
         /// Printed names that it could mean.
+        candidates: Vec<String>,
+    },
+    /// No rule routes this host.
+    #[error("no rule routes {host:?}{}", hint(.candidates))]
+    UnknownHost {
+        /// As typed.
+        host: String,
+        /// Hosts that are routed.
         candidates: Vec<String>,
     },
     /// A value out of its range.
@@ -208,10 +271,12 @@ pub struct Engine {
     pub(crate) capacity: Capacity,
     pub(crate) incidents: Incidents,
     pub(crate) desired: Desired,
+    pub(crate) policies: Policies,
     pub(crate) names: Names,
     pub(crate) instances: Instances,
     pub(crate) journal: Journal,
     pub(crate) meter: Meter,
+    pub(crate) keeping: Keeping,
     pub(crate) fronts: HashMap<ServiceId, u64>,
     refused: HashSet<Edge>,
     /// A service was heard of that the printed names do not know yet.
@@ -235,10 +300,12 @@ impl Engine {
             capacity: Capacity::default(),
             incidents: Incidents::default(),
             desired: Desired::default(),
+            policies: Policies::default(),
             names: Names::default(),
             instances: Instances::default(),
             journal: Journal::default(),
             meter: Meter::default(),
+            keeping: Keeping::default(),
             fronts: HashMap::new(),
             refused: HashSet::new(),
             is_renamed: false,
@@ -259,6 +326,11 @@ impl Engine {
             Event::Gone { connection } => self.take_gone(now, connection),
             Event::Trip(request) => self.trip(now, &request),
             Event::Reset(request) => self.reset(now, &request),
+            Event::PolicyAck { connection, ack } => self.take_policy_ack(now, connection, &ack),
+            Event::Apply(apply) => self.apply(now, *apply),
+            Event::Rollback(request) => self.rollback(now, &request),
+            Event::Shift(request) => self.shift(now, &request),
+            Event::Stored { numbers, result } => self.take_stored(now, &numbers, &result),
             Event::Dropped { reason, count } => self.meter.dropped(reason, count),
         }
         self.rename();
@@ -267,8 +339,9 @@ impl Engine {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.pairing.poll_timeout(), self.desired.poll_timeout()];
-        timeouts.into_iter().flatten().chain([self.tick_at]).min()
+        let waits = [self.desired.poll_timeout(), self.policies.poll_timeout()];
+        let timeouts = waits.into_iter().chain([self.pairing.poll_timeout()]);
+        timeouts.flatten().chain([self.tick_at]).min()
     }
 
     /// Lets time pass: closes windows, ends waits, ages things out.
@@ -276,7 +349,7 @@ impl Engine {
         let mut observations = Vec::new();
         self.pairing.handle_timeout(now, &mut observations);
         self.observe(now, &observations);
-        self.desired.handle_timeout(now);
+        self.desired.age(now);
         if self.tick_at <= now.instant {
             self.tick_at = now.instant + TICK;
             self.tick(now);
@@ -313,21 +386,34 @@ impl Engine {
         self.update_incidents(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
         self.meter.age(now, dropped);
+        self.retry_keeping(now);
     }
 
     /// Takes what the parts want done.
     fn collect(&mut self, now: Now) {
-        while let Some((connection, command)) = self.desired.poll_push() {
-            self.outputs.push_back(Output::Push { connection, command });
-        }
-        while let Some(request_id) = self.desired.poll_finished() {
+        self.push_commands();
+        self.desired.finish(now);
+        while let Some(Finished { request_id, is_repeated }) = self.desired.poll_finished() {
             let results = self.results(now, &request_id);
+            if !is_repeated {
+                self.store_results(now, &results);
+            }
+            let results = results.into_iter().map(|(_, result)| result).collect();
             self.outputs.push_back(Output::Done { request_id, results });
         }
+        self.push_policies();
+        self.finish_policies(now);
         let leased: HashSet<Edge> = self.desired.leased(now).cloned().collect();
         if leased != self.refused {
             self.refused = leased;
             self.update_incidents(now);
+        }
+        self.store_changes(now);
+    }
+
+    fn push_commands(&mut self) {
+        while let Some((connection, command)) = self.desired.poll_push() {
+            self.outputs.push_back(Output::Push { connection, command });
         }
     }
 
@@ -356,6 +442,7 @@ impl Engine {
             desired: &self.desired,
             proxies: &self.proxies,
             capacity: &self.capacity,
+            instances: &self.instances,
         };
         for happened in self.incidents.update(&scene) {
             self.journal.note(happened.at_unix_ms, "incident", &happened.text);
@@ -368,7 +455,9 @@ impl Engine {
             return;
         }
         let on_graph = self.graph.nodes().map(|node| &node.service);
-        self.names = on_graph.chain(self.proxies.services()).collect();
+        // A lease can be ended by name before anyone comes back who was under it.
+        let wished = self.desired.iter().flat_map(|(edge, _)| [&edge.source, &edge.destination]);
+        self.names = on_graph.chain(self.proxies.services()).chain(wished).collect();
     }
 }
 

@@ -5,6 +5,7 @@ mod exposition;
 mod host;
 mod metrics;
 
+use crate::app::driver::Message;
 use crate::tally::Tally;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -14,7 +15,10 @@ use axum::{Json, Router, middleware};
 use fusebox_proto::view::Snapshot;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+/// Questions to the engine at once; more are refused.
+pub(crate) const QUESTIONS_MAX: usize = 2;
 
 /// What the pages read from. They change nothing.
 #[derive(Clone, Debug)]
@@ -23,6 +27,10 @@ pub(crate) struct Sources {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     /// What the shell counted.
     pub(crate) tally: Arc<Tally>,
+    /// The engine's inbox, for what a snapshot does not answer.
+    pub(crate) messages: mpsc::Sender<Message>,
+    /// Questions to the engine that may be under way at once.
+    pub(crate) questions: Arc<Semaphore>,
 }
 
 impl Sources {

@@ -3,30 +3,36 @@
 //! Detectors judge edges; here their storms are joined where failures lead from the one to the
 //! other, told in one sentence with evidence and one action, and kept until they are over: healthy
 //! for ten seconds. A storm that comes back on the same edge within a minute is the same incident.
+//! What an earlier process left open goes on if its storm shows again, and else ends with a note.
 
 mod action;
+mod before;
 mod blame;
 mod capacity;
 mod evidence;
+mod kept;
 mod sentence;
 
 pub(crate) use action::CAP_HEADROOM;
+pub use blame::Blame;
 pub(crate) use capacity::Capacity;
 
 use crate::desired::Desired;
 use crate::detect::{Detectors, Phase, Watch};
-use crate::engine::Proxies;
+use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
+use crate::record::IncidentRecord;
 use crate::store::{Store, Tally, Track};
-use blame::Blame;
+use before::Before;
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
 use fusebox_proto::{Edge, Now, ServiceId};
+use kept::{Left, Told};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// More resolved incidents than this are not kept.
-const PAST_MAX: usize = 64;
+/// More resolved incidents than this are not shown.
+pub(crate) const PAST_MAX: usize = 64;
 /// More open incidents than this are not told apart; a storm beyond joins none, and is counted.
 const OPEN_MAX: usize = 64;
 /// A storm on the same edge so soon after is the same incident.
@@ -53,6 +59,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) proxies: &'a Proxies,
     /// What services can serve.
     pub(crate) capacity: &'a Capacity,
+    /// Instances of services.
+    pub(crate) instances: &'a Instances,
 }
 
 impl Scene<'_> {
@@ -97,6 +105,8 @@ impl Scene<'_> {
 pub(crate) struct Incidents {
     open: Vec<Incident>,
     past: VecDeque<Incident>,
+    /// For the history.
+    changed: Vec<IncidentRecord>,
     dropped: u64,
 }
 
@@ -106,7 +116,12 @@ struct Incident {
     edges: BTreeSet<Edge>,
     onset: u64,
     blame: Blame,
+    before: Before,
     view: view::Incident,
+    /// An earlier process left it open, and its storm has not shown again.
+    left: Option<Left>,
+    /// As the history has it.
+    told: Option<Told>,
 }
 
 /// What happened to an incident, one line for the journal.
@@ -129,6 +144,7 @@ impl Incidents {
         }
         for incident in &mut self.open {
             incident.refresh(scene);
+            self.changed.extend(incident.news(scene.now));
         }
         let (over, open) = std::mem::take(&mut self.open)
             .into_iter()
@@ -167,6 +183,7 @@ impl Incidents {
             incident.edges.insert(edge.clone());
             incident.view.state = IncidentState::Open;
             incident.view.resolved_at = None;
+            incident.left = None;
             incident.refresh(scene);
             happened.push(line(scene, "is back", &incident.view));
             self.open.push(incident);
@@ -211,7 +228,8 @@ impl Incident {
             opened_at: Stamp(scene.now.unix_ms),
             ..view::Incident::default()
         };
-        let mut incident = Self { edges, onset, blame, view };
+        let before = Before::see(scene, &blame, onset);
+        let mut incident = Self { edges, onset, blame, before, view, left: None, told: None };
         incident.refresh(scene);
         Some(incident)
     }
@@ -221,9 +239,12 @@ impl Incident {
         let phase_of = |edge: &Edge| scene.detectors.get(edge).map_or(Phase::Normal, Watch::phase);
         let phases: Vec<Phase> = self.edges.iter().map(phase_of).collect();
         if !phases.iter().any(|phase| phase.is_storm()) {
-            self.resolve(scene);
+            if self.left.is_none_or(|left| left.is_over(scene.now)) {
+                self.resolve(scene);
+            }
             return;
         }
+        self.left = None;
         let phase = if phases.contains(&Phase::Sustained) {
             Phase::Sustained
         } else if phases.contains(&Phase::Storm) {
@@ -241,10 +262,23 @@ impl Incident {
             let onsets = live.iter().filter_map(|edge| scene.detectors.get(edge)?.onset());
             self.onset = onsets.min().unwrap_or(self.onset).min(self.onset);
             if let Some(blame) = blame::blame(scene, &live) {
-                self.blame = blame;
+                self.accuse(scene, blame);
             }
         }
         self.tell(scene, phase);
+    }
+
+    /// Takes a verdict. What was usual is read anew only where it is about others: later there is
+    /// less and less of it to read.
+    fn accuse(&mut self, scene: &Scene<'_>, blame: Blame) {
+        let is_other = blame.edge != self.blame.edge || blame.victim != self.blame.victim;
+        if is_other {
+            let before = Before::see(scene, &blame, self.onset);
+            if before.is_known() || !self.before.is_known() {
+                self.before = before;
+            }
+        }
+        self.blame = blame;
     }
 
     fn tell(&mut self, scene: &Scene<'_>, phase: Phase) {
@@ -264,14 +298,18 @@ impl Incident {
         view.amplification = Some(blame.amplification);
         view.layers =
             blame.layers.iter().map(|(edge, factor)| layer(scene, edge, *factor)).collect();
-        view.evidence = evidence::evidence(scene, blame, self.onset);
+        view.evidence = evidence::evidence(scene, blame, &self.before);
         view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
         view.data_quality = evidence::quality(scene, blame);
-        let is_leased = scene.lease(&blame.edge).is_some();
-        view.action = if is_leased {
+        // What drains by itself, or under a lease, needs nothing more.
+        let advice = if phase == Phase::Draining {
             None
         } else {
-            action::suggest(scene, blame, phase, view.confidence, self.onset)
+            action::advise(scene, blame, phase, view.confidence, (&self.before, self.onset))
+        };
+        (view.action, view.alternatives) = match advice {
+            Some(advice) => (Some(advice.suggested), advice.alternatives),
+            None => (None, Vec::new()),
         };
     }
 
@@ -281,7 +319,11 @@ impl Incident {
         view.resolved_at = Some(Stamp(scene.now.unix_ms));
         view.phase = "resolved".into();
         view.action = None;
-        view.summary = sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms);
+        view.alternatives = Vec::new();
+        view.summary = match self.left {
+            Some(_) => sentence::left(scene, &self.blame, self.onset),
+            None => sentence::resolved(scene, &self.blame, self.onset, scene.now.unix_ms),
+        };
     }
 }
 

@@ -14,13 +14,16 @@
 //! | `detect` | is there a retry storm on this edge? |
 //! | `incident` | one card for each cause: who, since when, what would help |
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
+//! | `policy` | versions of the policy, how far the proxies are with it, and what is wrong with it |
 //! | `names` | printed names, and what an operator means |
+//! | [`record`] | what of it outlives the process |
 //! | `snapshot` | all of it in the words of the contract |
 //!
 //! | shell | owns |
 //! |---|---|
 //! | [`config`], `token` | what it was told, and what must not be |
 //! | `app` | the tasks, their start and end; `app/driver` keeps the engine's time |
+//! | `history` | the data directory: records on disk, and back at the next start |
 //! | `listen` | sockets: one way for all four addresses |
 //! | `otlp` | OTLP/gRPC and OTLP/HTTP, up to the engine's inbox |
 //! | `serve` | proxies and consoles over gRPC |
@@ -34,6 +37,7 @@ mod desired;
 mod detect;
 pub mod engine;
 pub mod graph;
+mod history;
 mod http;
 mod incident;
 mod listen;
@@ -41,6 +45,8 @@ mod names;
 pub mod observe;
 mod otlp;
 pub mod pairing;
+mod policy;
+pub mod record;
 #[cfg(test)]
 mod samples;
 mod serve;
@@ -52,3 +58,4 @@ mod token;
 
 pub use app::{Running, StartError, start};
 pub use config::{Config, Options};
+pub use history::OpenError;

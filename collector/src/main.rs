@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use fusebox_collector::{Options, StartError};
+use rustix::process::Signal;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,10 +35,17 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<()> {
     let config = options.resolve().map_err(StartError::from)?;
+    let history = match &config.data_dir {
+        Some(path) => path.display().to_string(),
+        None => "none: what is known lasts as long as this process".to_owned(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let (mut term, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // A file that outgrows its limit (`ulimit -f`) is an error of that write, not the end of
+        // the process, as it would be where nobody listens for the signal.
+        let _outgrown = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let mut running = fusebox_collector::start(config).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -45,7 +53,8 @@ fn run(options: Options) -> anyhow::Result<()> {
             otlp_http = %running.otlp_http(),
             control = %running.control(),
             http = %running.http(),
-            "listening; what is known lasts as long as this process"
+            history,
+            "listening"
         );
         tokio::select! {
             _ = term.recv() => (),
@@ -55,5 +64,8 @@ fn run(options: Options) -> anyhow::Result<()> {
         tracing::info!("shutting down");
         let ended = running.shutdown(GRACE).await;
         ended.then_some(()).with_context(|| format!("calls in flight after {GRACE:?}: cut off"))
-    })
+    });
+    // All had its time to end: a disk that hangs does not keep the process.
+    runtime.shutdown_background();
+    result
 }

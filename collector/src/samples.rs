@@ -1,6 +1,6 @@
 //! Bodies that real SDKs sent, for tests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bodies of real SDKs, beside the checkout; `None` where they are not, which fails when
 /// `FUSEBOX_REAL=1` asks for them.
@@ -17,15 +17,4 @@ pub(crate) fn samples() -> Option<PathBuf> {
     );
     println!("skipped: {} is not beside the checkout", folder.display());
     None
-}
-
-/// The body in a file of [`samples`], unpacked.
-pub(crate) fn body(folder: &Path, file: &str) -> Vec<u8> {
-    let bytes = std::fs::read(folder.join(file)).unwrap();
-    if file.strip_suffix(".gz").is_none() {
-        return bytes;
-    }
-    let mut out = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*bytes), &mut out).unwrap();
-    out
 }

@@ -4,16 +4,19 @@
 //! is `None`, never 0.
 
 mod breakers;
+mod live;
+
+pub(crate) use live::live;
 
 use crate::engine::Engine;
-use crate::store::{LatencyTotal, Tally, Track};
+use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::view::{
     Advisory, CollectorStatus, EdgeView, Health, Mtls, Proxy, Service, ServiceKind, Snapshot,
     Stamp, Status,
 };
-use fusebox_proto::{Edge, Now};
-use std::collections::BTreeMap;
+use fusebox_proto::{Edge, Now, ServiceId};
+use std::collections::{BTreeMap, HashMap};
 
 /// Rates are means over so many seconds.
 const RATE_SECONDS: u64 = 10;
@@ -30,6 +33,7 @@ pub(crate) fn snapshot(engine: &Engine, now: Now) -> Snapshot {
         breakers: breakers::breakers(engine, now),
         proxies: proxies(engine, now),
         events: engine.journal.newest_first(),
+        policy: engine.policies.view(),
     };
     snapshot.status = status(engine, now, &snapshot);
     snapshot.sort();
@@ -41,7 +45,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
     let is_stale = engine.proxies.iter().any(|proxy| proxy.is_stale(now));
     let health = if 0 < engine.incidents.open_count() {
         Health::Incident
-    } else if is_stale || engine.meter.is_dropping(now) {
+    } else if is_stale || engine.meter.is_dropping(now) || engine.keeping.is_failing() {
         Health::Degraded
     } else {
         Health::Ok
@@ -61,6 +65,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
             spans_per_s: engine.meter.spans_per_s(now),
             senders: engine.meter.senders() + reporting,
             dropped: dropped(engine),
+            history: Some(engine.keeping.history()),
         },
     }
 }
@@ -84,6 +89,7 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
         ("late_windows", store.too_late),
         ("wishes", engine.desired.dropped()),
         ("incidents", engine.incidents.dropped()),
+        ("history_records", engine.keeping.dropped()),
         ("traces_cut", pairing.traces_cut),
         ("names", pairing.names),
         ("addresses", pairing.addresses),
@@ -102,6 +108,11 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
 
 fn services(engine: &Engine, now: Now) -> Vec<Service> {
     let now_second = now.unix_ms / 1_000;
+    let mut seen: HashMap<&ServiceId, Tally> = HashMap::new();
+    for (edge, track) in engine.store.edges() {
+        let last = track.front(now_second, engine.fronts.get(&edge.source).copied());
+        seen.entry(&edge.destination).or_default().add(&track.sum(last, RATE_SECONDS));
+    }
     let view = |node: &crate::graph::Node| {
         let service = &node.service;
         let track = engine.store.service(service);
@@ -119,9 +130,7 @@ fn services(engine: &Engine, now: Now) -> Vec<Service> {
             environment: service.environment().to_owned(),
             kind: node.kind,
             rate: recent.as_ref().map(|(sum, seconds)| sum.requests / seconds),
-            error_ratio: recent.as_ref().and_then(|(sum, _)| {
-                (0.0 < sum.requests).then(|| (sum.failures / sum.requests).clamp(0.0, 1.0))
-            }),
+            error_ratio: error_ratio(recent.as_ref().map(|(sum, _)| sum), seen.get(service)),
             p50_ms: quantile(latency, 0.5, 5),
             p95_ms: quantile(latency, 0.95, 59),
             p99_ms: quantile(latency, 0.99, 299),
@@ -129,6 +138,16 @@ fn services(engine: &Engine, now: Now) -> Vec<Service> {
         }
     };
     engine.graph.nodes().map(view).collect()
+}
+
+/// Failed attempts ÷ attempts: as its callers see it or as it sees itself, whichever is worse. A
+/// service whose callers all give up counts no failure of its own; one whose callers are not
+/// watched has nobody else to tell.
+fn error_ratio(own: Option<&Served>, seen: Option<&Tally>) -> Option<f64> {
+    let own = own.filter(|own| 0.0 < own.requests);
+    let own = own.map(|own| (own.failures / own.requests).clamp(0.0, 1.0));
+    let seen = seen.and_then(Tally::failure_ratio);
+    own.into_iter().chain(seen).reduce(f64::max)
 }
 
 fn quantile(latency: Option<&LatencyTotal>, q: f64, samples_min: u64) -> Option<f64> {
@@ -181,7 +200,7 @@ fn proxies(engine: &Engine, now: Now) -> Vec<Proxy> {
             namespace: proxy.hello.service.namespace().to_owned(),
             instance: proxy.hello.instance.clone(),
             build: proxy.hello.build.clone(),
-            policy_version: None,
+            policy_version: engine.policies.in_force(&proxy.hello.proxy),
             connected: proxy.connection.is_some(),
             last_seen_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
         }

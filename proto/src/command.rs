@@ -291,6 +291,8 @@ pub enum ToProxy {
         /// As in the report.
         number: u64,
     },
+    /// The policy, whole.
+    Policy(crate::policy::Push),
 }
 
 /// A collector introduces itself.

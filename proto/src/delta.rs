@@ -1,7 +1,8 @@
 //! Snapshot first, then differences: how a console follows a collector.
 
 use crate::view::{
-    Advisory, Breaker, EdgeName, EdgeView, Event, Incident, Proxy, Service, Snapshot, Stamp, Status,
+    Advisory, Breaker, EdgeName, EdgeView, Event, Incident, PolicyProxy, PolicySet, Proxy, Service,
+    Snapshot, Stamp, Status,
 };
 
 /// What changed from one snapshot to the next. Lists carry whole entries that are new or changed;
@@ -34,6 +35,10 @@ pub struct Delta {
     pub proxies_gone: Vec<String>,
     /// The whole list, if it changed.
     pub events: Option<Vec<Event>>,
+    /// The new policy, if it changed.
+    pub policy_set: Option<PolicySet>,
+    /// The whole list, if it changed.
+    pub policy_proxies: Option<Vec<PolicyProxy>>,
 }
 
 impl Delta {
@@ -59,6 +64,8 @@ impl Delta {
             proxies,
             proxies_gone,
             events: changed(&old.events, &new.events),
+            policy_set: changed(&old.policy.set, &new.policy.set),
+            policy_proxies: changed(&old.policy.proxies, &new.policy.proxies),
         }
     }
 }
@@ -77,6 +84,8 @@ impl Snapshot {
         replace(&mut self.advisories, delta.advisories);
         replace(&mut self.breakers, delta.breakers);
         replace(&mut self.events, delta.events);
+        replace(&mut self.policy.set, delta.policy_set);
+        replace(&mut self.policy.proxies, delta.policy_proxies);
     }
 
     /// Brings the lists into their order.

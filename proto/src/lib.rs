@@ -9,6 +9,7 @@
 //! | [`name`] | who: [`ServiceId`], [`Edge`], [`ProxyId`] |
 //! | [`report`] | what a proxy saw in one window, proxy → collector |
 //! | [`command`] | what an operator wants, collector → proxy, and the acknowledgement |
+//! | [`policy`] | Istio's and the Gateway API's YAML, read and compiled to one typed policy |
 //! | [`view`] | what the console, the command line and the HTTP API show |
 //! | [`page`] | the nouns that can be asked for, and the JSON object of each |
 //! | [`delta`] | snapshot first, then differences, collector → console |
@@ -21,11 +22,13 @@
 
 pub mod command;
 pub mod delta;
+pub mod grpc;
 pub mod invalid;
 pub mod latency;
 pub mod name;
 pub mod now;
 pub mod page;
+pub mod policy;
 pub mod report;
 pub mod text;
 pub mod trace;

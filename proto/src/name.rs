@@ -53,21 +53,9 @@ impl ServiceId {
         if let Some((namespace, name)) = host.split_once('/') {
             return Self::new(&caller.environment, namespace, name);
         }
-        let bare = match host.rsplit_once(':') {
-            Some((bare, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
-                bare
-            }
-            _ => host,
-        };
-        let labels: Vec<&str> = bare.split('.').collect();
-        match labels[..] {
-            [name, namespace] | [name, namespace, "svc"] | [name, namespace, "svc", ..]
-                if bare.parse::<std::net::IpAddr>().is_err() && !is_domain(&labels) =>
-            {
-                Self::new(&caller.environment, namespace, name)
-            }
-            _ => Self::new(&caller.environment, &caller.namespace, bare),
-        }
+        let (bare, _) = split_port(host);
+        let (name, namespace) = service_host(bare);
+        Self::new(&caller.environment, namespace.unwrap_or(&caller.namespace), name)
     }
 
     /// `deployment.environment.name`, or empty.
@@ -86,11 +74,36 @@ impl ServiceId {
     }
 }
 
+/// Name and namespace of a Kubernetes host: `inventory.shop`, `inventory.shop.svc`,
+/// `inventory.shop.svc.cluster.local`. Any other host (a short name, a domain, an address) is
+/// all name.
+///
 /// `example.com` is a domain, `inventory.shop` a Kubernetes name: a two-label host is taken for
 /// the former only where its last label is a common public one.
-fn is_domain(labels: &[&str]) -> bool {
+pub(crate) fn service_host(host: &str) -> (&str, Option<&str>) {
     const PUBLIC: [&str; 8] = ["com", "net", "org", "io", "dev", "local", "internal", "localhost"];
-    labels.len() == 2 && PUBLIC.contains(&labels[1])
+    let mut labels = host.splitn(4, '.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (Some(name), Some(namespace), None) if !PUBLIC.contains(&namespace) => {
+            (name, Some(namespace))
+        }
+        (Some(name), Some(namespace), Some("svc")) => (name, Some(namespace)),
+        _ => (host, None),
+    }
+}
+
+/// Host and port of an authority; an IPv6 address keeps its brackets.
+pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            (host, Some(port))
+        }
+        _ => (authority, None),
+    }
 }
 
 fn part(field: &str, value: &str) -> Result<Arc<str>, Invalid> {

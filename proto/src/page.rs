@@ -1,7 +1,9 @@
 //! The nouns that can be asked for, and the JSON object of each: the same from `fusebox <noun>
 //! --output json` and from `GET /api/v1/<noun>`.
 
-use crate::view::{Advisory, Breaker, EdgeView, Incident, Proxy, Service, Snapshot, Status};
+use crate::view::{
+    Advisory, Breaker, EdgeView, Incident, PolicyView, Proxy, Service, Snapshot, Status,
+};
 use serde::Serialize;
 
 /// What can be asked for.
@@ -19,12 +21,21 @@ pub enum Noun {
     Breakers,
     /// Proxies.
     Proxies,
+    /// The traffic policy, and how far proxies are with it.
+    Policy,
 }
 
 impl Noun {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Status, Self::Services, Self::Edges, Self::Incidents, Self::Breakers, Self::Proxies];
+    pub const ALL: [Self; 7] = [
+        Self::Status,
+        Self::Services,
+        Self::Edges,
+        Self::Incidents,
+        Self::Breakers,
+        Self::Proxies,
+        Self::Policy,
+    ];
 
     /// As on the command line and in the path.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +46,7 @@ impl Noun {
             Self::Incidents => "incidents",
             Self::Breakers => "breakers",
             Self::Proxies => "proxies",
+            Self::Policy => "policy",
         }
     }
 
@@ -77,6 +89,8 @@ pub enum Page<'a> {
         /// By id.
         proxies: &'a [Proxy],
     },
+    /// [`Noun::Policy`]
+    Policy(&'a PolicyView),
 }
 
 impl Snapshot {
@@ -91,6 +105,7 @@ impl Snapshot {
             }
             Noun::Breakers => Page::Breakers { breakers: &self.breakers },
             Noun::Proxies => Page::Proxies { proxies: &self.proxies },
+            Noun::Policy => Page::Policy(&self.policy),
         }
     }
 }
@@ -117,6 +132,7 @@ mod tests {
         check(Noun::Incidents, &["advisories", "incidents"]);
         check(Noun::Breakers, &["breakers"]);
         check(Noun::Proxies, &["proxies"]);
-        assert_eq!(Noun::parse("policy"), None);
+        check(Noun::Policy, &["documents", "profile", "proxies", "version", "versions"]);
+        assert_eq!(Noun::parse("audit"), None);
     }
 }

@@ -28,6 +28,8 @@ pub struct Hello {
     pub destinations: Vec<ServiceId>,
     /// Leases and ramps in force, with their time left.
     pub held: Vec<HeldLease>,
+    /// Version of the policy in force; 0: none.
+    pub policy_version: u64,
 }
 
 /// One window of one proxy.
@@ -201,6 +203,8 @@ pub struct EdgeWindow {
     pub destination: ServiceId,
     /// Name of the policy rule that routed it; empty without a policy. Never a raw path.
     pub route: String,
+    /// Subset that the route chose; empty where it chose none.
+    pub subset: String,
     /// What the bytes were.
     pub protocol: Protocol,
     /// What happened.
@@ -247,6 +251,10 @@ pub struct BreakerStatus {
     pub revision: u64,
     /// Attempts refused since this state began.
     pub refused_total: u64,
+    /// Address of the one endpoint that is out; empty: the whole edge.
+    pub endpoint: String,
+    /// Only counted: nothing is refused and nobody is out.
+    pub shadow: bool,
 }
 
 /// Why a breaker is where it is.
@@ -267,6 +275,20 @@ pub enum Cause {
     ConsecutiveFailures,
     /// The ejection time elapsed.
     EjectionElapsed,
+    /// Too few successes in the window of a service's breaker.
+    SuccessWindow,
+    /// 502, 503 or 504 in a row.
+    ConsecutiveGatewayErrors,
+    /// Failures to connect or to get an answer in a row.
+    ConsecutiveLocalOriginFailures,
+    /// Success rate far below that of the other endpoints.
+    SuccessRate,
+    /// Failure percentage over its threshold.
+    FailurePercentage,
+    /// The policy changed.
+    Policy,
+    /// The probe ended well.
+    ProbeSucceeded,
 }
 
 impl Cause {
@@ -280,6 +302,13 @@ impl Cause {
             Self::ProbeFailed => "probe_failed",
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::EjectionElapsed => "ejection_elapsed",
+            Self::SuccessWindow => "success_window",
+            Self::ConsecutiveGatewayErrors => "consecutive_gateway_errors",
+            Self::ConsecutiveLocalOriginFailures => "consecutive_local_origin_failures",
+            Self::SuccessRate => "success_rate",
+            Self::FailurePercentage => "failure_percentage",
+            Self::Policy => "policy",
+            Self::ProbeSucceeded => "probe_succeeded",
         }
     }
 }
@@ -299,6 +328,10 @@ pub struct Transition {
     pub revision: u64,
     /// Wall clock of the proxy, ms since the Unix epoch.
     pub at_unix_ms: u64,
+    /// Address of the one endpoint that is meant; empty: the whole edge.
+    pub endpoint: String,
+    /// Only counted: nothing is refused and nobody is out.
+    pub shadow: bool,
 }
 
 /// What a proxy dropped since it started, because a bound was reached.
@@ -323,4 +356,6 @@ pub enum FromProxy {
     Report(Report),
     /// The answer to a command.
     Ack(crate::command::Ack),
+    /// The answer to a policy.
+    PolicyAck(crate::policy::PushAck),
 }

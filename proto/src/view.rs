@@ -4,6 +4,13 @@
 //! A service in a view is its printed name: short where that is unique, else
 //! `environment/namespace/name`. All text here has been made visible at ingest.
 
+mod policy;
+
+pub use policy::{
+    FINDINGS_MAX, LintResult, PolicyDocument, PolicyOutcome, PolicyProxy, PolicyResult, PolicySet,
+    PolicyStanding, PolicyVersion, PolicyView,
+};
+
 use crate::command::{ActionKind, BreakerState};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -64,6 +71,8 @@ pub struct Snapshot {
     pub proxies: Vec<Proxy>,
     /// What happened, newest first.
     pub events: Vec<Event>,
+    /// The traffic policy.
+    pub policy: PolicyView,
 }
 
 /// Overall health.
@@ -77,6 +86,18 @@ pub enum Health {
     Incident,
     /// No incident, but the collector itself cannot see or keep everything.
     Degraded,
+}
+
+/// Where a collector keeps what should outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// Nowhere: what is known lasts as long as the collector's process.
+    Memory,
+    /// In its data directory.
+    Disk,
+    /// In its data directory, which cannot be written now: what happens is not kept.
+    Failing,
 }
 
 /// `fusebox status`
@@ -111,6 +132,9 @@ pub struct CollectorStatus {
     pub senders: u64,
     /// What was dropped or refused since it started, by reason; only what is not zero.
     pub dropped: std::collections::BTreeMap<String, u64>,
+    /// Where it keeps what should outlive it.
+    #[serde(default)]
+    pub history: Option<History>,
 }
 
 /// What a node of the graph is.
@@ -260,8 +284,12 @@ pub struct Incident {
     pub counter_evidence: Vec<String>,
     /// Best first.
     pub suspects: Vec<Suspect>,
-    /// What would help, least harm first; `None` where nothing that we can do would.
+    /// What would help, with the least harm; `None` where nothing that we can do would.
     pub action: Option<SuggestedAction>,
+    /// What else could be done on the same edge, least harm first, each with its own tier and
+    /// predicted effect.
+    #[serde(default)]
+    pub alternatives: Vec<SuggestedAction>,
     /// How good the data behind it is.
     pub data_quality: DataQuality,
 }
@@ -315,7 +343,7 @@ pub struct Suspect {
     pub reason: String,
 }
 
-/// What the collector suggests to do.
+/// What the collector suggests to do, or knows of an alternative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuggestedAction {
     /// What.
@@ -408,8 +436,8 @@ pub struct Proxy {
     pub instance: String,
     /// Version.
     pub build: String,
-    /// Version of its policy; `None` without one.
-    pub policy_version: Option<String>,
+    /// Version of the policy in force there; `None` without one.
+    pub policy_version: Option<u64>,
     /// Whether its stream is open.
     pub connected: bool,
     /// Since its last message.
@@ -421,7 +449,7 @@ pub struct Proxy {
 pub struct Event {
     /// When.
     pub at: Stamp,
-    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`
+    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`, `policy`
     pub kind: String,
     /// One line.
     pub text: String,

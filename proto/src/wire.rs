@@ -4,6 +4,7 @@
 
 mod command;
 mod delta;
+mod policy;
 mod report;
 mod view;
 

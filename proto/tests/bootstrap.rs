@@ -8,7 +8,8 @@ use protox::prost_reflect::prost_types::{FieldDescriptorProto, FileDescriptorSet
 use std::fs;
 use std::path::Path;
 
-const FILES: [&str; 7] = ["common", "command", "report", "control", "incident", "view", "console"];
+const FILES: [&str; 8] =
+    ["common", "command", "report", "policy", "control", "incident", "view", "console"];
 
 fn compile(root: &Path) -> FileDescriptorSet {
     let files = FILES.map(|name| format!("fusebox/v1/{name}.proto"));

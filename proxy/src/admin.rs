@@ -14,6 +14,7 @@
 
 mod json;
 mod metrics;
+mod policy;
 
 use crate::body::{End, Guard, ResponseBody};
 use crate::connection;

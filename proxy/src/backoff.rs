@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt to reach the collector.
+//! How long to wait before the next attempt: to reach the collector, or an endpoint.
 
 use std::time::Duration;
 
@@ -10,21 +10,28 @@ pub const WAIT_MAX: Duration = Duration::from_secs(5);
 pub const STABLE_MIN: Duration = Duration::from_secs(10);
 
 /// Exponential backoff with full jitter: a wait is anywhere between nothing and a bound that doubles
-/// with each failure. Of all jitters this one keeps a thousand proxies of a restarted collector
-/// furthest apart (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+/// with each failure, from `first` to `max`. Of all jitters this one keeps a thousand callers of a
+/// restarted server furthest apart
+/// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). `random` is evenly
+/// spread over all values: the shell's dice.
+pub fn full_jitter(first: Duration, max: Duration, failures: u32, random: u64) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(failures)).min(max);
+    let bound_us = u128::from(u64::try_from(doubled.as_micros()).unwrap_or(u64::MAX));
+    Duration::from_micros(((bound_us * u128::from(random)) >> u64::BITS) as u64)
+}
+
+/// Waits between attempts to reach the collector, with [`full_jitter`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Counts a failure and says how long to wait. `random` is evenly spread over all values: the
-    /// shell's dice.
+    /// Counts a failure and says how long to wait. `random` as for [`full_jitter`].
     pub fn wait(&mut self, random: u64) -> Duration {
-        let doubled = WAIT_FIRST.saturating_mul(2_u32.saturating_pow(self.failures));
+        let wait = full_jitter(WAIT_FIRST, WAIT_MAX, self.failures, random);
         self.failures = self.failures.saturating_add(1);
-        let bound_us = u128::from(doubled.min(WAIT_MAX).as_micros() as u64);
-        Duration::from_micros(((bound_us * u128::from(random)) >> u64::BITS) as u64)
+        wait
     }
 
     /// A connection was lost after `lasted`.

@@ -7,7 +7,7 @@
 
 mod prefix;
 
-pub(crate) use prefix::read_ahead;
+pub(crate) use prefix::{hold, read_ahead};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
 
 /// The body of a request that is answered without it is read up to this length…
 const DRAIN_LEN_MAX: usize = 16 * 1024 * 1024;
@@ -151,6 +152,19 @@ pub(crate) enum End<'a> {
     Complete(Option<&'a HeaderMap>),
     /// The server broke off.
     Broken,
+    /// The policy's patience ended first.
+    TimedOut,
+}
+
+/// Why a response body breaks off; the caller sees its connection or stream reset.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The server did.
+    #[error(transparent)]
+    Server(#[from] hyper::Error),
+    /// The timeout of the route is over.
+    #[error("the response took longer than its route allows")]
+    TimedOut,
 }
 
 /// A response body on its way to the caller.
@@ -164,17 +178,22 @@ pub(crate) enum ResponseBody<G: Guard> {
         incoming: Incoming,
         /// Taken when it ended.
         guard: Option<G>,
+        /// When it breaks off. Boxed: most have none.
+        deadline: Option<Pin<Box<Sleep>>>,
     },
 }
 
 impl<G: Guard> ResponseBody<G> {
-    /// The server's body under the eyes of `guard`, which learns at once if there is none.
-    pub(crate) fn forwarded(incoming: Incoming, guard: G) -> Self {
+    /// The server's body under the eyes of `guard`, which learns at once if there is none; it
+    /// breaks off at `deadline`.
+    pub(crate) fn forwarded(incoming: Incoming, guard: G, deadline: Option<Instant>) -> Self {
         let mut guard = Some(guard);
         if incoming.is_end_stream() {
             end(&mut guard, End::Complete(None));
         }
-        Self::Forwarded { incoming, guard }
+        let deadline = deadline.filter(|_| guard.is_some());
+        let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
+        Self::Forwarded { incoming, guard, deadline }
     }
 }
 
@@ -186,18 +205,25 @@ fn end<G: Guard>(guard: &mut Option<G>, how: End<'_>) {
 
 impl<G: Guard> Body for ResponseBody<G> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let (incoming, guard) = match self.get_mut() {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (incoming, guard, deadline) = match self.get_mut() {
             Self::Own(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-            Self::Forwarded { incoming, guard } => (incoming, guard),
+            Self::Forwarded { incoming, guard, deadline } => (incoming, guard, deadline),
         };
+        if let Some(deadline) = deadline
+            && guard.is_some()
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            end(guard, End::TimedOut);
+            return Poll::Ready(Some(Err(BodyError::TimedOut)));
+        }
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &frame {
             // hyper's server does not ask again once a body says that it is at its end.
@@ -209,7 +235,7 @@ impl<G: Guard> Body for ResponseBody<G> {
             Some(Err(_)) => end(guard, End::Broken),
             None => end(guard, End::Complete(None)),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Server)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -21,143 +21,61 @@
 //! whatever the callee does. Commands apply in order of revision, never backwards, and applying
 //! one twice changes nothing.
 //!
-//! Each change begins a new *epoch*. A [`Permit`] carries the epoch in which it was given, and the
-//! end of an attempt from an earlier one is ignored: it says nothing about the circuit of now.
+//! Where a policy says so, failures drive the circuit too (`service`). The two parts do not know of
+//! each other: an attempt crosses if both let it, and the state is that of the part that refuses
+//! more. A reset moves both towards closed.
+//!
+//! Each change begins a new *epoch* of its part. A [`Permit`] carries the epochs in which it was
+//! given, and the end of an attempt from an earlier one is ignored: it says nothing about the
+//! circuit of now.
 //!
 //! Pure: no IO, no clock, no task. Time enters as `now`.
 
+mod crossing;
 mod force;
 mod hold;
 mod ramp;
+mod service;
+mod standing;
 
+pub use crossing::{Crossing, Kind, Outcome, Permit, Refused};
 use force::{Force, Stage, check};
-use fusebox_proto::Now;
-use fusebox_proto::command::{AckResult, Action, BreakerState, Command, HeldLease, Verb};
+use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease, Verb};
 use fusebox_proto::report::Cause;
-use fusebox_proto::trace::TraceId;
+use fusebox_proto::{Now, policy};
 use hold::Hold;
 use ramp::{Judgement, Ramp};
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
-
-/// More changes than this between two reports are dropped, oldest first, and counted.
-pub const CHANGES_MAX: usize = 64;
+use service::Service;
+pub use service::{ShadowStatus, ShadowTrip};
+use standing::Changes;
+pub use standing::{CHANGES_MAX, Change, Standing};
+use std::time::Instant;
 
 /// The circuit breaker of one edge.
 #[derive(Debug)]
 pub struct Breaker {
-    /// What holds the circuit; `None` while it is closed.
+    /// What an operator holds the circuit with; `None` while nobody does.
     force: Option<Force>,
-    /// Counts changes, so that attempts admitted before one are told apart.
+    /// What failures do to it; `None` where no policy asks for that.
+    service: Option<Service>,
+    /// Counts changes of the operator's part, so that attempts admitted before one are told apart.
     epoch: u64,
     /// When the state began.
     since: Instant,
-    /// Why the circuit is where it is.
+    /// Why the operator's part is where it is.
     cause: Cause,
     /// Of the newest command applied; 0 before the first.
     revision: u64,
     /// Attempts refused since the state began.
     refused: u64,
-    changes: VecDeque<Change>,
-    changes_dropped: u64,
+    changes: Changes,
 }
 
-/// What the breaker must know of an attempt.
-#[derive(Clone, Copy, Debug)]
-pub struct Crossing {
-    /// What it is.
-    pub kind: Kind,
-    /// Its trace, if it has one.
-    pub trace: Option<TraceId>,
-}
-
-/// What an attempt is to the circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// No repetition, as far as is known.
-    First,
-    /// A repetition.
-    Retry {
-        /// Of an attempt that was refused here.
-        of_refused: bool,
-    },
-    /// A second attempt beside one in flight.
-    Hedge,
-}
-
-impl Kind {
-    /// Whether `mute-retries` is about it.
-    pub const fn is_retry(self) -> bool {
-        matches!(self, Self::Retry { .. })
-    }
-}
-
-/// Leave to send one attempt. Handed back with its end.
-#[derive(Debug)]
-#[must_use]
-pub struct Permit {
-    epoch: u64,
-}
-
-/// What refused an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The circuit is forced open.
-    ForcedOpen,
-    /// The ramp had no place.
-    HalfOpen,
-    /// Retries are muted.
-    RetriesMuted,
-    /// The rate is at its cap.
-    Capped,
-    /// It is in the share that is shed.
-    Shed,
-}
-
-/// How an attempt ended, as far as it says something about the callee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The callee answered well.
-    Success,
-    /// The callee failed.
-    Failure,
-    /// The caller went away.
-    Cancelled,
-}
-
-/// A change of state, in the order it happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// State before.
-    pub from: BreakerState,
-    /// State after.
-    pub to: BreakerState,
-    /// Why.
-    pub cause: Cause,
-    /// Of the newest command applied; 0 before the first.
-    pub revision: u64,
-    /// Wall clock, ms since the Unix epoch.
-    pub at_unix_ms: u64,
-}
-
-/// Where a circuit stands, for reports and the admin page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The state.
-    pub state: BreakerState,
-    /// Why it is there.
-    pub cause: Cause,
-    /// For how long.
-    pub since: Duration,
-    /// Time to the end of the lease, or to the latest end of the ramp.
-    pub remaining: Option<Duration>,
-    /// Share in percent: of retries that pass when muted, of first attempts refused when shedding,
-    /// of what the lease refused that passes in a ramp.
-    pub percent: Option<u8>,
-    /// Of the newest command applied; 0 before the first.
-    pub revision: u64,
-    /// Attempts refused since the state began.
-    pub refused: u64,
+/// What the outside sees: where the circuit stands, and where it would, in shadow.
+#[derive(Clone, Copy)]
+struct Seen {
+    state: BreakerState,
+    shadow: BreakerState,
 }
 
 impl Breaker {
@@ -165,14 +83,26 @@ impl Breaker {
     pub const fn new(now: Instant) -> Self {
         Self {
             force: None,
+            service: None,
             epoch: 0,
             since: now,
             cause: Cause::Unknown,
             revision: 0,
             refused: 0,
-            changes: VecDeque::new(),
-            changes_dropped: 0,
+            changes: Changes::new(),
         }
+    }
+
+    /// Follows a change of policy. `seed` is the process's own: for jitter.
+    pub fn set_service(&mut self, now: Now, policy: Option<policy::ServiceBreaker>, seed: u64) {
+        self.handle_timeout(now);
+        let from = self.seen();
+        match (&mut self.service, policy) {
+            (Some(service), Some(policy)) => service.set_policy(now, policy),
+            (none, Some(policy)) => *none = Some(Service::new(now.instant, policy, seed)),
+            (some, None) => *some = None,
+        }
+        self.record(now, now.instant, from, Cause::Policy);
     }
 
     /// Asks leave for one attempt.
@@ -181,23 +111,35 @@ impl Breaker {
     /// What refuses it.
     pub fn admit(&mut self, now: Now, crossing: Crossing) -> Result<Permit, Refused> {
         self.handle_timeout(now);
-        if let Some(force) = &mut self.force
-            && let Err(refused) = force.admit(now.instant, crossing)
-        {
+        let by_failures = self.service.as_ref().and_then(|service| service.refusal(now.instant));
+        // The operator's word comes first, but a place in a ramp is not taken in vain.
+        let refused = match (&mut self.force, by_failures) {
+            (Some(force), Some(_)) if force.state() == BreakerState::ForcedOpen => {
+                Some(Refused::ForcedOpen)
+            }
+            (Some(force), None) => force.admit(now.instant, crossing).err(),
+            (_, by_failures) => by_failures,
+        };
+        if let Some(refused) = refused {
             self.refused += 1;
             return Err(refused);
         }
-        Ok(Permit { epoch: self.epoch })
+        let pass = self.service.as_mut().map(|service| service.admit(now.instant));
+        Ok(Permit { epoch: self.epoch, pass })
     }
 
     /// Learns how an admitted attempt ended.
-    #[expect(clippy::needless_pass_by_value, reason = "a permit is spent once")]
     pub fn on_outcome(&mut self, now: Now, permit: Permit, outcome: Outcome) {
         self.handle_timeout(now);
-        if permit.epoch != self.epoch {
-            return; // Admitted before the last change: it says nothing about this state.
+        let from = self.seen();
+        if let (Some(service), Some(pass)) = (&mut self.service, permit.pass) {
+            service.ended(now, &pass, outcome);
+            let cause = service.cause();
+            self.record(now, now.instant, from, cause);
         }
-        if let Some(Force { stage: Stage::Ramp(ramp), hold, .. }) = &mut self.force
+        // Admitted before the last change, it says nothing about this state.
+        if permit.epoch == self.epoch
+            && let Some(Force { stage: Stage::Ramp(ramp), hold, .. }) = &mut self.force
             && ramp.on_outcome(now.instant, outcome) == Judgement::Moved
         {
             hold.begin_step();
@@ -222,7 +164,7 @@ impl Breaker {
         self.revision = command.revision;
         match command.verb {
             Verb::Trip { action, ttl, proxies } => {
-                let from = self.state();
+                let from = self.seen();
                 self.force = Some(Force {
                     command: command.clone(),
                     hold: Hold::new(now.instant, action, proxies),
@@ -240,40 +182,49 @@ impl Breaker {
         AckResult::Applied
     }
 
-    /// Ends a lease, through the ramp or at once. A ramp that already runs goes on, unless it shall
-    /// end at once. Moves towards closed only, and leaves the revision in force as it is.
+    /// Ends a lease, through the ramp or at once, and an opening by failures, with a probe or at
+    /// once. A ramp that already runs goes on, unless it shall end at once. Moves towards closed
+    /// only, and leaves the revision in force as it is.
     pub fn reset(&mut self, now: Now, at_once: bool) {
         self.handle_timeout(now);
-        match &self.force {
+        let from = self.seen();
+        if let Some(service) = &mut self.service {
+            service.reset(now, at_once);
+        }
+        match &mut self.force {
             Some(Force { stage: Stage::Lease { .. }, .. }) if !at_once => {
-                self.begin_ramp(now, now.instant, Cause::Operator);
+                self.begin_ramp(now.instant);
+                self.changed(now, now.instant, from, Cause::Operator);
             }
-            Some(_) if at_once => self.close(now, now.instant, Cause::Operator),
-            Some(_) | None => (),
+            force @ Some(_) if at_once => {
+                *force = None;
+                self.changed(now, now.instant, from, Cause::Operator);
+            }
+            Some(_) | None => self.record(now, now.instant, from, Cause::Operator),
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) next has work to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.force.as_ref().map(Force::next)
+        let force = self.force.as_ref().map(Force::next);
+        let service = self.service.as_ref().and_then(Service::next);
+        force.into_iter().chain(service).min()
     }
 
-    /// Lets time pass: ends leases, takes steps of the ramp. What was due earlier happens as of the
-    /// time at which it was due.
+    /// Lets time pass: ends leases, takes steps of the ramp, ends openings by failures. What was
+    /// due earlier happens as of the time at which it was due.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(force) = &mut self.force
-            && force.next() <= now.instant
+        while let Some(due) = self.poll_timeout()
+            && due <= now.instant
         {
-            let due = force.next();
-            match &mut force.stage {
-                Stage::Lease { .. } => self.begin_ramp(now, due, Cause::LeaseExpired),
-                Stage::Ramp(ramp) => match ramp.judge() {
-                    Judgement::Over => self.close(now, due, Cause::RampCompleted),
-                    judgement => {
-                        force.hold.begin_step();
-                        self.epoch += u64::from(judgement == Judgement::Moved);
-                    }
-                },
+            let from = self.seen();
+            if let Some(service) = &mut self.service
+                && service.next() == Some(due)
+            {
+                service.elapse();
+                self.record(now, due, from, Cause::EjectionElapsed);
+            } else {
+                self.elapse(now, due, from);
             }
         }
         self.check_invariants();
@@ -281,20 +232,37 @@ impl Breaker {
 
     /// The state as of the last call that took `now`.
     pub fn state(&self) -> BreakerState {
-        self.force.as_ref().map_or(BreakerState::Closed, Force::state)
+        force_state(self.force.as_ref()).max(self.service_state())
     }
 
     /// Where the circuit stands as of the last call that took `now`.
     pub fn standing(&self, now: Instant) -> Standing {
+        let (force, service) = (self.force.as_ref(), self.service.as_ref());
+        let by_failures = service.filter(|_| force_state(force) < self.service_state());
+        let remaining = match by_failures {
+            Some(service) => service.next().map(|until| until.saturating_duration_since(now)),
+            None => force.map(|force| force.remaining(now)),
+        };
+        let percent = if by_failures.is_some() { None } else { force.and_then(Force::percent) };
         Standing {
             state: self.state(),
-            cause: self.cause,
+            cause: by_failures.map_or(self.cause, Service::cause),
             since: now.saturating_duration_since(self.since),
-            remaining: self.force.as_ref().map(|force| force.remaining(now)),
-            percent: self.force.as_ref().and_then(Force::percent),
+            remaining,
+            percent,
             revision: self.revision,
             refused: self.refused,
         }
+    }
+
+    /// What failures would do to the circuit, where that is in shadow.
+    pub fn shadow(&self, now: Instant) -> Option<ShadowStatus> {
+        self.service.as_ref().and_then(|service| service.shadow(now))
+    }
+
+    /// Openings that did not happen, because they were in shadow, and that are over.
+    pub fn take_shadow_trips(&mut self) -> impl Iterator<Item = ShadowTrip> {
+        self.service.iter_mut().flat_map(Service::take_shadow_trips)
     }
 
     /// The lease or ramp in force, with its time left.
@@ -304,69 +272,94 @@ impl Breaker {
 
     /// The changes since the last call, in order.
     pub fn take_changes(&mut self) -> impl Iterator<Item = Change> {
-        self.changes.drain(..)
+        self.changes.take()
     }
 
     /// How many changes were dropped because nobody took them.
     pub const fn changes_dropped(&self) -> u64 {
-        self.changes_dropped
+        self.changes.dropped
     }
 
-    fn begin_ramp(&mut self, now: Now, at: Instant, cause: Cause) {
-        let from = self.state();
+    /// The operator's part has come to the end of a lease, or of a step.
+    fn elapse(&mut self, now: Now, due: Instant, from: Seen) {
+        let Some(force) = &mut self.force else { return };
+        match &mut force.stage {
+            Stage::Lease { .. } => {
+                self.begin_ramp(due);
+                self.changed(now, due, from, Cause::LeaseExpired);
+            }
+            Stage::Ramp(ramp) => match ramp.judge() {
+                Judgement::Over => {
+                    self.force = None;
+                    self.changed(now, due, from, Cause::RampCompleted);
+                }
+                judgement => {
+                    force.hold.begin_step();
+                    self.epoch += u64::from(judgement == Judgement::Moved);
+                }
+            },
+        }
+    }
+
+    fn begin_ramp(&mut self, at: Instant) {
         if let Some(force) = &mut self.force {
             force.hold.begin_step();
             force.stage = Stage::Ramp(Ramp::new(at, force.hold.places()));
         }
-        self.changed(now, at, from, cause);
     }
 
-    fn close(&mut self, now: Now, at: Instant, cause: Cause) {
-        let from = self.state();
-        self.force = None;
-        self.changed(now, at, from, cause);
+    fn service_state(&self) -> BreakerState {
+        self.service.as_ref().map_or(BreakerState::Closed, Service::enforced)
     }
 
-    /// Begins a new epoch after a change from `from` that happened `at`, at or before `now`. A
-    /// renewed lease is no change of state.
-    fn changed(&mut self, now: Now, at: Instant, from: BreakerState, cause: Cause) {
+    /// Begins a new epoch of the operator's part after a change of it from `from`.
+    fn changed(&mut self, now: Now, at: Instant, from: Seen, cause: Cause) {
         self.epoch += 1;
         self.cause = cause;
-        let to = self.state();
-        if from != to {
+        self.record(now, at, from, cause);
+    }
+
+    fn seen(&self) -> Seen {
+        let shadow = self.service.as_ref().map_or(BreakerState::Closed, Service::shadowed);
+        Seen { state: self.state(), shadow }
+    }
+
+    /// Notes a change from `from` that happened `at`, at or before `now`. What the other part hides
+    /// is no change, nor is a renewed lease.
+    fn record(&mut self, now: Now, at: Instant, from: Seen, cause: Cause) {
+        let to = self.seen();
+        let ago_ms = now.instant.saturating_duration_since(at).as_millis() as u64;
+        let at_unix_ms = now.unix_ms.saturating_sub(ago_ms);
+        let mut note = |from, to, revision, shadow| {
+            if from != to {
+                self.changes.note(Change { from, to, cause, revision, at_unix_ms, shadow });
+            }
+        };
+        note(from.state, to.state, self.revision, false);
+        note(from.shadow, to.shadow, 0, true);
+        if from.state != to.state {
             self.since = at;
             self.refused = 0;
-            if self.changes.len() == CHANGES_MAX {
-                self.changes.pop_front();
-                self.changes_dropped += 1;
-            }
-            let ago_ms = now.instant.saturating_duration_since(at).as_millis() as u64;
-            let at_unix_ms = now.unix_ms.saturating_sub(ago_ms);
-            let revision = self.revision;
-            self.changes.push_back(Change { from, to, cause, revision, at_unix_ms });
         }
         self.check_invariants();
     }
 
     fn check_invariants(&self) {
-        debug_assert!(self.changes.len() <= CHANGES_MAX);
         debug_assert!(self.force.is_none() || 0 < self.epoch);
         if let Some(Force { stage: Stage::Ramp(ramp), .. }) = &self.force {
             ramp.check_invariants();
         }
-    }
-}
-
-impl Refused {
-    const fn by(action: Action) -> Self {
-        match action {
-            Action::MuteRetries { .. } => Self::RetriesMuted,
-            Action::Cap { .. } => Self::Capped,
-            Action::Shed { .. } => Self::Shed,
-            Action::Open => Self::ForcedOpen,
+        if let Some(service) = &self.service {
+            service.check_invariants();
         }
     }
 }
 
+fn force_state(force: Option<&Force>) -> BreakerState {
+    force.map_or(BreakerState::Closed, Force::state)
+}
+
+#[cfg(test)]
+mod layers;
 #[cfg(test)]
 mod tests;

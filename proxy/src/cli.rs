@@ -4,10 +4,11 @@ use crate::config::{
     ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound, Token,
 };
 use clap::Parser;
+use fusebox_proto::policy::{self, Document};
 use fusebox_proto::{Invalid, ServiceId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A sidecar proxy with breakers.
 ///
@@ -41,6 +42,13 @@ pub struct Args {
     /// File with the token that the collector asks for
     #[arg(long, value_name = "FILE", value_parser = token, env = "FUSEBOX_TOKEN_FILE")]
     token_file: Option<Token>,
+    /// File with the traffic policy of a proxy without a collector, as Istio or the Gateway API
+    /// write it; a collector's policy replaces it
+    #[arg(long, value_name = "FILE", env = "FUSEBOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory in which the last good policy of the collector is kept over a restart
+    #[arg(long, value_name = "DIR", env = "FUSEBOX_STATE_DIR")]
+    state_dir: Option<PathBuf>,
     /// Where /metrics, /healthz, /readyz, /config and /breakers are served
     #[arg(long, value_name = "ADDR", default_value_t = ADMIN_DEFAULT, value_parser = listen, env = "FUSEBOX_ADMIN")]
     admin: SocketAddr,
@@ -76,6 +84,8 @@ impl Args {
             })?;
         }
         let config = Config {
+            policy: self.config.as_deref().map(documents).transpose()?.unwrap_or_default(),
+            state_dir: self.state_dir,
             service,
             instance: self.instance,
             collector: self.collector,
@@ -116,6 +126,17 @@ fn collector(text: &str) -> Result<String, String> {
 
 fn token(path: &str) -> Result<Token, String> {
     Token::read(Path::new(path))
+}
+
+/// The documents of a policy file. Whether they fit together is seen at the start.
+fn documents(path: &Path) -> Result<Vec<Document>, Invalid> {
+    let invalid = |reason: String| Invalid::new("--config", reason);
+    let name = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| invalid(format!("{name}: {error}")))?;
+    let read = policy::read(&name, &text);
+    let (documents, _) = read.map_err(|findings| invalid(crate::policy::reason(&findings)))?;
+    Ok(documents)
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {

@@ -1,10 +1,11 @@
 //! What a proxy is told at its start: plain data, checked once.
 
+use fusebox_proto::policy::Document;
 use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the admin port listens unless told otherwise.
@@ -18,6 +19,9 @@ pub const LISTENERS_MAX: usize = 256;
 
 /// More endpoints behind one listener than this are refused.
 pub const ENDPOINTS_MAX: usize = 256;
+
+/// The port of a host that is named without one.
+const PORT_DEFAULT: u16 = 80;
 
 /// Everything a proxy is told.
 #[derive(Clone, Debug)]
@@ -43,8 +47,12 @@ pub struct Config {
     pub inbound: Vec<Inbound>,
     /// Listeners for calls of the own application.
     pub outbound: Vec<Outbound>,
-    /// Bounds of each endpoint's connection pool.
+    /// Bounds of each endpoint's connection pool, where no policy says otherwise.
     pub limits: Limits,
+    /// The policy of a proxy without a collector; that of a collector replaces it.
+    pub policy: Vec<Document>,
+    /// Where the last good policy of a collector is kept over a restart; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Config {
@@ -62,6 +70,8 @@ impl Config {
             inbound: Vec::new(),
             outbound: Vec::new(),
             limits: Limits::default(),
+            policy: Vec::new(),
+            state_dir: None,
         }
     }
 
@@ -177,6 +187,12 @@ impl Outbound {
     /// If the host is no name of a service.
     pub fn edge(&self, source: &ServiceId) -> Result<Edge, Invalid> {
         Ok(Edge::new(source.clone(), ServiceId::from_host(&self.host, source)?))
+    }
+
+    /// The port that callers of this host mean, as rules and settings of ports see it.
+    pub fn port(&self) -> u16 {
+        let port = self.host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        port.unwrap_or(PORT_DEFAULT)
     }
 }
 

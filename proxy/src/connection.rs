@@ -7,6 +7,7 @@
 
 mod watch;
 
+use crate::body::BodyError;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -42,7 +43,7 @@ pub(crate) async fn serve<R, F, B>(stream: TcpStream, closing: CancellationToken
 where
     R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: http_body::Body<Data = bytes::Bytes, Error = hyper::Error> + Unpin + Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
     let watch = Arc::new(Watch::default());
     let service = service_fn(|request| {

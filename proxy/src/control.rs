@@ -2,10 +2,12 @@
 //!
 //! The data path never waits for anything here.
 
+pub(crate) mod endpoints;
 mod link;
 mod ticker;
 
 use crate::admin::{self, Admin};
+use crate::policy;
 use crate::proxy::Proxy;
 use crate::spans::{encode, export};
 use crate::totals::Totals;
@@ -34,6 +36,9 @@ pub(crate) async fn run(
     let pages = Admin { proxy: Arc::clone(&proxy), totals: Arc::clone(&totals) };
     ends.spawn(admin::run(admin, pages, closing.clone()));
     let mut ticker = tokio::spawn(ticker::run(Arc::clone(&proxy), totals, closing.clone()));
+    if let Some(directory) = proxy.config.state_dir.clone() {
+        ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
+    }
     if let Some(url) = proxy.config.collector.clone() {
         let (tell, address) = watch::channel(None);
         let resource = encode::resource(&proxy.config.service, &proxy.config.instance);

@@ -12,13 +12,14 @@ mod request;
 mod window;
 
 pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
-pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket};
+pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Way};
 
-use crate::breaker::{Breaker, Crossing};
+use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip, Standing};
 use crate::classify::{Attempt, Class, Classifier};
 use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease};
 use fusebox_proto::report::{BreakerStatus, EdgeWindow, Protocol, Transition};
-use fusebox_proto::{Now, ServiceId};
+use fusebox_proto::{Now, ServiceId, policy};
+use std::sync::Arc;
 use std::time::Instant;
 use window::Window;
 
@@ -30,8 +31,9 @@ pub const REFUSED_STATUS: u16 = 503;
 pub struct ClosedWindow {
     /// An entry for each protocol that was spoken.
     pub edges: Vec<EdgeWindow>,
-    /// The breaker, if it is not closed or changed.
-    pub breaker: Option<BreakerStatus>,
+    /// The breaker, if it is not closed or changed; and its failure-driven part in shadow, if that
+    /// would not be closed or would have changed.
+    pub breakers: Vec<BreakerStatus>,
     /// What changed, in order.
     pub transitions: Vec<Transition>,
 }
@@ -52,6 +54,7 @@ pub struct EdgeCore {
     classifier: Classifier,
     breaker: Breaker,
     window: Window,
+    seed: u64,
 }
 
 impl EdgeCore {
@@ -63,28 +66,42 @@ impl EdgeCore {
             classifier: Classifier::new(now.instant, seed),
             breaker: Breaker::new(now.instant),
             window: Window::default(),
+            seed,
         }
     }
 
-    /// Decides on one attempt.
+    /// Decides on one attempt that no policy routed.
     pub fn admit(&mut self, now: Now, head: &RequestHead<'_>) -> Decision {
+        self.admit_on(now, head, None)
+    }
+
+    /// Decides on one attempt on the way that a policy chose for it.
+    pub fn admit_on(
+        &mut self,
+        now: Now,
+        head: &RequestHead<'_>,
+        way: Option<&Arc<Way>>,
+    ) -> Decision {
         let attempt = self.classifier.classify(now.instant, head);
         let trace = head.trace.map(|context| context.trace_id);
         let crossing = Crossing { kind: request::kind(attempt.class()), trace };
         match self.breaker.admit(now, crossing) {
             Ok(permit) => {
                 self.classifier.forwarded(&attempt);
-                self.window.lane(head.protocol).forwarded(&attempt);
+                let lane = self.window.lane(head.protocol, way);
+                lane.forwarded(&attempt);
+                let way = lane.way();
                 Decision::Forward(Ticket {
                     permit,
                     attempt,
                     protocol: head.protocol,
+                    way,
                     started: now.instant,
                     window: self.window.number,
                 })
             }
             Err(refused) => {
-                let refusal = self.refuse(head.protocol, &attempt, refused.into());
+                let refusal = self.refuse(head.protocol, way, &attempt, refused.into());
                 self.classifier.refused(attempt, REFUSED_STATUS);
                 Decision::Refuse(refusal)
             }
@@ -94,15 +111,16 @@ impl EdgeCore {
     /// Learns how a forwarded attempt ended: at the end of the response body, or when the caller
     /// went away.
     pub fn ended(&mut self, now: Now, ticket: Ticket, ended: Ended) {
-        let Ticket { permit, attempt, protocol, .. } = ticket;
+        let Ticket { permit, attempt, protocol, way, .. } = ticket;
         self.breaker.on_outcome(now, permit, ended.to_breaker());
         let insight = self.classifier.ended(now.instant, attempt, ended.to_caller(protocol));
-        let lane = self.window.lane(protocol);
+        let lane = self.window.lane(protocol, way.as_ref());
         lane.left();
         match ended.outcome {
             Outcome::Success => lane.succeeded(ended.latency_us),
             Outcome::Failure => lane.failed(ended.latency_us),
             Outcome::Cancelled => lane.given_up(ended.latency_us, insight.is_hedge_loser),
+            Outcome::TimedOut => lane.given_up(ended.latency_us, false),
             Outcome::Ours => (),
         }
         lane.correct(insight);
@@ -111,15 +129,15 @@ impl EdgeCore {
     /// Takes back an admission, because the pool behind the edge had no room: the attempt was not
     /// forwarded, but is refused.
     pub fn overflowed(&mut self, now: Now, ticket: Ticket, overflow: Overflow) -> Refusal {
-        let Ticket { permit, attempt, protocol, window, .. } = ticket;
+        let Ticket { permit, attempt, protocol, way, window, .. } = ticket;
         self.breaker.on_outcome(now, permit, crate::breaker::Outcome::Cancelled);
         let is_counted_here = window == self.window.number;
-        let lane = self.window.lane(protocol);
+        let lane = self.window.lane(protocol, way.as_ref());
         lane.left();
         if is_counted_here {
             lane.withdrawn(&attempt);
         }
-        let refusal = self.refuse(protocol, &attempt, overflow.into());
+        let refusal = self.refuse(protocol, way.as_ref(), &attempt, overflow.into());
         self.classifier.withdrawn(now.instant, attempt, REFUSED_STATUS);
         refusal
     }
@@ -132,6 +150,21 @@ impl EdgeCore {
             return AckResult::Rejected { reason };
         }
         self.breaker.apply(now, command)
+    }
+
+    /// Follows the policy: whether, and how, failures drive the circuit.
+    pub fn set_service_breaker(&mut self, now: Now, policy: Option<policy::ServiceBreaker>) {
+        self.breaker.set_service(now, policy, self.seed);
+    }
+
+    /// What failures would do to the circuit, where the policy keeps that in shadow.
+    pub fn shadow(&self, now: Now) -> Option<ShadowStatus> {
+        self.breaker.shadow(now.instant)
+    }
+
+    /// Openings that did not happen, because they were in shadow, and that are over.
+    pub fn take_shadow_trips(&mut self) -> impl Iterator<Item = ShadowTrip> {
+        self.breaker.take_shadow_trips()
     }
 
     /// Moves towards closed without a collector: through the ramp, or at once. The revision in
@@ -148,7 +181,10 @@ impl EdgeCore {
 
     /// Where the circuit stands.
     pub fn status(&self, now: Now) -> BreakerStatus {
-        let standing = self.breaker.standing(now.instant);
+        self.told(self.breaker.standing(now.instant), false)
+    }
+
+    fn told(&self, standing: Standing, shadow: bool) -> BreakerStatus {
         BreakerStatus {
             destination: self.destination.clone(),
             state: standing.state,
@@ -158,6 +194,8 @@ impl EdgeCore {
             percent: standing.percent,
             revision: standing.revision,
             refused_total: standing.refused,
+            endpoint: String::new(),
+            shadow,
         }
     }
 
@@ -167,7 +205,7 @@ impl EdgeCore {
         self.breaker.poll_timeout()
     }
 
-    /// Lets time pass: ends leases, takes steps of the ramp.
+    /// Lets time pass: ends leases and openings, takes steps of the ramp.
     pub fn handle_timeout(&mut self, now: Now) {
         self.breaker.handle_timeout(now);
     }
@@ -184,12 +222,21 @@ impl EdgeCore {
             cause: change.cause,
             revision: change.revision,
             at_unix_ms: change.at_unix_ms,
+            endpoint: String::new(),
+            shadow: change.shadow,
         };
         let transitions: Vec<_> = self.breaker.take_changes().map(transition).collect();
-        let is_told = self.breaker.state() != BreakerState::Closed || !transitions.is_empty();
+        let has_changed = |shadow| transitions.iter().any(|change| change.shadow == shadow);
+        let shadow = self.breaker.shadow(now.instant).map(|shadow| shadow.standing);
+        let told = [(self.breaker.standing(now.instant), false)].into_iter();
+        let told = told.chain(shadow.map(|standing| (standing, true)));
+        let is_told = |&(standing, shadow): &(Standing, bool)| {
+            standing.state != BreakerState::Closed || has_changed(shadow)
+        };
+        let told = told.filter(is_told);
         ClosedWindow {
+            breakers: told.map(|(standing, shadow)| self.told(standing, shadow)).collect(),
             edges: self.window.close(&self.destination, pending),
-            breaker: is_told.then(|| self.status(now)),
             transitions,
         }
     }
@@ -207,8 +254,14 @@ impl EdgeCore {
         self.window.in_flight()
     }
 
-    fn refuse(&mut self, protocol: Protocol, attempt: &Attempt, reason: Reason) -> Refusal {
-        self.window.lane(protocol).refused(attempt.class(), reason);
+    fn refuse(
+        &mut self,
+        protocol: Protocol,
+        way: Option<&Arc<Way>>,
+        attempt: &Attempt,
+        reason: Reason,
+    ) -> Refusal {
+        self.window.lane(protocol, way).refused(attempt.class(), reason);
         let retry_of = match attempt.class() {
             Class::Retry { original, .. } => Some(original),
             Class::First | Class::Unclassified | Class::Hedge => None,
@@ -217,6 +270,8 @@ impl EdgeCore {
     }
 }
 
+#[cfg(test)]
+mod failures;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -2,11 +2,15 @@
 
 use crate::body::End;
 use crate::edge::Outcome;
-use crate::refuse::{GRPC_STATUS, GRPC_UNAVAILABLE, REFUSED};
+use crate::outlier::{self, Observed};
+use crate::refuse::{
+    GRPC_PUSHBACK, GRPC_STATUS, GRPC_UNAVAILABLE, OVERLOADED, RATELIMITED, REFUSED,
+};
+use crate::retry::{self, Pushback};
 use crate::spans::{Ending, Error};
 use fusebox_proto::report::Protocol;
-use http::header::{CONTENT_TYPE, HOST, HeaderMap};
-use http::{Version, request, response};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use http::{StatusCode, Version, request};
 use std::borrow::Cow;
 
 /// gRPC's `UNKNOWN`: what a call without a readable status ended with.
@@ -66,7 +70,8 @@ impl Verdict {
     pub(crate) fn unanswered(outcome: Outcome, http_status: u16, is_grpc: bool) -> Self {
         let (http_status, grpc_status) =
             if is_grpc { (200, Some(GRPC_UNAVAILABLE)) } else { (http_status, None) };
-        let error = Some(Error::Unavailable);
+        let is_late = outcome == Outcome::TimedOut;
+        let error = Some(if is_late { Error::Timeout } else { Error::Unavailable });
         let ending =
             Ending { http_status: Some(http_status), grpc_status, error, ..Ending::default() };
         Self { outcome, ending }
@@ -75,12 +80,47 @@ impl Verdict {
 
 impl Answer {
     /// Reads the head of a response.
-    pub(crate) fn new(head: &response::Parts, is_grpc: bool) -> Self {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, is_grpc: bool) -> Self {
         Self {
-            http_status: head.status.as_u16(),
-            grpc_status: if is_grpc { grpc_status(&head.headers) } else { None },
+            http_status: status.as_u16(),
+            grpc_status: if is_grpc { grpc_status(headers) } else { None },
             is_grpc,
-            is_refusal: head.headers.contains_key(REFUSED),
+            is_refusal: headers.contains_key(REFUSED),
+        }
+    }
+
+    /// What it says about its endpoint, if that is known with the head already: of a gRPC call it
+    /// is where trailers are alone.
+    pub(crate) fn seen_at_head(self) -> Option<Observed> {
+        match self {
+            Self { is_refusal: true, .. } => None,
+            Self { is_grpc: true, http_status: 200, grpc_status, .. } => {
+                grpc_status.map(|status| Observed::Answered(outlier::http_status(status)))
+            }
+            Self { http_status, .. } => Some(Observed::Answered(http_status)),
+        }
+    }
+
+    /// What its end says about its endpoint beyond that.
+    pub(crate) fn seen_at_end(self, end: &End<'_>, verdict: &Verdict) -> Option<Observed> {
+        match end {
+            End::Broken => Some(Observed::Broken),
+            End::TimedOut => Some(Observed::TimedOut),
+            End::Complete(_) if self.is_refusal || self.seen_at_head().is_some() => None,
+            End::Complete(_) => {
+                verdict.ending.grpc_status.map(|it| Observed::Answered(outlier::http_status(it)))
+            }
+        }
+    }
+
+    /// As the retry policy looks at it.
+    pub(crate) fn for_retry(self, headers: &HeaderMap) -> retry::Answer {
+        let refuses = |name: &HeaderName| headers.contains_key(name);
+        retry::Answer {
+            status: self.http_status,
+            grpc_status: self.grpc_status,
+            is_refusal: self.is_refusal || [RATELIMITED, OVERLOADED].iter().any(refuses),
+            pushback: headers.get(GRPC_PUSHBACK).map(|value| Pushback::parse(value.as_bytes())),
         }
     }
 
@@ -91,6 +131,7 @@ impl Answer {
         let trailers = match end {
             End::Complete(trailers) => *trailers,
             End::Broken => return self.with(Outcome::Failure, None, Some(Error::Reset)),
+            End::TimedOut => return self.with(Outcome::TimedOut, None, Some(Error::Timeout)),
         };
         let in_trailers = trailers.and_then(grpc_status);
         let grpc_status = if self.is_grpc && self.http_status == 200 {
@@ -139,7 +180,8 @@ mod tests {
             let (head, ()) = response.body(()).unwrap().into_parts();
             let trailers =
                 trailer.map(|value| HeaderMap::from_iter([(GRPC_STATUS, value.parse().unwrap())]));
-            let verdict = Answer::new(&head, is_grpc).verdict(&End::Complete(trailers.as_ref()));
+            let verdict = Answer::new(head.status, &head.headers, is_grpc)
+                .verdict(&End::Complete(trailers.as_ref()));
             assert_eq!(
                 (verdict.outcome, verdict.status()),
                 (outcome, status),

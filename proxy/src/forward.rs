@@ -14,11 +14,13 @@
 
 use crate::body::RequestBody;
 use crate::edge::Overflow;
-use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked, Pool};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use crate::outlier::Observed;
+use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
+use crate::retry::Ended;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use std::error::Error as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often a request that came back unsent is tried again: each time, all connections that are
 /// known were thrown away before.
@@ -44,6 +46,9 @@ pub(crate) enum SendError {
     /// make a tunnel of the connection.
     #[error("the server switched protocols unasked")]
     Switched,
+    /// The policy's patience with the server is over.
+    #[error("no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
     /// The caller broke off its request body.
     #[error("the request body broke off")]
     Caller,
@@ -58,22 +63,40 @@ impl From<AcquireError> for SendError {
     }
 }
 
+impl SendError {
+    /// As a retry policy looks at it.
+    pub(crate) fn for_retry(&self) -> Ended {
+        match self {
+            Self::Overflow(_) | Self::Caller => Ended::Refused,
+            Self::Connect(_) => Ended::NoConnection,
+            Self::Broken(error) if is_unprocessed(error) => Ended::RefusedStream,
+            Self::Stale | Self::Broken(_) | Self::Switched => Ended::Reset { was_sent: true },
+            Self::TimedOut(_) => Ended::TimedOut,
+        }
+    }
+
+    /// What it says about the endpoint.
+    pub(crate) const fn observed(&self) -> Option<Observed> {
+        match self {
+            Self::Connect(_) | Self::Broken(_) | Self::Switched => Some(Observed::Broken),
+            Self::TimedOut(_) => Some(Observed::TimedOut),
+            Self::Overflow(_) | Self::Stale | Self::Caller => None,
+        }
+    }
+}
+
 /// A request in a place of its own, out of which it is sent: it is large, and would else be moved
 /// through every future on its way. What is still here after an error was not sent.
 pub(crate) type Outgoing = Option<Request<RequestBody>>;
 
 /// The connection that a response is coming from.
 #[derive(Debug)]
-pub(crate) struct Exchange {
-    lease: Lease,
-    _picked: Picked,
-}
-
-#[derive(Debug)]
-enum Lease {
+pub(crate) enum Exchange {
+    /// It is this request's alone.
     Http1(Http1Lease),
     /// Held for its place; it is free when dropped.
     Http2 {
+        /// The stream.
         _lease: Http2Lease,
     },
 }
@@ -82,34 +105,33 @@ impl Exchange {
     /// Gives the connection back at the end of the response body. Dropped instead, it closes, and
     /// what it was doing is cancelled.
     pub(crate) fn release(self, now: Instant) {
-        if let Lease::Http1(lease) = self.lease {
+        if let Self::Http1(lease) = self {
             lease.release(now);
         }
     }
 }
 
-/// Sends `outgoing` in its own version of HTTP to one of the endpoints of `pool`.
+/// Sends `outgoing` in its own version of HTTP to the endpoint that was picked.
 pub(crate) async fn send(
-    pool: &Pool,
+    picked: &Picked,
     now: Instant,
     outgoing: &mut Outgoing,
 ) -> Result<(Response<Incoming>, Exchange), SendError> {
-    let picked = pool.pick();
     let is_http2 = outgoing.as_ref().is_some_and(|request| request.version() == Version::HTTP_2);
-    let (response, lease) = if is_http2 {
-        let (response, lease) = send_http2(&picked, outgoing).await?;
-        (response, Lease::Http2 { _lease: lease })
+    let (response, exchange) = if is_http2 {
+        let (response, lease) = send_http2(picked, now, outgoing).await?;
+        (response, Exchange::Http2 { _lease: lease })
     } else {
-        let (response, lease) = send_http1(&picked, now, outgoing).await?;
+        let (response, lease) = send_http1(picked, now, outgoing).await?;
         if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
             picked.keep_alive(timeout_s);
         }
-        (response, Lease::Http1(lease))
+        (response, Exchange::Http1(lease))
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SendError::Switched);
     }
-    Ok((response, Exchange { lease, _picked: picked }))
+    Ok((response, exchange))
 }
 
 async fn send_http1(
@@ -142,10 +164,11 @@ async fn send_http1(
 
 async fn send_http2(
     picked: &Picked,
+    now: Instant,
     outgoing: &mut Outgoing,
 ) -> Result<(Response<Incoming>, Http2Lease), SendError> {
     for _ in 0..UNSENT_MAX {
-        let lease = picked.http2().await?;
+        let lease = picked.http2(now).await?;
         let Some(request) = outgoing.take() else { break };
         let copy = Copy::of(&request);
         let mut error = match lease.sender().try_send_request(request).await {
@@ -191,7 +214,7 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 }
 
 /// What it takes to send a request again.
-struct Copy {
+pub(crate) struct Copy {
     method: Method,
     uri: Uri,
     version: Version,
@@ -211,7 +234,19 @@ impl Copy {
         })
     }
 
-    fn into_request(self) -> Request<RequestBody> {
+    /// As [`Self::of`], of a request that is not put together yet.
+    pub(crate) fn of_parts(head: &request::Parts, body: &RequestBody) -> Option<Self> {
+        Some(Self {
+            body: body.copy()?,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            headers: head.headers.clone(),
+        })
+    }
+
+    /// The request, again.
+    pub(crate) fn into_request(self) -> Request<RequestBody> {
         let mut request = Request::new(self.body);
         *request.version_mut() = self.version;
         *request.method_mut() = self.method;

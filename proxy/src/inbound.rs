@@ -10,9 +10,10 @@ use crate::exchange::{self, Answer, Verdict};
 use crate::forward::{self, Exchange, SendError};
 use crate::gate;
 use crate::outbound::latency_us;
-use crate::pool::Pool;
+use crate::pool::{Picked, Pool};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
+use crate::retry::Tried;
 use crate::spans::{Draft, SpanRing};
 use fusebox_proto::Now;
 use fusebox_proto::report::Protocol;
@@ -29,7 +30,7 @@ pub(crate) struct Inbound {
     /// The counters, shared by all inbound listeners.
     pub(crate) core: Arc<Mutex<InboundCore>>,
     /// The application.
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     /// The application's name, for answers.
     pub(crate) app: String,
     /// Stands in where an HTTP/1.0 request names no host.
@@ -53,15 +54,19 @@ impl Inbound {
         }
         let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
         let now = Now::read();
-        let visit = Visit::new(&self, now, &mut head);
+        let mut visit = Visit::new(&self, now, &mut head);
         let mut outgoing = Some(Request::from_parts(head, RequestBody::new(incoming)));
-        match forward::send(&self.pool, now.instant, &mut outgoing).await {
+        let sent = match self.pool.pick(now.instant, &Tried::default()) {
+            Ok(picked) => forward::send(visit.sent_to(picked), now.instant, &mut outgoing).await,
+            Err(overflow) => Err(SendError::Overflow(overflow)),
+        };
+        match sent {
             Ok((response, exchange)) => {
                 let (mut head, incoming) = response.into_parts();
-                let answer = Answer::new(&head, is_grpc);
+                let answer = Answer::new(head.status, &head.headers, is_grpc);
                 gate::strip_response(&mut head.headers);
                 let serving = Serving { visit, exchange, answer };
-                Response::from_parts(head, ResponseBody::forwarded(incoming, serving))
+                Response::from_parts(head, ResponseBody::forwarded(incoming, serving, None))
             }
             Err(error) => {
                 if let Some(unsent) = outgoing {
@@ -86,6 +91,8 @@ struct Visit {
     started: Instant,
     is_over: bool,
     span: Option<Box<Draft>>,
+    /// The application is busy with it.
+    picked: Option<Picked>,
 }
 
 impl Visit {
@@ -96,7 +103,12 @@ impl Visit {
         let span =
             place.map(|place| Box::new(Draft::new(place, protocol, head, None, now.instant)));
         inbound.core.lock().began();
-        Self { inbound: Arc::clone(inbound), started: now.instant, is_over: false, span }
+        let (inbound, started) = (Arc::clone(inbound), now.instant);
+        Self { inbound, started, is_over: false, span, picked: None }
+    }
+
+    fn sent_to(&mut self, picked: Picked) -> &Picked {
+        self.picked.insert(picked)
     }
 
     fn end(mut self, verdict: Verdict, now: Now) {

@@ -2,37 +2,45 @@
 //!
 //! # The life of a request
 //!
-//! An outbound one; an inbound one is neither classified nor refused, so that steps 4 to 6 fall
+//! An outbound one; an inbound one is neither routed, classified nor refused, so that steps 4 to 7 fall
 //! away.
 //!
 //! 1. `listen` accepts the connection and gives it a task on the worker's own runtime.
 //! 2. `connection` tells HTTP/1.1 from HTTP/2 and parses (hyper), and cuts what only costs.
 //! 3. `gate` rejects what two servers could read differently, and removes what was meant for this
 //!    hop; `propagate` reads the trace context.
-//! 4. `body` reads the first 4 KiB of the request body ahead, where a retry could be told by them.
-//! 5. [`edge`], the core, says under one short lock: first attempt or retry (`classify`), and may
+//! 4. Where a policy has rules for the host, `outbound::route` takes the first that matches: faults,
+//!    an answer of its own, or a destination by weight, with edits and copies to mirrors.
+//! 5. `body` reads the first 4 KiB of the request body ahead, where a retry could be told by them.
+//! 6. [`edge`], the core, says under one short lock: first attempt or retry (`classify`), and may
 //!    it cross (`breaker`)?
-//! 6. If it may not, `refuse` answers. The body is drained, the connection stays.
-//! 7. If it may, `propagate` puts our span into the trace, and `forward` takes a connection
-//!    from the `pool` and sends it; again where that is safe.
-//! 8. The response streams back through `body`, which carries a guard.
-//! 9. At the end of the body, or when the caller goes away, the guard tells the core how it ended,
-//!    gives the connection back, and leaves a span in `spans`.
-//! 10. Each second `control` closes the window of every edge and reports it.
+//! 7. If it may not, `refuse` answers. The body is drained, the connection stays.
+//! 8. If it may, `propagate` puts our span into the trace, [`upstream`] chooses an endpoint, and
+//!    `forward` takes a connection from the `pool` and sends it; again where that is safe, and a
+//!    further attempt where the policy asks for one ([`retry`]).
+//! 9. The response streams back through `body`, which carries a guard.
+//! 10. At the end of the body, or when the caller goes away, the guard tells the core how it ended,
+//!     gives the connection back, and leaves a span in `spans`.
+//! 11. Each second `control` closes the window of every edge and reports it.
 //!
 //! `run` has the threads, `proxy` what they share, [`cli`] and [`config`] what an operator may
 //! ask for.
 
 pub mod backoff;
+pub mod balance;
 pub mod breaker;
 pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod outlier;
 pub mod report_log;
+pub mod retry;
+pub mod upstream;
 
 mod admin;
 mod body;
+mod buckets;
 mod connection;
 mod control;
 mod exchange;
@@ -41,6 +49,7 @@ mod gate;
 mod inbound;
 mod listen;
 mod outbound;
+mod policy;
 mod pool;
 mod propagate;
 mod proxy;

@@ -1,26 +1,35 @@
-//! Calls of the own application: classified, admitted or refused, forwarded, counted.
+//! Calls of the own application: routed, classified, admitted or refused, forwarded, counted.
 
 mod attempt;
+mod mirror;
+mod rewrite;
+mod route;
+mod send;
+mod tally;
 
 use crate::body::{RequestBody, ResponseBody, read_ahead};
-use crate::edge::{BodyDigest, Decision, EdgeCore, Outcome, Refusal, RequestHead};
-use crate::exchange::{self, Answer, Verdict};
-use crate::forward::{self, Exchange, SendError};
+use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
+use crate::exchange;
 use crate::gate::{self, Rejected};
-use crate::pool::Pool;
+use crate::policy::edits::Edits;
+use crate::policy::plan::{Plan, Target};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::spans::{Draft, Ending, SpanRing};
+use attempt::Crossing;
 pub(crate) use attempt::latency_us;
-use attempt::{Attempt, Crossing};
+use fusebox_proto::policy::{Caller, Retries};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
 use fusebox_proto::{Now, ServiceId};
 use http::header::{EXPECT, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+pub(crate) use tally::{Tally, What};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
@@ -37,26 +46,74 @@ pub(crate) struct Edge {
     pub(crate) name: String,
     /// Held for one decision or one count at a time, never over an await.
     pub(crate) core: Mutex<EdgeCore>,
+    /// Where spans go.
+    pub(crate) spans: Arc<SpanRing>,
 }
 
 /// One outbound listener.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    /// Where its traffic belongs.
+    /// Where its traffic belongs, if no rule sends it elsewhere.
     pub(crate) edge: Arc<Edge>,
-    /// Instances of the destination.
-    pub(crate) pool: Pool,
     /// Stands in where an HTTP/1.0 request names no host.
     pub(crate) host: HeaderValue,
+    /// The port that its callers mean.
+    pub(crate) port: u16,
+    /// What it does with requests; a request keeps the one that it found.
+    pub(crate) plan: RwLock<Arc<Plan>>,
+    /// What all listeners have together.
+    pub(crate) common: Arc<Common>,
+}
+
+/// What all outbound listeners have together.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
     /// The process's own, for digests of bodies.
     pub(crate) seed: u64,
     /// What may be added to traces.
     pub(crate) tracing: Tracing,
-    /// Where spans go.
-    pub(crate) spans: Arc<SpanRing>,
+    /// The own application, as rules see it.
+    pub(crate) caller: Caller,
+    /// What policies did in place of servers.
+    pub(crate) tally: Tally,
+    /// Copies for mirrors that are under way.
+    pub(crate) copies: AtomicUsize,
 }
 
 type Answered = Response<ResponseBody<Crossing>>;
+
+/// A request of the application, past the gate.
+struct Call {
+    head: request::Parts,
+    body: RequestBody,
+    trace: Option<TraceContext>,
+    protocol: Protocol,
+}
+
+impl Call {
+    fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
+    }
+
+    /// Reads what is left of the body, so that the connection stays usable. Whoever waits for a
+    /// `100 Continue` sends no body after another answer.
+    fn drain(self) {
+        if !self.head.headers.contains_key(EXPECT) {
+            self.body.drain();
+        }
+    }
+}
+
+/// What a rule says about the way of a request and back.
+#[derive(Clone, Copy, Default)]
+struct Terms<'p> {
+    /// Until the end of the response.
+    timeout: Option<Duration>,
+    /// Retries of ours.
+    retries: Option<&'p Retries>,
+    /// Edits of the response, in this order.
+    response: [Option<&'p Edits>; 2],
+}
 
 impl Outbound {
     /// Answers one request of the application: by the server, or here.
@@ -69,145 +126,87 @@ impl Outbound {
         head.headers.remove(ENVOY_ATTEMPT_COUNT);
         let protocol = exchange::protocol(&head);
         let trace = propagate::read(&mut head.headers);
-        let mut body = RequestBody::new(incoming);
-        let Ok(digest) = self.digest(&head, trace, protocol, &mut body).await else {
-            let reason = "the request body broke off or is malformed";
-            let rejected = Rejected { status: StatusCode::BAD_REQUEST, reason };
-            return refuse::malformed(rejected, version);
-        };
-        let now = Now::read();
-        let ticket = match self.admit(now, &head, trace, protocol, digest) {
-            Decision::Forward(ticket) => ticket,
-            Decision::Refuse(refusal) => {
-                return self.refuse(now, &mut head, body, refusal, trace, protocol);
+        let call = Call { head, body: RequestBody::new(incoming), trace, protocol };
+        let plan = Arc::clone(&self.plan.read());
+        match &plan.rules {
+            None => {
+                let terms = Terms { retries: plan.retries.as_ref(), ..Terms::default() };
+                self.forward(&plan.direct, call, terms).await
             }
-        };
-        let mut span = self.span(now, &mut head, trace, protocol);
-        if let Some(span) = &mut span {
-            span.resend_count(ticket.resend_count());
-        }
-        // From here on, an early return or a drop is an end that is counted.
-        let attempt = Attempt::new(Arc::clone(&self), ticket, span);
-        let is_grpc = protocol == Protocol::Grpc;
-        let mut outgoing = Some(Request::from_parts(head, body));
-        match forward::send(&self.pool, now.instant, &mut outgoing).await {
-            Ok((response, exchange)) => pass(response, attempt, exchange, is_grpc),
-            Err(error) => {
-                if let Some(unsent) = outgoing {
-                    unsent.into_body().drain();
-                }
-                self.unanswered(attempt, &error, is_grpc)
-            }
+            // In a place of its own: without rules nobody pays for its size.
+            Some(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
         }
     }
 
     /// Reads ahead only where the digest can decide something, and where that makes nobody send a
     /// body that waits for a `100 Continue`.
-    async fn digest(
-        &self,
-        head: &request::Parts,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
-        body: &mut RequestBody,
-    ) -> Result<BodyDigest, hyper::Error> {
-        if body.is_empty() {
+    async fn digest(&self, call: &mut Call) -> Result<BodyDigest, hyper::Error> {
+        if call.body.is_empty() {
             return Ok(BodyDigest::Empty);
         }
-        let is_asked = trace.is_some()
-            && !head.headers.contains_key(IDEMPOTENCY_KEY)
-            && !head.headers.contains_key(EXPECT);
+        let headers = &call.head.headers;
+        let is_asked = call.trace.is_some()
+            && !headers.contains_key(IDEMPOTENCY_KEY)
+            && !headers.contains_key(EXPECT);
         if !is_asked {
             return Ok(BodyDigest::Unknown);
         }
-        read_ahead(body, protocol == Protocol::Grpc, self.seed).await
+        let is_grpc = call.is_grpc();
+        read_ahead(&mut call.body, is_grpc, self.common.seed).await
     }
 
-    fn admit(
-        &self,
-        now: Now,
-        head: &request::Parts,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
-        body: BodyDigest,
-    ) -> Decision {
-        let previous = head.headers.get(GRPC_PREVIOUS_ATTEMPTS);
-        let previous = previous.and_then(|value| value.to_str().ok()?.parse().ok());
-        let request = RequestHead {
-            trace,
-            method: head.method.as_str(),
-            authority: &exchange::authority(head),
-            path_and_query: head.uri.path_and_query().map_or("/", |target| target.as_str()),
-            idempotency_key: head.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes),
-            grpc_previous_attempts: previous.unwrap_or(0),
-            body,
-            protocol,
-        };
-        self.edge.core.lock().admit(now, &request)
-    }
-
-    fn unanswered(&self, attempt: Attempt, error: &SendError, is_grpc: bool) -> Answered {
-        let outcome = match error {
-            SendError::Overflow(overflow) => {
-                let refusal = attempt.overflowed(*overflow);
-                return refuse::refused(refusal, &self.edge.name, is_grpc);
-            }
-            SendError::Connect(_) | SendError::Broken(_) | SendError::Switched => Outcome::Failure,
-            SendError::Caller => Outcome::Cancelled,
-            SendError::Stale => Outcome::Ours,
-        };
-        let status = refuse::failure_status(error).as_u16();
-        attempt.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
-        refuse::failed(error, &format!("edge={}", self.edge.name), is_grpc)
-    }
-
-    fn refuse(
-        &self,
-        now: Now,
-        head: &mut request::Parts,
-        body: RequestBody,
-        refusal: Refusal,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
-    ) -> Answered {
-        // Whoever waits for a `100 Continue` sends no body after another answer.
-        if !head.headers.contains_key(EXPECT) {
-            body.drain();
-        }
-        let is_grpc = protocol == Protocol::Grpc;
-        let response = refuse::refused(refusal, &self.edge.name, is_grpc);
-        if let Some(span) = self.span(now, head, trace, protocol) {
+    fn refuse(&self, now: Now, target: &Target, mut call: Call, refusal: Refusal) -> Answered {
+        let is_grpc = call.is_grpc();
+        let response = refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
+        let speaks = (call.trace, call.protocol);
+        if let Some(span) = self.span(now, target, &mut call.head, speaks) {
             let grpc_status = is_grpc.then_some(refuse::GRPC_UNAVAILABLE);
             let http_status = Some(response.status().as_u16());
             let refused = Some(refusal.word());
             let ending = Ending { http_status, grpc_status, refused, error: None };
-            self.spans.push(span, ending, now.instant);
+            target.edge.spans.push(span, ending, now.instant);
         }
+        call.drain();
         response
     }
 
     fn span(
         &self,
         now: Now,
+        target: &Target,
         head: &mut request::Parts,
-        trace: Option<TraceContext>,
-        protocol: Protocol,
+        (trace, protocol): (Option<TraceContext>, Protocol),
     ) -> Option<Box<Draft>> {
-        let place = propagate::place(self.tracing, trace, &mut head.headers)?;
-        let peer = Some(self.edge.destination.clone());
-        Some(Box::new(Draft::new(place, protocol, head, peer, now.instant)))
+        let place = propagate::place(self.common.tracing, trace, &mut head.headers)?;
+        let peer = Some(target.edge.destination.clone());
+        let mut draft = Draft::new(place, protocol, head, peer, now.instant);
+        draft.way(target.way.as_ref());
+        Some(Box::new(draft))
     }
 }
 
-/// Hands on what the server answers, under the eyes of a guard.
-fn pass(
-    response: Response<Incoming>,
-    attempt: Attempt,
-    exchange: Exchange,
-    is_grpc: bool,
-) -> Answered {
-    let (mut head, incoming) = response.into_parts();
-    let answer = Answer::new(&head, is_grpc);
-    gate::strip_response(&mut head.headers);
-    let crossing = Crossing { attempt, exchange, answer };
-    Response::from_parts(head, ResponseBody::forwarded(incoming, crossing))
+impl Target {
+    /// Asks its edge for one attempt. `retries` of ours came before it: they are as certain as the
+    /// word of a gRPC library.
+    fn admit(&self, now: Now, call: &Call, body: BodyDigest, retries: u32) -> Decision {
+        let head = &call.head;
+        let previous = head.headers.get(GRPC_PREVIOUS_ATTEMPTS);
+        let previous: Option<u32> = previous.and_then(|value| value.to_str().ok()?.parse().ok());
+        let request = RequestHead {
+            trace: call.trace,
+            method: head.method.as_str(),
+            authority: &exchange::authority(head),
+            path_and_query: head.uri.path_and_query().map_or("/", |target| target.as_str()),
+            idempotency_key: head.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes),
+            grpc_previous_attempts: previous.unwrap_or(0).saturating_add(retries),
+            body,
+            protocol: call.protocol,
+        };
+        self.edge.core.lock().admit_on(now, &request, self.way.as_ref())
+    }
+}
+
+fn broken_body(version: Version) -> Answered {
+    let reason = "the request body broke off or is malformed";
+    refuse::malformed(Rejected { status: StatusCode::BAD_REQUEST, reason }, version)
 }

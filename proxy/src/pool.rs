@@ -1,57 +1,105 @@
-//! The connections of one listener to the instances of a service.
+//! The connections to the instances of a service, or to a subset of them.
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`Pool`] | picks an endpoint: the less loaded of two choices |
+//! | [`Pool`] | its endpoints, and the core that chooses among them ([`crate::upstream`]) |
 //! | [`Endpoint`](endpoint::Endpoint) | its connections, over all workers, and who waits for one |
 //! | [`http1`] | one request at a time on a connection, which comes back at the end of both bodies |
 //! | [`http2`] | many requests at a time on few connections |
 //! | [`connect`] | opening them |
+//! | [`settings`] | their limits, which a policy changes at run time |
 //!
 //! A connection is opened by a task of its own, not by the request that caused it: callers that
 //! give up after 200 ms would else never see a connection to a server that takes a second to
 //! accept. It goes to whoever waits longest.
 
+mod care;
 mod connect;
 mod endpoint;
 mod http1;
 mod http2;
+mod settings;
 
 pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{AcquireError, Endpoint};
 pub(crate) use http1::Http1Lease;
 pub(crate) use http2::Http2Lease;
+use settings::PoolSettings;
 
+use crate::balance::EndpointId;
 use crate::config::{self, Limits};
+use crate::upstream::{Choice, Upstream};
+use endpoint::Shared;
+use fusebox_proto::Now;
+use fusebox_proto::policy::Settings;
+use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-/// The endpoints behind one listener.
+/// Some endpoints of a service, with connections of their own.
 #[derive(Debug)]
 pub(crate) struct Pool {
     endpoints: Vec<Arc<Endpoint>>,
+    /// Balance, ejections, retry budget. Held for one question at a time, never over an await.
+    core: Mutex<Upstream>,
+    /// Whether the core is asked although there is only one endpoint to choose.
+    is_watched: AtomicBool,
+    is_upgrading: AtomicBool,
 }
 
 impl Pool {
-    /// No connection yet. There must be at least one endpoint.
-    pub(crate) fn new(endpoints: &[config::Endpoint], limits: Limits) -> Self {
-        let endpoint = |endpoint: &config::Endpoint| Endpoint::new(&endpoint.address, limits);
-        Self { endpoints: endpoints.iter().map(endpoint).collect() }
+    /// No connection yet. `limits` are those of one endpoint where `settings` say nothing.
+    pub(crate) fn new(
+        now: Instant,
+        endpoints: &[config::Endpoint],
+        limits: Limits,
+        settings: &Settings,
+    ) -> Arc<Self> {
+        let shared: Arc<Shared> = Arc::default();
+        let of_pool = PoolSettings::new(limits, &settings.pool);
+        let endpoint = |endpoint: &config::Endpoint| {
+            Endpoint::new(&endpoint.address, Arc::clone(&shared), of_pool)
+        };
+        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        shared.endpoints.get_or_init(|| endpoints.iter().map(Arc::downgrade).collect());
+        let ids: Vec<_> = (0..endpoints.len() as u64).map(EndpointId).collect();
+        let mut core = Upstream::new(now, settings);
+        core.set_endpoints(now, &ids, rand::random_range(0..ids.len().max(1)));
+        Arc::new(Self {
+            endpoints,
+            core: Mutex::new(core),
+            is_watched: AtomicBool::new(false),
+            is_upgrading: AtomicBool::new(of_pool.is_upgrading),
+        })
     }
 
-    /// The less loaded of two endpoints chosen at random: as good as asking all of them, without
-    /// all proxies running to the same one. The load counts until the handle is dropped.
-    pub(crate) fn pick(&self) -> Picked {
-        let endpoint = match &self.endpoints[..] {
-            [only] => only,
-            many => {
-                let one = rand::random_range(0..many.len());
-                let other = (one + rand::random_range(1..many.len())) % many.len();
-                let (one, other) = (&many[one], &many[other]);
-                if other.load() < one.load() { other } else { one }
-            }
-        };
-        Picked::new(Arc::clone(endpoint))
+    /// Follows a change of policy. What is under way stays as it is.
+    pub(crate) fn apply(&self, now: Instant, limits: Limits, settings: &Settings) {
+        let of_pool = PoolSettings::new(limits, &settings.pool);
+        self.is_upgrading.store(of_pool.is_upgrading, Relaxed);
+        self.endpoints.iter().for_each(|endpoint| endpoint.apply(of_pool));
+        self.core.lock().set_policy(now, settings);
+    }
+
+    /// Whether something depends on what becomes of its requests, also where there is nothing to
+    /// choose.
+    pub(crate) fn set_watched(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Relaxed);
+    }
+
+    /// Nobody new will come: connections close once what is on them is over.
+    pub(crate) fn retire(&self) {
+        let now = Now::read().instant;
+        for endpoint in &self.endpoints {
+            endpoint.retire();
+            endpoint.sweep(now);
+        }
+    }
+
+    /// Whether requests go out as HTTP/2, whatever they came in as.
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.is_upgrading.load(Relaxed)
     }
 
     /// Requests that wait for a connection.
@@ -64,7 +112,7 @@ impl Pool {
         self.endpoints.iter().for_each(|endpoint| endpoint.sweep(now));
     }
 
-    /// For the admin page.
+    /// Its endpoints, in the order of the configuration.
     pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
@@ -72,25 +120,17 @@ impl Pool {
 
 /// An endpoint that carries one request more while this lives.
 #[derive(Debug)]
-pub(crate) struct Picked(Arc<Endpoint>);
-
-impl Picked {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.add_load();
-        Self(endpoint)
-    }
+pub(crate) struct Picked {
+    pool: Arc<Pool>,
+    at: usize,
+    /// `None` where there was nothing to choose, and once the attempt is over.
+    choice: Option<Choice>,
 }
 
 impl std::ops::Deref for Picked {
     type Target = Arc<Endpoint>;
 
     fn deref(&self) -> &Arc<Endpoint> {
-        &self.0
-    }
-}
-
-impl Drop for Picked {
-    fn drop(&mut self) {
-        self.0.remove_load();
+        &self.pool.endpoints[self.at]
     }
 }

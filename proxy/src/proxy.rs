@@ -3,19 +3,22 @@
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
-use crate::outbound::{Edge, Outbound};
+use crate::outbound::{Common, Edge, Outbound, Tally};
+use crate::policy::plan::{self, Listener, Plan, Pools};
+use crate::policy::{self, InForce, Taken};
 use crate::pool::Pool;
 use crate::propagate::Tracing;
 use crate::report_log::ReportLog;
 use crate::spans::SpanRing;
+use fusebox_proto::policy::{Caller, Policy, Push, PushAck, Settings};
 use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// One proxy.
 #[derive(Debug)]
@@ -28,6 +31,16 @@ pub(crate) struct Proxy {
     pub(crate) edges: Vec<Arc<Edge>>,
     /// In the order of the configuration.
     pub(crate) outbound: Vec<Arc<Outbound>>,
+    /// What outbound listeners were told, in the order of the configuration.
+    listeners: Vec<Listener>,
+    /// What outbound listeners have together.
+    pub(crate) common: Arc<Common>,
+    /// All connections to other services.
+    pools: Mutex<Pools>,
+    /// The policy in force.
+    pub(crate) policy: Mutex<InForce>,
+    /// What goes to the disk next.
+    pub(crate) to_keep: watch::Sender<Option<Arc<Push>>>,
     /// In the order of the configuration.
     pub(crate) inbound: Vec<Arc<Inbound>>,
     /// Counters of all inbound listeners.
@@ -45,11 +58,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy with nothing in flight.
+    /// A proxy with nothing in flight, under a policy.
     ///
     /// # Errors
     /// If a name in `config` is none.
-    pub(crate) fn new(config: Config, now: Now) -> Result<Self, Invalid> {
+    pub(crate) fn new(config: Config, policy: InForce, now: Now) -> Result<Self, Invalid> {
         let mut proxy = Self {
             id: config.proxy_id()?,
             edges: Vec::new(),
@@ -63,6 +76,11 @@ impl Proxy {
             invalid_messages: AtomicU64::new(0),
             has_report: Notify::new(),
             timers: Notify::new(),
+            listeners: Vec::new(),
+            pools: Mutex::new(Pools::new(config.limits)),
+            policy: Mutex::default(),
+            to_keep: watch::Sender::new(None),
+            common: Arc::default(),
             config,
         };
         let tracing = Tracing {
@@ -71,21 +89,34 @@ impl Proxy {
         };
         let seed = rand::random();
         for outbound in proxy.config.outbound.clone() {
-            let outbound = proxy.outbound(now, &outbound, tracing, seed)?;
-            proxy.outbound.push(Arc::new(outbound));
+            proxy.listen(now, &outbound, seed)?;
         }
+        let common = Arc::new(Common {
+            seed,
+            tracing,
+            caller: caller(&proxy.config.service),
+            tally: Tally::default(),
+            copies: AtomicUsize::new(0),
+        });
+        let plans = proxy.plans(&policy.policy);
+        for (listener, plan) in proxy.listeners.iter().zip(plans) {
+            proxy.outbound.push(Arc::new(Outbound {
+                edge: Arc::clone(&listener.edge),
+                host: host(&listener.host),
+                port: listener.port,
+                plan: RwLock::new(Arc::new(plan)),
+                common: Arc::clone(&common),
+            }));
+        }
+        proxy.set_service_breakers(&policy.policy);
+        proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
-        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(one, tracing))).collect();
+        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, tracing))).collect();
+        proxy.common = common;
         Ok(proxy)
     }
 
-    fn outbound(
-        &mut self,
-        now: Now,
-        config: &OutboundConfig,
-        tracing: Tracing,
-        seed: u64,
-    ) -> Result<Outbound, Invalid> {
+    fn listen(&mut self, now: Now, config: &OutboundConfig, seed: u64) -> Result<(), Invalid> {
         let edge = config.edge(&self.config.service)?;
         let known = self.edges.iter().find(|known| known.destination == edge.destination);
         let edge = if let Some(known) = known {
@@ -95,24 +126,61 @@ impl Proxy {
                 name: edge.to_string(),
                 core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
                 destination: edge.destination,
+                spans: Arc::clone(&self.spans),
             });
             self.edges.push(Arc::clone(&new));
             new
         };
-        Ok(Outbound {
-            edge,
-            pool: Pool::new(&config.endpoints, self.config.limits),
-            host: host(&config.host),
-            seed,
-            tracing,
-            spans: Arc::clone(&self.spans),
-        })
+        let endpoints = config.endpoints.clone();
+        let port = config.port();
+        self.listeners.push(Listener { edge, host: config.host.clone(), port, endpoints });
+        Ok(())
     }
 
-    fn inbound(&self, config: &InboundConfig, tracing: Tracing) -> Inbound {
+    /// Failures drive the circuits of edges where the policy says so. The first listener of a
+    /// destination speaks for it.
+    fn set_service_breakers(&self, policy: &Policy) {
+        let namespace = self.config.service.namespace();
+        for listener in self.listeners.iter().rev() {
+            let said = policy.destination_or_default(namespace, &listener.host);
+            let breaker = said.settings(None, listener.port).breaker;
+            listener.edge.core.lock().set_service_breaker(Now::read(), breaker);
+        }
+    }
+
+    fn plans(&self, policy: &Policy) -> Vec<Plan> {
+        let mut pools = self.pools.lock();
+        plan::plans(policy, &self.config.service, &self.listeners, &mut pools)
+    }
+
+    /// Answers a policy of a collector: takes it into force, or says why not. `is_first` says that
+    /// it is the first on its stream.
+    pub(crate) fn take_policy(&self, push: Push, is_first: bool) -> PushAck {
+        let mut in_force = self.policy.lock();
+        let new = match policy::take(&in_force, &push, is_first) {
+            Taken::New(new) => new,
+            Taken::Nothing(ack) => return ack,
+        };
+        for (outbound, plan) in self.outbound.iter().zip(self.plans(&new.policy)) {
+            *outbound.plan.write() = Arc::new(plan);
+        }
+        self.set_service_breakers(&new.policy);
+        self.timers.notify_one();
+        *in_force = *new;
+        let version = push.version;
+        self.to_keep.send_replace(Some(Arc::new(push)));
+        PushAck { version, rejected: None }
+    }
+
+    fn inbound(&self, now: Now, config: &InboundConfig, tracing: Tracing) -> Inbound {
         Inbound {
             core: Arc::clone(&self.inbound_core),
-            pool: Pool::new(std::slice::from_ref(&config.app), self.config.limits),
+            pool: Pool::new(
+                now.instant,
+                std::slice::from_ref(&config.app),
+                self.config.limits,
+                &Settings::default(),
+            ),
             app: self.config.service.to_string(),
             host: host(self.config.service.name()),
             tracing,
@@ -122,8 +190,14 @@ impl Proxy {
 
     /// Attempts on the way to `edge` that wait for a connection.
     pub(crate) fn pending(&self, edge: &Arc<Edge>) -> u64 {
-        let own = self.outbound.iter().filter(|outbound| Arc::ptr_eq(&outbound.edge, edge));
-        own.map(|outbound| outbound.pool.pending()).sum()
+        self.edge_pools(edge).iter().map(|pool| pool.pending()).sum()
+    }
+
+    /// All pools of `edge`.
+    pub(crate) fn edge_pools(&self, edge: &Arc<Edge>) -> Vec<Arc<Pool>> {
+        let pools = self.pools.lock();
+        let own = pools.iter().filter(|(own, _)| Arc::ptr_eq(own, edge));
+        own.map(|(_, pool)| Arc::clone(pool)).collect()
     }
 
     /// The edge to `destination`, if this proxy has it.
@@ -131,14 +205,17 @@ impl Proxy {
         self.edges.iter().find(|edge| edge.destination == *destination)
     }
 
-    /// When a breaker next has work to do.
+    /// When a breaker or an ejection next has work to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).min()
+        let pools = self.pools.lock();
+        let pools = pools.iter().filter_map(|(_, pool)| pool.poll_timeout());
+        self.edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).chain(pools).min()
     }
 
-    /// Lets time pass in every edge.
+    /// Lets time pass in every edge and pool.
     pub(crate) fn handle_timeouts(&self, now: Now) {
         self.edges.iter().for_each(|edge| edge.core.lock().handle_timeout(now));
+        self.pools.lock().iter().for_each(|(_, pool)| pool.handle_timeout(now.instant));
     }
 
     /// What had to be forgotten since the start, beside reports.
@@ -153,10 +230,18 @@ impl Proxy {
     }
 
     /// All pools, of both kinds of listeners.
-    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        let outbound = self.outbound.iter().map(|outbound| &outbound.pool);
-        outbound.chain(self.inbound.iter().map(|inbound| &inbound.pool))
+    pub(crate) fn pools(&self) -> Vec<Arc<Pool>> {
+        let mut all: Vec<_> = self.pools.lock().iter().map(|(_, pool)| Arc::clone(pool)).collect();
+        all.extend(self.inbound.iter().map(|inbound| Arc::clone(&inbound.pool)));
+        all
     }
+}
+
+/// The own application, as `sourceLabels` and `sourceNamespace` see it: all that a proxy knows of
+/// its labels is the service's name, which is the `app` of every chart.
+fn caller(service: &ServiceId) -> Caller {
+    let labels = [("app".to_owned(), service.name().to_owned())].into();
+    Caller { namespace: service.namespace().to_owned(), labels }
 }
 
 /// A host that stands in where an HTTP/1.0 request names none.

@@ -245,6 +245,8 @@ mod tests {
             cause: Cause::Operator,
             revision,
             at_unix_ms: 0,
+            endpoint: String::new(),
+            shadow: false,
         };
         let transitions = (1..=1_000).map(transition).collect();
         log.close_window(Now::read(), Window { transitions, ..Window::default() });

@@ -5,10 +5,12 @@
 //! port), so that an operator's command and `/metrics` answer also while the workers have all they
 //! can do.
 
+use crate::body::BodyError;
 use crate::config::Config;
 use crate::connection;
 use crate::control;
 use crate::listen;
+use crate::policy;
 use crate::proxy::Proxy;
 use fusebox_proto::{Invalid, Now};
 use http::{Request, Response};
@@ -75,6 +77,7 @@ struct Phase {
 /// If the configuration is not allowed or an address is taken; then nothing runs.
 pub fn start(mut config: Config) -> Result<Running, StartError> {
     config.check()?;
+    let policy = policy::at_start(&config)?;
     let workers = config.workers;
     let bind = |flag, listen: &mut SocketAddr, workers| {
         let bound = listen::bind(*listen, workers).and_then(|bound| {
@@ -92,7 +95,7 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
     if config.instance.is_empty() {
         config.instance = format!("{}-{}", machine(), config.admin.port());
     }
-    let proxy = Arc::new(Proxy::new(config, Now::read())?);
+    let proxy = Arc::new(Proxy::new(config, policy, Now::read())?);
     let mut running = Running {
         admin: proxy.config.admin,
         inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
@@ -220,7 +223,7 @@ impl Door {
     where
         R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = bytes::Bytes, Error = hyper::Error> + Unpin + Send + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
     {
         let Self { tasks, closing } = self;
         listen::accept(socket, tasks, closing.clone(), |stream| {

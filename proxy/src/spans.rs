@@ -8,12 +8,14 @@
 pub(crate) mod encode;
 pub(crate) mod export;
 
+use crate::edge::Way;
 use crate::propagate::SpanPlace;
 use fusebox_proto::report::Protocol;
 use fusebox_proto::{ServiceId, text};
 use http::{Method, request};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -35,6 +37,8 @@ pub(crate) struct Draft {
     /// The called service on the client side; `None` on the server side.
     peer: Option<ServiceId>,
     resend_count: u16,
+    /// The rule and the subset that a policy chose.
+    way: Option<Arc<Way>>,
     started: Instant,
 }
 
@@ -56,8 +60,14 @@ impl Draft {
             path: text::cut(head.uri.path(), PATH_LEN_MAX).into_owned(),
             peer,
             resend_count: 0,
+            way: None,
             started,
         }
+    }
+
+    /// The way that a policy chose.
+    pub(crate) fn way(&mut self, way: Option<&Arc<Way>>) {
+        self.way = way.cloned();
     }
 
     /// Attempts of the same request that went out before.
@@ -88,6 +98,8 @@ pub(crate) enum Error {
     Reset,
     /// There was no answer from the server.
     Unavailable,
+    /// The policy gave up.
+    Timeout,
     /// The caller went away.
     Cancelled,
 }

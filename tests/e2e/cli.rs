@@ -76,7 +76,7 @@ async fn queries_have_twins() {
     let mesh = Mesh::start(&[]).await;
     let app = Upstream::start(|_, _| Answer::status(200)).await;
     let _proxy = mesh.proxy("a", Some(app.address()), &[]).await;
-    for noun in ["status", "services", "edges", "incidents", "breakers", "proxies"] {
+    for noun in ["status", "services", "edges", "incidents", "breakers", "proxies", "policy"] {
         let printed = mesh.fusebox(&[noun, "--output", "json"]);
         assert_eq!(printed.code, Some(0), "{printed:?}");
         let printed: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();

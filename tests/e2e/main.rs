@@ -3,5 +3,7 @@
 mod cli;
 mod dashboard;
 mod failure;
+mod history;
+mod policy;
 mod refusal;
 mod trip;

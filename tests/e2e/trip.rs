@@ -19,7 +19,12 @@ pub(crate) struct Triangle {
 
 impl Triangle {
     pub(crate) async fn start() -> Self {
-        let mesh = Mesh::start(&[]).await;
+        Self::start_with(&[]).await
+    }
+
+    /// With extra arguments for the collector.
+    pub(crate) async fn start_with(extra: &[&str]) -> Self {
+        let mesh = Mesh::start(extra).await;
         let b = Upstream::start(|_, _| Answer::status(200)).await;
         let b_proxy = mesh.proxy("b", Some(b.address()), &[]).await;
         let entry = b_proxy.inbound.expect("b has an application");
@@ -133,7 +138,7 @@ async fn a_partial_trip_is_told_as_partial() {
     triangle.mesh.edge("a", "b", |edge| edge["breaker"]["applied"] == 2).await;
 }
 
-fn signal(name: &str, proxy: &Sidecar) {
+pub(crate) fn signal(name: &str, proxy: &Sidecar) {
     let id = proxy.process.id().to_string();
     assert!(
         std::process::Command::new("kill").args([name, &id]).status().expect("kill runs").success()

@@ -117,6 +117,7 @@ impl Sidecar {
             boot: self.boot,
             destinations: self.destinations.clone(),
             held,
+            policy_version: 0,
         };
         let mut messages = vec![FromProxy::Hello(hello)];
         self.log.connected();
@@ -187,6 +188,7 @@ impl Sidecar {
         let status = match outcome {
             Outcome::Success => 200,
             Outcome::Failure => 503,
+            Outcome::TimedOut => 504,
             Outcome::Cancelled | Outcome::Ours => 0,
         };
         edge.core.ended(now, ticket, Ended { outcome, status, latency_us });
@@ -209,7 +211,7 @@ impl Sidecar {
         for edge in self.edges.values_mut() {
             let closed = edge.core.close_window(now, 0);
             window.edges.extend(closed.edges);
-            window.breakers.extend(closed.breaker);
+            window.breakers.extend(closed.breakers);
             window.transitions.extend(closed.transitions);
         }
         self.log.close_window(now, window);

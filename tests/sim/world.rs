@@ -18,6 +18,7 @@ use crate::twin::Twin;
 use console::{Moment, TIDY_AFTER, Watch};
 use fusebox::model::Message;
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Limits};
+use fusebox_collector::record::{Record, Restored};
 use fusebox_proto::command::ToProxy;
 use fusebox_proto::report::FromProxy;
 use fusebox_proto::trace::TraceContext;
@@ -25,7 +26,7 @@ use fusebox_proto::{Now, ServiceId};
 use fusebox_proxy::edge::Outcome;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Length of the hostile phase.
@@ -72,6 +73,12 @@ pub(crate) enum Happening {
     },
     /// Traffic begins another request on each edge.
     Arrivals,
+    /// A record is on the collector's disk, or is not.
+    Synced {
+        number: u64,
+        at_unix_ms: u64,
+        record: Box<Record>,
+    },
     /// Something at the console, or on its way.
     AtConsole(Moment),
     /// Something breaks.
@@ -98,6 +105,10 @@ pub(crate) struct World {
     /// Whose each stream is or was.
     connections: Vec<usize>,
     engine: Option<Engine>,
+    /// What the collector's disk has, and the ids of the commands among it.
+    disk: Restored,
+    kept: BTreeSet<String>,
+    to_disk: Lane,
     console: Console,
     streams_of_console: u64,
     /// The collector's end of the stream that the console follows.
@@ -137,7 +148,10 @@ impl World {
             streams: BTreeMap::new(),
             lanes: BTreeMap::new(),
             connections: Vec::new(),
-            engine: Some(Engine::new(now, Limits::default())),
+            engine: Some(Engine::restored(now, Limits::default(), &Restored::default())),
+            disk: Restored::default(),
+            kept: BTreeSet::new(),
+            to_disk: Lane::default(),
             console: Console::new(now, 0, plant),
             streams_of_console: 0,
             watch: None,
@@ -241,10 +255,14 @@ impl World {
                 self.maybe_retry(proxy, &attempt.destination, outcome, call);
             }
             Happening::Arrivals => self.arrivals(),
+            Happening::Synced { number, at_unix_ms, record } => {
+                self.synced(number, at_unix_ms, *record);
+            }
             Happening::AtConsole(moment) => return self.console_happens(moment),
             Happening::Mischief => self.mischief(),
             Happening::CollectorStarts => {
-                self.engine.get_or_insert_with(|| Engine::new(self.now, Limits::default()));
+                let (now, disk) = (self.now, &self.disk);
+                self.engine.get_or_insert_with(|| Engine::restored(now, Limits::default(), disk));
             }
         }
         Ok(())

@@ -32,7 +32,8 @@ fn loopback() -> SocketAddr {
 }
 
 impl Mesh {
-    /// Starts a collector with extra arguments and waits until it is ready.
+    /// Starts a collector with extra arguments and waits until it is ready. It keeps nothing on
+    /// disk unless they name a data directory.
     pub async fn start(extra: &[&str]) -> Self {
         let ports = Ports {
             control: loopback(),
@@ -54,6 +55,9 @@ impl Mesh {
         let mut args = vec!["--control", &control, "--http", &http];
         args.extend(["--otlp-grpc", &otlp_grpc, "--otlp-http", &otlp_http]);
         args.extend(self.extra.iter().map(String::as_str));
+        if !args.contains(&"--data-dir") {
+            args.push("--in-memory");
+        }
         self.collector = Some(Process::start("fusebox-collector", &args));
         eventually("the collector is ready", START_LIMIT, || ready(self.ports.http)).await;
     }
@@ -64,6 +68,19 @@ impl Mesh {
     /// If it is dead already.
     pub fn kill_collector(&mut self) {
         self.collector.take().expect("a collector runs").kill();
+    }
+
+    /// The collector's process id.
+    ///
+    /// # Panics
+    /// If it is dead.
+    pub fn collector_id(&self) -> u32 {
+        self.collector.as_ref().expect("a collector runs").id()
+    }
+
+    /// Whether the collector's log says so by now.
+    pub fn collector_says(&self, text: &str) -> bool {
+        self.collector.as_ref().is_some_and(|collector| collector.stderr().contains(text))
     }
 
     /// The control URL.

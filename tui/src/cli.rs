@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`args`], [`parse`] | what can be typed |
 //! | [`connect`] | the collector at the other end |
-//! | [`query`], [`act`], [`open`] | what is done with it: questions, trips and resets, the dashboard |
+//! | [`query`], [`act`], [`policy`], [`open`] | what is done with it: questions, trips and resets, the policy, the dashboard |
 //! | [`render`], [`table`], [`out`] | how it is shown |
 //! | [`exit`] | how it ends |
 
@@ -16,6 +16,7 @@ pub(crate) mod exit;
 pub(crate) mod open;
 pub(crate) mod out;
 mod parse;
+mod policy;
 mod query;
 mod render;
 mod table;
@@ -68,12 +69,21 @@ async fn ask(
     if let Some((noun, query)) = command.query() {
         return query::run(target, noun, *query, out).await;
     }
-    if global.read_only {
+    if let Command::Lint(lint) = command {
+        return policy::lint(target, lint).await;
+    }
+    let is_trial = matches!(&command, Command::Apply(apply) if apply.dry_run);
+    if global.read_only && !is_trial {
         return Err(Failure::Usage("--read-only: this session changes nothing".into()));
     }
     match command {
         Command::Trip(trip) => act::trip(target, trip, operator()).await,
         Command::Reset(reset) => act::reset(target, reset, operator()).await,
+        Command::Apply(apply) => policy::apply(target, apply, operator(), out.ascii).await,
+        Command::Rollback(rollback) => {
+            policy::rollback(target, rollback, operator(), out.ascii).await
+        }
+        Command::Shift(shift) => policy::shift(target, shift, operator(), out.ascii).await,
         _ => unreachable!("the others ask no collector"),
     }
 }

@@ -259,18 +259,26 @@ impl World {
             evidence("failed attempts", "%", 0.1, 61.4),
             evidence("goodput", "/s", first, first / 6.0),
         ];
-        incident.action = Some(SuggestedAction {
-            action: ActionKind::MuteRetries,
+        let advice = |action, tier, predicted| SuggestedAction {
+            action,
             source: "payment".into(),
             destination: "inventory".into(),
             ttl_s: 300,
-            tier: 0,
-            predicted: format!(
-                "removes {:.0} of {load:.0} attempts/s; all {first:.0} first attempts/s pass; \
-                 inventory drains in 12 s",
-                load - first
-            ),
-        });
+            tier,
+            predicted,
+        };
+        let muted = format!(
+            "removes {:.0} of {load:.0} attempts/s; all {first:.0} first attempts/s pass; \
+             inventory drains in about 12 s",
+            load - first
+        );
+        let opened = format!(
+            "removes {load:.0} of {load:.0} attempts/s, {:.1}/s of which would succeed; inventory \
+             drains in about 9 s",
+            first / 6.0
+        );
+        incident.action = Some(advice(ActionKind::MuteRetries, 0, muted));
+        incident.alternatives = vec![advice(ActionKind::Open, 1, opened)];
         incident.data_quality =
             DataQuality { source: "proxies".into(), coverage: Some(1.0), ..DataQuality::default() };
         incident

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 /// Messages on their way to the model. The stream waits when it is full, and the collector then
 /// sends fewer and larger ones.
 const INBOX_MAX: usize = 16;
-/// The collector answers within a second; the rest is the way.
+/// The collector answers within a second, on a slow disk three; the rest is the way.
 const COMMAND_WITHIN: Duration = Duration::from_secs(5);
 /// Attempts of a command that found no connection.
 const COMMAND_ATTEMPTS: u32 = 3;

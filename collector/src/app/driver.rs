@@ -1,17 +1,19 @@
 //! The shell of the [`Engine`]: one task owns it, feeds it, keeps its time, does what it wants.
 //!
-//! Two inboxes, so that a flood of spans never delays a command: proxies and operators first, then
+//! Several inboxes, so that a flood of spans never delays a command: proxies and operators first, then
 //! one request of spans at a time. What the engine knows leaves as a snapshot behind a watch channel, where
 //! the newest wins: at most every 100 ms, and almost at once after something that someone waits
 //! to see.
 
-use crate::engine::{ConnectionId, Engine, Event, Output, Refusal};
+use crate::engine::{ConnectionId, Engine, Event, Lint, Output, Refusal};
+use crate::history::{Numbered, Outbox, Receipt};
 use crate::otlp::Delivery;
 use crate::tally::Tally;
 use fusebox_proto::Now;
 use fusebox_proto::command::ToProxy;
+use fusebox_proto::policy::Push;
 use fusebox_proto::report::Hello;
-use fusebox_proto::view::{Snapshot, TripResult};
+use fusebox_proto::view::{LintResult, PolicyResult, Snapshot, TripResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,13 +54,24 @@ pub(crate) enum Message {
     Detach { connection: ConnectionId },
     /// An operator asks; the answer goes to `reply`.
     Operator { request_id: String, event: Event, reply: oneshot::Sender<Answer> },
+    /// Someone asks what is wrong with the policy.
+    Lint { lint: Box<Lint>, reply: oneshot::Sender<LintResult> },
 }
 
 /// The way to a proxy; an error ends its stream.
 pub(crate) type Commands = mpsc::Sender<Result<ToProxy, Status>>;
 
 /// What an operator's request came to.
-pub(crate) type Answer = Result<Vec<TripResult>, Refusal>;
+pub(crate) type Answer = Result<Reply, Refusal>;
+
+/// What an operator is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// What came of a command, edge by edge.
+    Command(Vec<TripResult>),
+    /// What came of a request about the policy.
+    Policy(Box<PolicyResult>),
+}
 
 /// A stream of a proxy, seen from here.
 struct Stream {
@@ -66,12 +79,22 @@ struct Stream {
     stop: CancellationToken,
 }
 
+/// What the driver hears from.
+#[derive(Debug)]
+pub(crate) struct Inboxes {
+    /// Proxies and operators.
+    pub(crate) messages: mpsc::Receiver<Message>,
+    /// Spans.
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    /// The history, if there is one.
+    pub(crate) history: Option<Outbox>,
+}
+
 /// The task that owns the engine.
 pub(crate) struct Driver {
     engine: Engine,
     tally: Arc<Tally>,
-    messages: mpsc::Receiver<Message>,
-    deliveries: mpsc::Receiver<Delivery>,
+    inboxes: Inboxes,
     snapshots: watch::Sender<Arc<Snapshot>>,
     streams: HashMap<ConnectionId, Stream>,
     /// Those who wait, by the id of their request; asked twice, both are answered.
@@ -83,19 +106,12 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// A driver of `engine`, at `now`.
-    pub(crate) fn new(
-        now: Now,
-        engine: Engine,
-        tally: Arc<Tally>,
-        messages: mpsc::Receiver<Message>,
-        deliveries: mpsc::Receiver<Delivery>,
-    ) -> Self {
+    pub(crate) fn new(now: Now, engine: Engine, tally: Arc<Tally>, inboxes: Inboxes) -> Self {
         let snapshots = watch::Sender::new(Arc::new(engine.snapshot(now)));
         Self {
             engine,
             tally,
-            messages,
-            deliveries,
+            inboxes,
             snapshots,
             streams: HashMap::new(),
             waiting: HashMap::new(),
@@ -115,15 +131,17 @@ impl Driver {
         loop {
             let due =
                 self.engine.poll_timeout().map_or(self.publish_at, |at| at.min(self.publish_at));
+            let Inboxes { messages: inbox, deliveries, history } = &mut self.inboxes;
             tokio::select! {
                 biased;
-                count = self.messages.recv_many(&mut messages, MESSAGES_AT_ONCE) => {
+                Some(receipt) = receipt(history) => self.stored(Now::read(), receipt),
+                count = inbox.recv_many(&mut messages, MESSAGES_AT_ONCE) => {
                     if count == 0 {
                         return;
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => (),
-                Some(delivery) = self.deliveries.recv() => self.delivery(delivery),
+                Some(delivery) = deliveries.recv() => self.delivery(delivery),
             }
             let now = Now::read();
             for message in messages.drain(..) {
@@ -134,7 +152,7 @@ impl Driver {
                 self.publish_within(now, PUBLISH_INTERVAL_URGENT);
             }
             while let Some(output) = self.engine.poll_output() {
-                self.perform(output);
+                self.perform(now, output);
             }
             if self.publish_at <= now.instant {
                 self.publish(now);
@@ -165,6 +183,10 @@ impl Driver {
                 self.streams.remove(&connection);
                 self.engine.handle(now, Event::Gone { connection });
             }
+            Message::Lint { lint, reply } => {
+                // Who asked may have gone.
+                let _ = reply.send(self.engine.lint(now, *lint));
+            }
             Message::Operator { request_id, event, reply } => {
                 self.waiting.retain(|_, replies| {
                     replies.retain(|reply| !reply.is_closed());
@@ -176,16 +198,38 @@ impl Driver {
         }
     }
 
-    fn perform(&mut self, output: Output) {
+    fn stored(&mut self, now: Now, Receipt { numbers, result }: Receipt) {
+        if result.is_err() {
+            self.publish_within(now, PUBLISH_INTERVAL_URGENT);
+        }
+        self.engine.handle(now, Event::Stored { numbers, result });
+    }
+
+    fn perform(&mut self, now: Now, output: Output) {
         match output {
             Output::Push { connection, command } => {
                 self.send(connection, ToProxy::Command(command));
             }
+            Output::PushPolicy { connection, push } => {
+                self.send(connection, ToProxy::Policy(Push::clone(&push)));
+            }
             Output::Taken { connection, boot, number } => {
                 self.send(connection, ToProxy::ReportAck { boot, number });
             }
+            Output::Store { number, at_unix_ms, record } => {
+                let record = Numbered { number, at_unix_ms, record };
+                let sent = self.inboxes.history.as_ref().map(|history| history.send(record));
+                if let Some(Err(receipt)) = sent {
+                    self.stored(now, receipt);
+                }
+            }
             Output::Close { connection, reason } => self.close(connection, &reason),
-            Output::Done { request_id, results } => self.answer(&request_id, &Ok(results)),
+            Output::Done { request_id, results } => {
+                self.answer(&request_id, &Ok(Reply::Command(results)));
+            }
+            Output::PolicyDone { request_id, result } => {
+                self.answer(&request_id, &Ok(Reply::Policy(result)));
+            }
             Output::Refused { request_id, refusal } => self.answer(&request_id, &Err(refusal)),
         }
     }
@@ -229,5 +273,13 @@ impl Driver {
         self.snapshots.send_replace(Arc::new(self.engine.snapshot(now)));
         self.published_at = now.instant;
         self.publish_at = now.instant + PUBLISH_INTERVAL_IDLE;
+    }
+}
+
+/// The next receipt of the history; never, where there is none.
+async fn receipt(history: &mut Option<Outbox>) -> Option<Receipt> {
+    match history {
+        Some(history) => history.receipt().await,
+        None => std::future::pending().await,
     }
 }

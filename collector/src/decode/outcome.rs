@@ -3,6 +3,7 @@
 use super::attributes::Facts;
 use crate::observe::Outcome;
 use crate::spans::{Evidence, SpanKind};
+use fusebox_proto::grpc;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 
 /// HTTP's "client closed request" of nginx: no standard status, and everywhere.
@@ -25,7 +26,7 @@ pub(super) fn of(span: &trace::Span, kind: SpanKind, facts: &Facts<'_>) -> (Outc
     if let Some(status) = facts.http_status.number().and_then(|code| u16::try_from(code).ok()) {
         return http(status, is_error, span, kind, facts);
     }
-    if let Some(outcome) = grpc(facts) {
+    if let Some(outcome) = by_grpc(facts) {
         return (outcome, Evidence::Status(0));
     }
     if is_error { by_words(span, facts) } else { (Outcome::Success, Evidence::None) }
@@ -60,9 +61,8 @@ fn http(
     }
 }
 
-/// A gRPC status, by number (old names) or by name (new ones). What the caller did wrong is no
-/// failure of the server.
-fn grpc(facts: &Facts<'_>) -> Option<Outcome> {
+/// A gRPC status, by number (old names) or by name (new ones).
+fn by_grpc(facts: &Facts<'_>) -> Option<Outcome> {
     const NAMES: [&str; 17] = [
         "OK",
         "CANCELLED",
@@ -86,10 +86,10 @@ fn grpc(facts: &Facts<'_>) -> Option<Outcome> {
         let name = facts.rpc_status.text()?;
         NAMES.iter().position(|&known| known == name).and_then(|at| i64::try_from(at).ok())
     };
-    Some(match facts.rpc_status.number().or_else(by_name)? {
-        1 | 4 => Outcome::Timeout,
-        2 | 8 | 12..=15 => Outcome::Failure,
-        _ => Outcome::Success,
+    Some(match grpc::ending(facts.rpc_status.number().or_else(by_name)?) {
+        grpc::Ending::Answered => Outcome::Success,
+        grpc::Ending::GivenUp => Outcome::Timeout,
+        grpc::Ending::Failed => Outcome::Failure,
     })
 }
 

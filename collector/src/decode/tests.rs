@@ -1,9 +1,10 @@
 use super::*;
 use crate::observe::Outcome;
-use crate::samples::{body, samples};
+use crate::samples::samples;
 use crate::spans::Evidence;
 use fusebox_proto::report::Protocol;
 use proptest::prelude::*;
+use std::path::Path;
 
 /// A request of one span, in JSON, with these fields beside its ids and times.
 fn one(fields: &str) -> Span {
@@ -36,11 +37,11 @@ fn with(attributes: &[(&str, &str)]) -> String {
 fn every_captured_body_decodes() {
     let Some(folder) = samples() else { return };
     let manifest: serde_json::Value =
-        serde_json::from_slice(&body(&folder, "MANIFEST.json")).unwrap();
+        serde_json::from_slice(&unpacked(&folder, "MANIFEST.json")).unwrap();
     let (mut traces, mut others) = (0, 0);
     for entry in manifest.as_array().unwrap() {
         let file = entry["file"].as_str().unwrap();
-        let (body, is_json) = (body(&folder, file), file.contains(".json"));
+        let (body, is_json) = (unpacked(&folder, file), file.contains(".json"));
         let count = match (entry["signal"].as_str().unwrap(), is_json) {
             ("traces", _) => {
                 let batch = if is_json { json(&body) } else { protobuf(&body) }.unwrap();
@@ -66,11 +67,11 @@ fn every_captured_body_decodes() {
 fn protobuf_and_json_twins_are_equal() {
     let Some(folder) = samples() else { return };
     let manifest: serde_json::Value =
-        serde_json::from_slice(&body(&folder, "traces/MANIFEST.json")).unwrap();
+        serde_json::from_slice(&unpacked(&folder, "traces/MANIFEST.json")).unwrap();
     for entry in manifest.as_array().unwrap() {
         let file = entry["file"].as_str().unwrap();
-        let from_json = json(&body(&folder, &format!("traces/{file}.json"))).unwrap();
-        let from_protobuf = protobuf(&body(&folder, &format!("traces/{file}.pb"))).unwrap();
+        let from_json = json(&unpacked(&folder, &format!("traces/{file}.json"))).unwrap();
+        let from_protobuf = protobuf(&unpacked(&folder, &format!("traces/{file}.pb"))).unwrap();
         assert_eq!(from_json.spans.len() as u64, entry["spans"].as_u64().unwrap(), "{file}");
         assert_eq!(from_json, from_protobuf, "{file}");
     }
@@ -417,4 +418,15 @@ proptest! {
             }
         }
     }
+}
+
+/// The body in a file of the samples, unpacked.
+pub(crate) fn unpacked(folder: &Path, file: &str) -> Vec<u8> {
+    let bytes = std::fs::read(folder.join(file)).unwrap();
+    if file.strip_suffix(".gz").is_none() {
+        return bytes;
+    }
+    let mut out = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*bytes), &mut out).unwrap();
+    out
 }

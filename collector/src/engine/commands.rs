@@ -81,10 +81,15 @@ impl Engine {
         let text = |text| cut(&visible(text), REASON_LEN_MAX).into_owned();
         let by_reason = (&*text(by), &*text(reason));
         let orders = orders.into_iter().collect();
-        self.desired.issue(now, &self.proxies, request_id, orders, by_reason);
+        let is_new = self.desired.issue(now, &self.proxies, request_id, orders, by_reason);
+        // On its way to the proxies before anything waits for a disk.
+        self.push_commands();
+        if is_new {
+            self.store_request(now, request_id);
+        }
     }
 
-    fn refuse(&mut self, request_id: &str, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, request_id: &str, refusal: Refusal) {
         self.outputs.push_back(Output::Refused { request_id: request_id.to_owned(), refusal });
     }
 
@@ -160,9 +165,10 @@ impl Engine {
     }
 
     /// What a request came to, edge by edge.
-    pub(super) fn results(&self, now: Now, request_id: &str) -> Vec<TripResult> {
+    pub(super) fn results(&self, now: Now, request_id: &str) -> Vec<(Edge, TripResult)> {
         let edges = self.desired.request(request_id).unwrap_or_default();
-        edges.iter().filter_map(|edge| self.result(now, request_id, edge)).collect()
+        let result = |edge: &Edge| Some((edge.clone(), self.result(now, request_id, edge)?));
+        edges.iter().filter_map(result).collect()
     }
 
     fn result(&self, now: Now, request_id: &str, edge: &Edge) -> Option<TripResult> {
@@ -177,8 +183,12 @@ impl Engine {
         let applied_ms = completed.map(|at| {
             at.instant.saturating_duration_since(wish.issued.instant).as_secs_f64() * 1_000.0
         });
-        let note =
+        let mut note =
             if is_newest { self.note(now, edge) } else { "a newer command overtook it".to_owned() };
+        if let Some(reason) = self.desired.why_not_kept(request_id) {
+            let separator = if note.is_empty() { "" } else { "; " };
+            note = format!("{note}{separator}it is not on the collector's disk: {reason}");
+        }
         Some(TripResult {
             id: request_id.to_owned(),
             edge: self.names.print_edge(edge),
@@ -227,6 +237,6 @@ impl Engine {
     }
 }
 
-fn because(reason: &str) -> String {
+pub(super) fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {}", visible(reason)) }
 }

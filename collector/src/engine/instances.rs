@@ -68,6 +68,11 @@ impl Instances {
         self.0.get(service).into_iter().flat_map(|known| known.seen.keys())
     }
 
+    /// Versions of a service that were seen.
+    pub(crate) fn versions(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<str>> {
+        self.0.get(service).into_iter().flat_map(|known| known.versions.keys())
+    }
+
     /// A second passed.
     pub(crate) fn age(&mut self, now: Now) {
         for known in self.0.values_mut() {

@@ -44,6 +44,8 @@ pub(crate) struct Proxy {
     pub(crate) dropped: Dropped,
     /// Where its breakers stand that are not closed.
     pub(crate) standings: BTreeMap<ServiceId, Standing>,
+    /// What its last report says of single endpoints, and of what is only counted.
+    pub(crate) asides: Vec<Standing>,
     seen: Seen,
     /// Of the reports on this stream: when the first came, and how late the least late one was.
     lag: Option<Lag>,
@@ -101,6 +103,7 @@ impl Proxies {
                     last_seen: now,
                     dropped: Dropped::default(),
                     standings,
+                    asides: Vec::new(),
                     seen: Seen::default(),
                     lag: None,
                     last_second: None,
@@ -227,6 +230,8 @@ fn held_standings(now: Now, hello: &Hello) -> BTreeMap<ServiceId, Standing> {
             percent,
             revision: held.command.revision,
             refused_total: 0,
+            endpoint: String::new(),
+            shadow: false,
         };
         (held.command.destination.clone(), Standing { status, at: now, from_ack: true })
     };
@@ -259,6 +264,11 @@ impl Proxy {
 
     fn is_live(&self, now: Now) -> bool {
         self.connection.is_some() && !self.is_stale(now)
+    }
+
+    /// It said something.
+    pub(crate) const fn heard(&mut self, now: Now) {
+        self.last_seen = now;
     }
 
     /// Takes note of a report: places it, unless it was taken before.
@@ -306,8 +316,13 @@ impl Proxy {
     }
 
     fn take_standings(&mut self, now: Now, report: &Report) {
+        let (edges, asides): (Vec<_>, Vec<_>) = (report.breakers.iter())
+            .partition(|status| status.endpoint.is_empty() && !status.shadow);
+        let standing =
+            |status: &BreakerStatus| Standing { status: status.clone(), at: now, from_ack: false };
+        self.asides = asides.into_iter().map(standing).collect();
         let reported: BTreeMap<&ServiceId, &BreakerStatus> =
-            report.breakers.iter().map(|status| (&status.destination, status)).collect();
+            edges.into_iter().map(|status| (&status.destination, status)).collect();
         self.standings.retain(|destination, standing| {
             reported.contains_key(destination) || standing.is_fresh_ack(now)
         });
@@ -318,8 +333,7 @@ impl Proxy {
             {
                 continue;
             }
-            let standing = Standing { status: status.clone(), at: now, from_ack: false };
-            self.standings.insert(destination.clone(), standing);
+            self.standings.insert(destination.clone(), standing(status));
         }
     }
 
@@ -345,6 +359,8 @@ impl Proxy {
             percent,
             revision: ack.revision,
             refused_total: 0,
+            endpoint: String::new(),
+            shadow: false,
         };
         let standing = Standing { status, at: now, from_ack: true };
         self.standings.insert(ack.destination.clone(), standing);

@@ -84,26 +84,30 @@ impl Engine {
         }
         let service = hello.service.clone();
         let instance: Arc<str> = hello.instance.as_str().into();
-        let line = format!("proxy {} of {service} connected", hello.proxy);
+        let name = hello.proxy.clone();
         if let Some(replaced) = self.proxies.hello(now, connection, hello) {
             let reason = "the proxy connected again".to_owned();
             self.outputs.push_back(Output::Close { connection: replaced, reason });
         }
         self.touch_node(now, &service, ServiceKind::Service);
         self.is_renamed = true;
-        self.journal.note(now.unix_ms, "proxy", &line);
+        self.journal.note_proxy(now.unix_ms, "proxy", "connected", name.as_str());
         self.saw_instance(now, &service, Some(&instance), None);
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
         }
+        self.policy_hello(now, connection);
     }
 
     pub(super) fn take_gone(&mut self, now: Now, connection: ConnectionId) {
         let Some(proxy) = self.proxies.gone(connection) else { return };
-        let line = format!("proxy {} of {} is gone", proxy.hello.proxy, proxy.hello.service);
         let id = proxy.hello.proxy.clone();
-        self.journal.note(now.unix_ms, "proxy", &line);
-        self.desired.gone(now, &id);
+        let proxy_is_away = proxy.connection.is_none();
+        self.journal.note_proxy(now.unix_ms, "proxy", "gone", id.as_str());
+        self.desired.gone(&id);
+        if proxy_is_away {
+            self.policies.gone(&id);
+        }
         self.fronts = self.proxies.fronts(now);
     }
 
@@ -149,15 +153,20 @@ impl Engine {
     fn note_transition(&mut self, source: &ServiceId, proxy: &str, transition: &Transition) {
         let edge = Edge::new(source.clone(), transition.destination.clone());
         let edge = self.names.print_edge(&edge);
+        let whom = match &*transition.endpoint {
+            "" => String::new(),
+            endpoint => format!(" endpoint {endpoint}"),
+        };
+        let shadow = if transition.shadow { ", shadow" } else { "" };
         let text = format!(
-            "{}>{}: {} → {} ({}) in {proxy}",
+            "{}>{}{whom}: {} → {} ({}{shadow})",
             edge.source,
             edge.destination,
             transition.from.as_str(),
             transition.to.as_str(),
             transition.cause.as_str(),
         );
-        self.journal.note(transition.at_unix_ms, "breaker", &text);
+        self.journal.note_proxy(transition.at_unix_ms, "breaker", &text, proxy);
     }
 
     pub(super) fn take_ack(&mut self, now: Now, connection: ConnectionId, ack: &Ack) {

@@ -3,7 +3,9 @@
 mod bench;
 mod contract;
 mod control;
+mod keeping;
 mod layers;
 mod mesh;
+mod policy;
 mod sources;
 mod storms;

@@ -25,15 +25,15 @@ const HOPS_MAX: usize = 8;
 
 /// The verdict on one cause.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Blame {
+pub struct Blame {
     /// The edge to act on: the originator's.
-    pub(crate) edge: Edge,
+    pub edge: Edge,
     /// Who suffers.
-    pub(crate) victim: ServiceId,
+    pub victim: ServiceId,
     /// The edges that multiply, uppermost first, and their factors.
-    pub(crate) layers: Vec<(Edge, f64)>,
+    pub layers: Vec<(Edge, f64)>,
     /// The product of all factors.
-    pub(crate) amplification: f64,
+    pub amplification: f64,
 }
 
 /// Attempts and failures of an edge over the last seconds.

@@ -1,15 +1,14 @@
 //! What speaks for it, what speaks against it, and what the data behind it is worth.
 
 use super::Scene;
+use super::before::{Before, Latency};
 use super::blame::Blame;
 use super::sentence::rate;
 use crate::detect::{Grade, Phase, Watch};
-use crate::store::{LatencyTotal, MINUTE, Served, Tally, Track};
+use crate::store::{MINUTE, Tally, Track};
 use fusebox_proto::ServiceId;
 use fusebox_proto::view::{DataQuality, Evidence};
 
-/// What was usual is read from so many seconds before the onset.
-const BEFORE_SECONDS: u64 = 30;
 /// What is now, from so many.
 const NOW_SECONDS: u64 = 3;
 /// A conclusion from fewer attempts says so.
@@ -42,23 +41,19 @@ impl Into<'_> {
 }
 
 /// The signals of a storm, before → now, each with its last minute.
-pub(super) fn evidence(scene: &Scene<'_>, blame: &Blame, onset: u64) -> Vec<Evidence> {
+pub(super) fn evidence(scene: &Scene<'_>, blame: &Blame, before: &Before) -> Vec<Evidence> {
     let Some((track, front)) = scene.track(&blame.edge) else { return Vec::new() };
-    let before = onset.saturating_sub(2);
     let into = Into { tracks: scene.store.edges_into(&blame.victim).map(|(_, t)| t).collect() };
-    let (was, is) = (into.sum(before, BEFORE_SECONDS), into.sum(front, NOW_SECONDS));
-    let seconds_before = into.series(before, |_| 0.0).len().min(BEFORE_SECONDS as usize) as f64;
-    let per_s = |figure: fn(&Tally) -> f64| {
-        let was = (0.0 < seconds_before).then(|| figure(&was) / seconds_before);
-        (was, Some(figure(&is) / NOW_SECONDS as f64))
-    };
+    let is = into.sum(front, NOW_SECONDS);
+    let per_s =
+        |figure: fn(&Tally) -> f64| (before.per_s(figure), Some(figure(&is) / NOW_SECONDS as f64));
     let percent = |figure: fn(&Tally) -> Option<f64>| {
-        (figure(&was).map(|share| 100.0 * share), figure(&is).map(|share| 100.0 * share))
+        (figure(&before.into).map(|share| 100.0 * share), figure(&is).map(|share| 100.0 * share))
     };
     let failed = |tally: &Tally| tally.failure_ratio();
     let repeated =
         |tally: &Tally| (0.0 < tally.attempts()).then(|| tally.retries() / tally.attempts());
-    let factor = (track.sum(before, BEFORE_SECONDS).factor(), scene.factor(&blame.edge));
+    let factor = (before.factor, scene.factor(&blame.edge));
     let mut all = vec![
         signal(
             "attempts per request",
@@ -99,33 +94,19 @@ fn signal(
     Evidence { signal: name.into(), baseline: was, current: is, unit: unit.into(), series }
 }
 
-/// The victim's latency: its own where it reports, else as its callers see it. The quantile is
-/// the highest for which there are samples enough on both sides.
-fn latency(scene: &Scene<'_>, victim: &ServiceId, before: u64, front: u64) -> Option<Evidence> {
-    let own: Option<&Track<Served>> =
-        scene.store.service(victim).filter(|t| 0 < t.latency().count());
-    let callers: Vec<&Track<Tally>> =
-        scene.store.edges_into(victim).map(|(_, track)| track).collect();
-    let heaviest = callers.iter().max_by_key(|track| track.latency().count()).copied();
-    let window = |last, length| -> LatencyTotal {
-        own.map_or_else(
-            || heaviest.map_or_else(LatencyTotal::default, |track| track.latency_of(last, length)),
-            |track| track.latency_of(last, length),
-        )
-    };
-    let (was, is) = (window(before, BEFORE_SECONDS), window(front, 10));
+/// The victim's latency. The quantile is the highest for which there are samples enough on both
+/// sides.
+fn latency(scene: &Scene<'_>, victim: &ServiceId, before: &Before, front: u64) -> Option<Evidence> {
+    let latency = Latency::of(scene, victim)?;
+    let (was, is) = (&before.latency, latency.window(front, 10));
     let samples = is.count().min(if was.count() == 0 { u64::MAX } else { was.count() });
     let (q, name, samples_min) = match samples {
         299.. => (0.99, "victim p99", 299),
         59.. => (0.95, "victim p95", 59),
         _ => (0.5, "victim p50", 5),
     };
-    let series = match (own, heaviest) {
-        (Some(track), _) => track.latency_series(front, q),
-        (None, Some(track)) => track.latency_series(front, q),
-        (None, None) => return None,
-    };
     let figures = (was.quantile_ms(q, samples_min), is.quantile_ms(q, samples_min));
+    let series = latency.series(front, q);
     (figures.0.is_some() || figures.1.is_some()).then(|| signal(name, "ms", figures, series))
 }
 

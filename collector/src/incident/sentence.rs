@@ -9,8 +9,8 @@ use fusebox_proto::view::Stamp;
 
 /// The sentence has at most so many characters: it must fit on one line of a terminal.
 pub(super) const SENTENCE_MAX: usize = 110;
-/// A name in it has at most so many bytes.
-const NAME_MAX: usize = 24;
+/// A name in it has at most so many bytes; the longest with which the sentence fits.
+const NAME_MAX: [usize; 5] = [32, 24, 16, 12, 8];
 
 /// A rate as people say it: `0.4`, `22`, `3890`.
 pub(super) fn rate(per_s: f64) -> String {
@@ -30,57 +30,82 @@ pub(super) fn time_of_day(unix_ms: u64) -> String {
 
 /// What is going on, as it stands.
 pub(super) fn open(scene: &Scene<'_>, blame: &Blame, phase: Phase, onset: u64) -> String {
-    let victim = scene.names.print(&blame.victim);
-    let victim = cut(&victim, NAME_MAX);
-    let end = match (scene.lease(&blame.edge), phase) {
-        (Some(ActionKind::MuteRetries), _) => format!("retries are muted, {victim} drains."),
-        (Some(ActionKind::Open), _) => format!("the circuit is open, {victim} drains."),
-        (Some(ActionKind::Cap), _) => format!("attempts are capped, {victim} drains."),
-        (Some(ActionKind::Shed), _) => format!("a share is shed, {victim} drains."),
-        (None, Phase::Draining) => format!("{victim} drains."),
-        (None, Phase::Sustained) => format!("retries alone keep {victim} down."),
-        (None, _) => format!("{victim} is saturated."),
-    };
     let since = time_of_day(onset * 1_000);
-    join(&[&head(scene, blame, "sends", "multiply"), &format!("since {since};"), &end])
+    let lease = scene.lease(&blame.edge);
+    fitting(scene, blame, |names| {
+        let head = names.head(blame, "sends", "multiply");
+        format!("{head} since {since}; {}", names.state(lease, phase))
+    })
 }
 
 /// What it was.
 pub(super) fn resolved(scene: &Scene<'_>, blame: &Blame, onset: u64, until_ms: u64) -> String {
     let (from, to) = (time_of_day(onset * 1_000), time_of_day(until_ms));
-    let head = head(scene, blame, "sent", "multiplied");
     let end = match scene.lease(&blame.edge) {
         Some(ActionKind::MuteRetries) => "it is over, retries stay muted for now.",
         Some(_) => "it is over, the lease still holds.",
         None => "it is over.",
     };
-    join(&[&head, &format!("from {from} to {to};"), end])
+    fitting(scene, blame, |names| {
+        format!("{} from {from} to {to}; {end}", names.head(blame, "sent", "multiplied"))
+    })
 }
 
-fn head(scene: &Scene<'_>, blame: &Blame, sends: &str, multiply: &str) -> String {
-    let print = |service| cut(&scene.names.print(service), NAME_MAX).into_owned();
-    let source = print(&blame.edge.source);
-    let callee = print(&blame.edge.destination);
-    match &blame.layers[..] {
-        [] | [_] => {
-            format!(
-                "{source} {sends} {callee} {} attempts per request",
-                factor(blame.amplification)
-            )
-        }
-        layers => {
-            let product = factor(blame.amplification);
-            format!("{} layers from {source} on {multiply} requests {product} times", layers.len())
+/// What it was, as far as a collector knows that was restarted meanwhile.
+pub(super) fn left(scene: &Scene<'_>, blame: &Blame, onset: u64) -> String {
+    let from = time_of_day(onset * 1_000);
+    fitting(scene, blame, |names| {
+        let head = names.head(blame, "sent", "multiplied");
+        format!("{head} from {from}; not seen since the collector restarted.")
+    })
+}
+
+/// The sentence with the longest names with which it fits on a line.
+fn fitting(scene: &Scene<'_>, blame: &Blame, tell: impl Fn(&Names) -> String) -> String {
+    let print = |service, name_max| cut(&scene.names.print(service), name_max).into_owned();
+    let sentences = NAME_MAX.map(|name_max| {
+        tell(&Names {
+            source: print(&blame.edge.source, name_max),
+            callee: print(&blame.edge.destination, name_max),
+            victim: print(&blame.victim, name_max),
+        })
+    });
+    let fits = |sentence: &&String| sentence.chars().count() <= SENTENCE_MAX;
+    let [.., shortest] = &sentences;
+    sentences.iter().find(fits).unwrap_or(shortest).clone()
+}
+
+/// Names as they stand in a sentence.
+struct Names {
+    source: String,
+    callee: String,
+    victim: String,
+}
+
+impl Names {
+    fn head(&self, blame: &Blame, sends: &str, multiply: &str) -> String {
+        let Self { source, callee, .. } = self;
+        let product = factor(blame.amplification);
+        match &blame.layers[..] {
+            [] | [_] => format!("{source} {sends} {callee} {product} attempts per request"),
+            layers => {
+                let count = layers.len();
+                format!("{count} layers from {source} on {multiply} requests {product} times")
+            }
         }
     }
-}
 
-fn join(parts: &[&str]) -> String {
-    let sentence = parts.join(" ");
-    if sentence.chars().count() <= SENTENCE_MAX {
-        sentence
-    } else {
-        cut(&sentence, SENTENCE_MAX).into_owned()
+    fn state(&self, lease: Option<ActionKind>, phase: Phase) -> String {
+        let victim = &self.victim;
+        match (lease, phase) {
+            (Some(ActionKind::MuteRetries), _) => format!("retries are muted, {victim} drains."),
+            (Some(ActionKind::Open), _) => format!("the circuit is open, {victim} drains."),
+            (Some(ActionKind::Cap), _) => format!("attempts are capped, {victim} drains."),
+            (Some(ActionKind::Shed), _) => format!("a share is shed, {victim} drains."),
+            (None, Phase::Draining) => format!("{victim} drains."),
+            (None, Phase::Sustained) => format!("retries alone keep {victim} down."),
+            (None, _) => format!("{victim} is saturated."),
+        }
     }
 }
 

@@ -1,11 +1,16 @@
-//! `Console`: a snapshot, then what changes; and the two things that an operator can do.
+//! `Console`: a snapshot, then what changes; and what an operator can do.
+
+mod policy;
 
 use super::{Answers, Shared, engine_gone};
-use crate::app::driver::{Answer, Message};
+use crate::app::driver::{Answer, Message, Reply};
 use crate::engine::{Event, Refusal};
 use fusebox_proto::Invalid;
 use fusebox_proto::command::{ResetRequest, TripRequest};
 use fusebox_proto::delta::Delta;
+use fusebox_proto::policy::{
+    ApplyRequest, DOCUMENTS_LEN_MAX, LintRequest, RollbackRequest, ShiftRequest,
+};
 use fusebox_proto::view::{Snapshot, Update};
 use fusebox_proto::wire::v1;
 use std::sync::Arc;
@@ -14,13 +19,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
-/// A request of a console is a few words.
-pub(super) const REQUEST_LEN_MAX: usize = 64 * 1024;
+/// A request of a console is a few words, or files of documents with their names.
+pub(super) const REQUEST_LEN_MAX: usize = DOCUMENTS_LEN_MAX + 2 * 1024 * 1024;
 /// More consoles at once than this are refused.
 const CONSOLES_MAX: usize = 64;
 /// More requests of operators at once than this are refused.
 const REQUESTS_MAX: usize = 64;
-/// The engine answers within a second; this is for an engine that is too busy to.
+/// The engine answers within a second, on a slow disk three; this is for one that is too busy to.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The service.
@@ -35,32 +40,56 @@ impl Service {
     /// A service that nobody watches.
     pub(super) fn new(shared: Shared) -> Self {
         let watching = Arc::new(Semaphore::new(CONSOLES_MAX));
-        Self { shared, watching, asking: Semaphore::new(REQUESTS_MAX) }
+        let asking = Semaphore::new(REQUESTS_MAX);
+        Self { shared, watching, asking }
     }
 
-    async fn ask(&self, request_id: String, event: Event) -> Result<v1::CommandReply, Status> {
+    async fn ask(&self, request_id: String, event: Event) -> Result<Reply, Status> {
+        let message = |reply| Message::Operator { request_id, event, reply };
+        let answer: Answer = self.question(message).await?;
+        answer.map_err(|refusal| refused(&refusal))
+    }
+
+    /// Asks the engine, if it is not asked too much already.
+    async fn question<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Status> {
         let _place = self.asking.try_acquire().map_err(|_| {
             Status::resource_exhausted(format!("{REQUESTS_MAX} requests are under way already"))
         })?;
         let (reply, answer) = oneshot::channel();
-        let message = Message::Operator { request_id, event, reply };
-        self.shared.messages.send(message).await.map_err(|_| engine_gone())?;
-        let answer: Answer = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+        self.shared.messages.send(message(reply)).await.map_err(|_| engine_gone())?;
+        tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await
             .map_err(|_| Status::deadline_exceeded("the collector is too busy to answer"))?
-            .map_err(|_| engine_gone())?;
-        let results = answer.map_err(|refusal| refused(&refusal))?;
-        Ok(v1::CommandReply { results: results.into_iter().map(Into::into).collect() })
+            .map_err(|_| engine_gone())
+    }
+
+    async fn command(&self, request_id: &str, event: Event) -> Result<v1::CommandReply, Status> {
+        match self.ask(request_id.to_owned(), event).await? {
+            Reply::Command(results) => {
+                Ok(v1::CommandReply { results: results.into_iter().map(Into::into).collect() })
+            }
+            Reply::Policy(_) => Err(taken(request_id)),
+        }
     }
 }
 
 fn refused(refusal: &Refusal) -> Status {
     match refusal {
-        Refusal::Unknown { .. } => Status::not_found(refusal.to_string()),
+        Refusal::Unknown { .. } | Refusal::UnknownHost { .. } => {
+            Status::not_found(refusal.to_string())
+        }
         Refusal::Ambiguous { .. } | Refusal::Invalid(_) => {
             Status::invalid_argument(refusal.to_string())
         }
     }
+}
+
+/// Two requests of different kinds under one id: the answer to one is none to the other.
+fn taken(request_id: &str) -> Status {
+    Status::invalid_argument(format!("request_id {request_id} is that of another request"))
 }
 
 fn invalid(invalid: &Invalid) -> Status {
@@ -96,7 +125,8 @@ impl v1::console_server::Console for Service {
             source = request.source, destination = request.destination, action = %request.action,
             by = request.by, reason = request.reason, "an operator trips"
         );
-        let reply = self.ask(request.request_id.clone(), Event::Trip(request)).await?;
+        let request_id = request.request_id.clone();
+        let reply = self.command(&request_id, Event::Trip(request)).await?;
         Ok(Response::new(reply))
     }
 
@@ -106,8 +136,51 @@ impl v1::console_server::Console for Service {
     ) -> Result<Response<v1::CommandReply>, Status> {
         let request = ResetRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
         tracing::info!(scope = ?request.scope, by = request.by, "an operator resets");
-        let reply = self.ask(request.request_id.clone(), Event::Reset(request)).await?;
+        let request_id = request.request_id.clone();
+        let reply = self.command(&request_id, Event::Reset(request)).await?;
         Ok(Response::new(reply))
+    }
+
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyRequest>,
+    ) -> Result<Response<v1::PolicyReply>, Status> {
+        let request = ApplyRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        self.apply_policy(request).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackRequest>,
+    ) -> Result<Response<v1::PolicyReply>, Status> {
+        let request = RollbackRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        tracing::info!(
+            to = request.to,
+            by = request.by,
+            reason = request.reason,
+            "an operator rolls back"
+        );
+        self.policy(request.request_id.clone(), Event::Rollback(request)).await
+    }
+
+    async fn shift(
+        &self,
+        request: Request<v1::ShiftRequest>,
+    ) -> Result<Response<v1::PolicyReply>, Status> {
+        let request = ShiftRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        tracing::info!(
+            host = request.host, weights = ?request.weights, by = request.by,
+            reason = request.reason, "an operator shifts traffic"
+        );
+        self.policy(request.request_id.clone(), Event::Shift(request)).await
+    }
+
+    async fn lint(
+        &self,
+        request: Request<v1::LintRequest>,
+    ) -> Result<Response<v1::LintReply>, Status> {
+        let request = LintRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
+        self.lint_policy(request).await
     }
 }
 

@@ -135,6 +135,7 @@ impl Stream {
                 }
                 FromProxy::Report(report) => Event::Report { connection, report },
                 FromProxy::Ack(ack) => Event::Ack { connection, ack },
+                FromProxy::PolicyAck(ack) => Event::PolicyAck { connection, ack },
             };
             self.shared
                 .messages

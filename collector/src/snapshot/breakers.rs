@@ -5,7 +5,7 @@ use fusebox_proto::command::{BreakerState, Verb};
 use fusebox_proto::report::Cause;
 use fusebox_proto::view::{Breaker, EdgeBreaker, Stamp};
 use fusebox_proto::{Edge, Now};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The circuit of one edge over all its proxies.
 struct Circuit<'a> {
@@ -73,7 +73,43 @@ pub(super) fn breakers(engine: &Engine, now: Now) -> Vec<Breaker> {
         let destinations = proxy.standings.keys().cloned();
         edges.extend(destinations.map(|to| Edge::new(proxy.hello.service.clone(), to)));
     }
-    edges.iter().map(|edge| breaker(engine, now, edge)).collect()
+    let mut breakers: Vec<Breaker> = edges.iter().map(|edge| breaker(engine, now, edge)).collect();
+    breakers.extend(asides(engine));
+    breakers
+}
+
+/// Endpoints that are out, and what a policy only counts: one row for what several proxies say.
+fn asides(engine: &Engine) -> impl Iterator<Item = Breaker> {
+    let mut rows: BTreeMap<(Edge, String, bool), Vec<&Standing>> = BTreeMap::new();
+    for proxy in engine.proxies.iter().filter(|proxy| proxy.connection.is_some()) {
+        for standing in &proxy.asides {
+            let status = &standing.status;
+            let edge = Edge::new(proxy.hello.service.clone(), status.destination.clone());
+            let key = (edge, status.endpoint.clone(), status.shadow);
+            rows.entry(key).or_default().push(standing);
+        }
+    }
+    rows.into_iter().filter_map(|((edge, endpoint, is_shadow), standings)| {
+        let worst = standings.iter().max_by_key(|standing| standing.status.remaining_ms)?;
+        let since = |standing: &&Standing| {
+            Stamp(standing.at.unix_ms.saturating_sub(standing.status.since_ms))
+        };
+        let names = engine.names.print_edge(&edge);
+        Some(Breaker {
+            edge: format!("{}>{}", names.source, names.destination),
+            kind: if endpoint.is_empty() { "service" } else { "endpoint" }.to_owned(),
+            endpoint: Some(endpoint).filter(|endpoint| !endpoint.is_empty()),
+            state: worst.status.state,
+            cause: worst.status.cause.as_str().to_owned(),
+            since: standings.iter().map(since).min(),
+            until: until(worst),
+            by: None,
+            reason: is_shadow.then(|| "shadow: counted, not enforced".to_owned()),
+            applied: standings.len() as u64,
+            proxies: engine.proxies.enforcing(&edge).count().max(standings.len()) as u64,
+            refused_total: standings.iter().map(|s| s.status.refused_total).sum(),
+        })
+    })
 }
 
 fn breaker(engine: &Engine, now: Now, edge: &Edge) -> Breaker {
@@ -83,7 +119,9 @@ fn breaker(engine: &Engine, now: Now, edge: &Edge) -> Breaker {
     let wish = engine.desired.get(edge);
     let lease = wish.filter(|wish| matches!(wish.command.verb, Verb::Trip { .. }));
     let cause = worst.map_or(Cause::Operator, |standing| standing.status.cause);
-    let is_service = matches!(cause, Cause::ConsecutiveFailures | Cause::EjectionElapsed);
+    let is_service =
+        matches!(cause, Cause::ConsecutiveFailures | Cause::SuccessWindow | Cause::EjectionElapsed)
+            || on_edge.state == BreakerState::Open;
     let since =
         worst.map(|standing| Stamp(standing.at.unix_ms.saturating_sub(standing.status.since_ms)));
     let names = engine.names.print_edge(edge);

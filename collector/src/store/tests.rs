@@ -37,6 +37,7 @@ fn window(first: u64, retries: u64, latency_us: u64) -> EdgeWindow {
     EdgeWindow {
         destination: edge().destination,
         route: String::new(),
+        subset: String::new(),
         protocol: Protocol::Http1,
         counts: EdgeCounts {
             first_attempts: first,

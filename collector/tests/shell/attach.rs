@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 
 /// A proxy that says what the test makes it say.
-struct FakeProxy {
+pub(crate) struct FakeProxy {
     says: mpsc::Sender<v1::ProxyMessage>,
     hears: Streaming<v1::CollectorMessage>,
 }
@@ -34,6 +34,7 @@ fn hello(id: &str) -> Hello {
         boot: 7,
         destinations: vec![service("inventory")],
         held: vec![],
+        policy_version: 0,
     }
 }
 
@@ -49,6 +50,7 @@ fn report(number: u64) -> Report {
     let edge = EdgeWindow {
         destination: service("inventory"),
         route: String::new(),
+        subset: String::new(),
         protocol: Protocol::Http1,
         counts,
         latency,
@@ -84,19 +86,19 @@ impl FakeProxy {
     }
 
     /// Opens a stream and says hello.
-    async fn attach(address: SocketAddr, id: &str) -> Self {
+    pub(crate) async fn attach(address: SocketAddr, id: &str) -> Self {
         let mut proxy = Self::open(address).await;
         proxy.say(FromProxy::Hello(hello(id))).await;
         let ToProxy::Welcome(_) = proxy.hear().await else { panic!("welcome comes first") };
         proxy
     }
 
-    async fn say(&self, message: FromProxy) {
+    pub(crate) async fn say(&self, message: FromProxy) {
         self.says.send(message.into()).await.expect("the collector listens");
     }
 
     /// What the collector says next.
-    async fn hear(&mut self) -> ToProxy {
+    pub(crate) async fn hear(&mut self) -> ToProxy {
         let message = self.next().await.expect("the stream goes on").expect("one more message");
         message.try_into().expect("a message that parses")
     }
@@ -131,7 +133,7 @@ fn trip(request_id: &str, destination: &str) -> v1::TripRequest {
     .into()
 }
 
-async fn console(collector: &Running) -> ConsoleClient<tonic::transport::Channel> {
+pub(crate) async fn console(collector: &Running) -> ConsoleClient<tonic::transport::Channel> {
     ConsoleClient::new(channel(collector.control()).await)
 }
 

@@ -6,7 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 fn collector() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fusebox-collector"));
-    command.stdin(Stdio::null()).env_clear();
+    // There must be a home, so that a history could be; nothing here keeps one.
+    command.stdin(Stdio::null()).env_clear().env("HOME", "/nonexistent");
     command
 }
 
@@ -15,8 +16,9 @@ fn run(args: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
-/// Four flags that take a free port each: nothing here may depend on the default ports.
-const FREE: [&str; 8] = [
+/// Four flags that take a free port each: nothing here may depend on the default ports. Nothing is
+/// kept either.
+const FREE: [&str; 9] = [
     "--otlp-grpc",
     "127.0.0.1:0",
     "--otlp-http",
@@ -25,6 +27,7 @@ const FREE: [&str; 8] = [
     "127.0.0.1:0",
     "--http",
     "127.0.0.1:0",
+    "--in-memory",
 ];
 
 /// Scenario: flags that do not exist, or say what is not allowed.
@@ -46,6 +49,8 @@ fn bad_flags_exit_with_2() {
     check(&["--otlp-grpc", "0.0.0.0:0"], &["--otlp-grpc", "loopback", "--insecure"]);
     check(&["--control", "0.0.0.0:0", "--insecure"], &["--control", "--token-file"]);
     check(&["--token-file", "no/such/file"], &["--token-file", "cannot be read"]);
+    check(&["--in-memory", "--data-dir", "a"], &["--in-memory", "cannot be given with --data-dir"]);
+    check(&["--data-dir", ""], &["--data-dir"]);
 }
 
 /// Scenario: an environment variable that says what is not allowed.
@@ -64,7 +69,7 @@ fn the_environment_counts_like_flags() {
 fn a_busy_port_exits_with_1() {
     let busy = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = busy.local_addr().expect("bound").to_string();
-    for at in (0..FREE.len()).step_by(2) {
+    for at in (0..8).step_by(2) {
         let mut args = FREE;
         args[at + 1] = &address;
         let (code, stderr) = run(&args);

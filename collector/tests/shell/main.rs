@@ -2,8 +2,12 @@
 
 mod attach;
 mod command_line;
+mod data_dir;
 mod otlp;
 mod pages;
+mod policy;
 mod real_bodies;
+#[path = "../../src/samples.rs"]
+mod samples;
 mod support;
 mod watch;

@@ -21,6 +21,12 @@ async fn an_empty_collector_has_the_shape_of_the_contract() {
         let object = json(address, &format!("/api/v1/{noun}")).await;
         assert_eq!(object[noun], serde_json::json!([]), "{object}");
     }
+    let policy = json(address, "/api/v1/policy").await;
+    let expected = serde_json::json!({
+        "version": null, "profile": "fusebox", "documents": [], "versions": [], "proxies": []
+    });
+    assert_eq!(policy, expected);
+    assert_eq!(json(address, "/api/v1/lint").await["findings"], serde_json::json!([]));
     assert_eq!(json(address, "/api/v1/incidents").await["advisories"], serde_json::json!([]));
 
     let metrics = get(address, "/metrics").await;

@@ -1,10 +1,11 @@
 //! Bodies exactly as real SDKs and Envoys sent them, sent again.
 
+use crate::samples::samples;
 use crate::support::{Watcher, frame, grpc, post, start};
 use fusebox_collector::Running;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 /// One line of the samples' manifest.
 #[derive(Debug, Deserialize)]
@@ -18,23 +19,16 @@ struct Sample {
     headers: BTreeMap<String, String>,
 }
 
-/// The folder of the samples; `None`, with a printed reason, where it is absent.
-fn samples() -> Option<(PathBuf, Vec<Sample>)> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/otlp-samples");
-    let Ok(manifest) = std::fs::read(root.join("MANIFEST.json")) else {
-        let is_real = std::env::var_os("FUSEBOX_REAL").is_some_and(|value| value == "1");
-        assert!(!is_real, "FUSEBOX_REAL=1, and {} is absent", root.display());
-        println!("skipped: {} is absent", root.display());
-        return None;
-    };
-    Some((root, serde_json::from_slice(&manifest).expect("a manifest")))
+fn manifest(root: &Path) -> Vec<Sample> {
+    let manifest = std::fs::read(root.join("MANIFEST.json")).expect("a manifest");
+    serde_json::from_slice(&manifest).expect("a manifest")
 }
 
 /// Headers that the client here sets itself.
 const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 
 /// Sends one body as its SDK did, and holds the answer to the specification.
-async fn resend(collector: &Running, root: &std::path::Path, sample: &Sample) {
+async fn resend(collector: &Running, root: &Path, sample: &Sample) {
     let body = std::fs::read(root.join(&sample.file)).expect("a body");
     let headers: Vec<(&str, &str)> = (sample.headers.iter())
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -62,7 +56,8 @@ async fn resend(collector: &Running, root: &std::path::Path, sample: &Sample) {
 /// the services that sent spans appear, each once, and each is a sender.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_bodies_are_taken() {
-    let Some((root, samples)) = samples() else { return };
+    let Some(root) = samples() else { return };
+    let samples = manifest(&root);
     let collector = start().await;
     for sample in samples.iter().chain(&samples) {
         resend(&collector, &root, sample).await;

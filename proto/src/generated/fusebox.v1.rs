@@ -298,6 +298,9 @@ pub struct EdgeWindow {
     /// most 3 significant digits and at most an hour. Empty where nothing ended.
     #[prost(bytes = "vec", tag = "5")]
     pub latency_us: ::prost::alloc::vec::Vec<u8>,
+    /// Subset that the route chose; empty where it chose none.
+    #[prost(string, tag = "6")]
+    pub subset: ::prost::alloc::string::String,
 }
 /// Attempts on one edge in one window. What starts is counted by its start, what ends by its end.
 /// A failure is the server's, a refusal ours, a timeout the caller's patience: never added up here.
@@ -419,6 +422,12 @@ pub struct BreakerStatus {
     /// Attempts refused since this state began.
     #[prost(uint64, tag = "8")]
     pub refused_total: u64,
+    /// Address of the one endpoint that is out; empty: the whole edge.
+    #[prost(string, tag = "9")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Only counted: nothing is refused and nobody is out.
+    #[prost(bool, tag = "10")]
+    pub shadow: bool,
 }
 /// A change of a breaker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -441,6 +450,12 @@ pub struct Transition {
     /// Wall clock of the proxy, ms since the Unix epoch.
     #[prost(uint64, tag = "6")]
     pub at_unix_ms: u64,
+    /// Address of the one endpoint that is meant; empty: the whole edge.
+    #[prost(string, tag = "7")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Only counted: nothing is refused and nobody is out.
+    #[prost(bool, tag = "8")]
+    pub shadow: bool,
 }
 /// What a proxy dropped since it started, because a bound was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -517,6 +532,20 @@ pub enum Cause {
     ConsecutiveFailures = 5,
     /// The ejection time elapsed.
     EjectionElapsed = 6,
+    /// Too few successes in the window of a service's breaker.
+    SuccessWindow = 7,
+    /// 502, 503 or 504 in a row.
+    ConsecutiveGatewayErrors = 8,
+    /// Failures to connect or to get an answer in a row.
+    ConsecutiveLocalOriginFailures = 9,
+    /// Success rate far below that of the other endpoints.
+    SuccessRate = 10,
+    /// Failure percentage over its threshold.
+    FailurePercentage = 11,
+    /// The policy changed.
+    Policy = 12,
+    /// The probe ended well.
+    ProbeSucceeded = 13,
 }
 impl Cause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -532,6 +561,15 @@ impl Cause {
             Self::ProbeFailed => "CAUSE_PROBE_FAILED",
             Self::ConsecutiveFailures => "CAUSE_CONSECUTIVE_FAILURES",
             Self::EjectionElapsed => "CAUSE_EJECTION_ELAPSED",
+            Self::SuccessWindow => "CAUSE_SUCCESS_WINDOW",
+            Self::ConsecutiveGatewayErrors => "CAUSE_CONSECUTIVE_GATEWAY_ERRORS",
+            Self::ConsecutiveLocalOriginFailures => {
+                "CAUSE_CONSECUTIVE_LOCAL_ORIGIN_FAILURES"
+            }
+            Self::SuccessRate => "CAUSE_SUCCESS_RATE",
+            Self::FailurePercentage => "CAUSE_FAILURE_PERCENTAGE",
+            Self::Policy => "CAUSE_POLICY",
+            Self::ProbeSucceeded => "CAUSE_PROBE_SUCCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -544,6 +582,427 @@ impl Cause {
             "CAUSE_PROBE_FAILED" => Some(Self::ProbeFailed),
             "CAUSE_CONSECUTIVE_FAILURES" => Some(Self::ConsecutiveFailures),
             "CAUSE_EJECTION_ELAPSED" => Some(Self::EjectionElapsed),
+            "CAUSE_SUCCESS_WINDOW" => Some(Self::SuccessWindow),
+            "CAUSE_CONSECUTIVE_GATEWAY_ERRORS" => Some(Self::ConsecutiveGatewayErrors),
+            "CAUSE_CONSECUTIVE_LOCAL_ORIGIN_FAILURES" => {
+                Some(Self::ConsecutiveLocalOriginFailures)
+            }
+            "CAUSE_SUCCESS_RATE" => Some(Self::SuccessRate),
+            "CAUSE_FAILURE_PERCENTAGE" => Some(Self::FailurePercentage),
+            "CAUSE_POLICY" => Some(Self::Policy),
+            "CAUSE_PROBE_SUCCEEDED" => Some(Self::ProbeSucceeded),
+            _ => None,
+        }
+    }
+}
+/// One thing to say about a policy. Texts are cut to 1024 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Finding {
+    /// How much it weighs.
+    #[prost(enumeration = "Severity", tag = "1")]
+    pub severity: i32,
+    /// `DestinationRule/shop/payment`; empty for a file as a whole, or the mesh.
+    #[prost(string, tag = "2")]
+    pub object: ::prost::alloc::string::String,
+    /// Path of the field; empty for the whole object.
+    #[prost(string, tag = "3")]
+    pub field: ::prost::alloc::string::String,
+    /// What is so, and what is allowed.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+    /// File and line, or figures of the live mesh; absent: nothing to add.
+    #[prost(string, optional, tag = "5")]
+    pub evidence: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One change between two sets of documents. Texts are cut to 1024 bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyChange {
+    /// `VirtualService/shop/inventory`.
+    #[prost(string, tag = "1")]
+    pub object: ::prost::alloc::string::String,
+    /// `spec.http\[0\].route\[1\].weight`; empty: the whole document is added or removed.
+    #[prost(string, tag = "2")]
+    pub field: ::prost::alloc::string::String,
+    /// The value before; absent: it was not there.
+    #[prost(string, optional, tag = "3")]
+    pub before: ::core::option::Option<::prost::alloc::string::String>,
+    /// The value after; absent: it is not there any more.
+    #[prost(string, optional, tag = "4")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A file of documents, as an operator gives it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyFile {
+    /// Its name, for messages; cut to 1024 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its text: YAML or JSON, several documents, lists. All files of a request together have at most
+    /// 8 MiB.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+/// An operator applies documents: each replaces the one of its kind, namespace and name, the others
+/// stay. Refused whole where one of them is wrong.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyRequest {
+    /// Chosen by the console, never empty: asking twice with the same id acts once. Cut to 1024 bytes.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// At least 1, at most 1024.
+    #[prost(message, repeated, tag = "2")]
+    pub files: ::prost::alloc::vec::Vec<PolicyFile>,
+    /// Change nothing; say what would change.
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+    /// Warnings refuse, too.
+    #[prost(bool, tag = "4")]
+    pub strict: bool,
+    /// How the whole set is read from now on; unspecified: as it was, else as the first profile. An
+    /// unknown value is refused.
+    #[prost(enumeration = "PolicyProfile", tag = "5")]
+    pub profile: i32,
+    /// Why, in the operator's words; may be empty. Cut to 256 bytes.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who asks; may be empty. Cut to 1024 bytes.
+    #[prost(string, tag = "7")]
+    pub by: ::prost::alloc::string::String,
+}
+/// An operator wants the documents of an earlier version back; they become a new version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackRequest {
+    /// As in ApplyRequest.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// That of this version; 0: none at all; absent: that of the version before the newest.
+    #[prost(uint64, optional, tag = "2")]
+    pub to: ::core::option::Option<u64>,
+    /// As in ApplyRequest.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// As in ApplyRequest.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
+}
+/// An operator moves traffic between subsets: edits the weights in the rules of a host.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShiftRequest {
+    /// As in ApplyRequest.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// As typed: a host of a VirtualService or a service of an HTTPRoute. Cut to 1024 bytes.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// At least 1, at most 64; all that a rule sends to must be named, and one must not be 0.
+    #[prost(message, repeated, tag = "3")]
+    pub weights: ::prost::alloc::vec::Vec<SubsetWeight>,
+    /// As in ApplyRequest.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// As in ApplyRequest.
+    #[prost(string, tag = "5")]
+    pub by: ::prost::alloc::string::String,
+}
+/// The weight of a subset.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubsetWeight {
+    /// Name of the subset; of a destination without one, the host. Never empty; cut to 1024 bytes.
+    #[prost(string, tag = "1")]
+    pub subset: ::prost::alloc::string::String,
+    /// Its part of the sum. At most 2147483647.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+}
+/// What came of a request to change the policy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyReply {
+    /// What.
+    #[prost(enumeration = "PolicyOutcome", tag = "1")]
+    pub outcome: i32,
+    /// The newest version, after the request; absent where there is none.
+    #[prost(uint64, optional, tag = "2")]
+    pub version: ::core::option::Option<u64>,
+    /// What changes; at most 1000.
+    #[prost(message, repeated, tag = "3")]
+    pub changes: ::prost::alloc::vec::Vec<PolicyChange>,
+    /// Changes past those.
+    #[prost(uint64, tag = "4")]
+    pub changes_left_out: u64,
+    /// What there is to say about the set; at most 1000, the worst first.
+    #[prost(message, repeated, tag = "5")]
+    pub findings: ::prost::alloc::vec::Vec<Finding>,
+    /// Findings past those.
+    #[prost(uint64, tag = "6")]
+    pub findings_left_out: u64,
+    /// Proxies in which the version is in force.
+    #[prost(uint64, tag = "7")]
+    pub applied: u64,
+    /// Proxies that should have it: all that are connected.
+    #[prost(uint64, tag = "8")]
+    pub proxies: u64,
+    /// From the request to the last acknowledgement, ms; absent while some are missing.
+    #[prost(double, optional, tag = "9")]
+    pub applied_ms: ::core::option::Option<f64>,
+    /// Why it is not in force everywhere; empty where it is. Cut to 1024 bytes.
+    #[prost(string, tag = "10")]
+    pub note: ::prost::alloc::string::String,
+}
+/// An operator asks what is wrong with the policy, against live figures.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LintRequest {
+    /// Documents that are merged over the newest version, without changing it; at most 1024, may be
+    /// none.
+    #[prost(message, repeated, tag = "1")]
+    pub files: ::prost::alloc::vec::Vec<PolicyFile>,
+    /// How the set is read; unspecified: as it is, else as the first profile. An unknown value is
+    /// refused.
+    #[prost(enumeration = "PolicyProfile", tag = "2")]
+    pub profile: i32,
+}
+/// What is wrong with the policy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LintReply {
+    /// At most 1000, the worst first.
+    #[prost(message, repeated, tag = "1")]
+    pub findings: ::prost::alloc::vec::Vec<Finding>,
+    /// Findings past those.
+    #[prost(uint64, tag = "2")]
+    pub findings_left_out: u64,
+}
+/// The policy as consoles show it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyView {
+    /// The newest version. Refused where it is absent.
+    #[prost(message, optional, tag = "1")]
+    pub set: ::core::option::Option<PolicySet>,
+    /// How far each connected proxy is, by id.
+    #[prost(message, repeated, tag = "2")]
+    pub proxies: ::prost::alloc::vec::Vec<PolicyProxy>,
+}
+/// The newest version of the policy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicySet {
+    /// Its number; absent where there is none.
+    #[prost(uint64, optional, tag = "1")]
+    pub version: ::core::option::Option<u64>,
+    /// How its documents are read.
+    #[prost(enumeration = "PolicyProfile", tag = "2")]
+    pub profile: i32,
+    /// At most 4096, together at most 8 MiB.
+    #[prost(message, repeated, tag = "3")]
+    pub documents: ::prost::alloc::vec::Vec<PolicyDocument>,
+    /// Those that are kept, newest first; at most 64.
+    #[prost(message, repeated, tag = "4")]
+    pub versions: ::prost::alloc::vec::Vec<PolicyVersion>,
+    /// What an operator should know, such as that proxies run a policy that nobody has; may be empty.
+    #[prost(string, tag = "5")]
+    pub notice: ::prost::alloc::string::String,
+}
+/// One document of a policy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyDocument {
+    /// `VirtualService`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// May be empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// May be empty.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Its canonical text: YAML.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+}
+/// One version of a policy, without its documents.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyVersion {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// When it came to be, ms since the Unix epoch.
+    #[prost(uint64, tag = "2")]
+    pub at_unix_ms: u64,
+    /// Who asked for it; may be empty.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+    /// Why; may be empty.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// `apply`, `rollback to 3`, `shift inventory v1=75 v2=25`.
+    #[prost(string, tag = "5")]
+    pub what: ::prost::alloc::string::String,
+    /// How many documents it has.
+    #[prost(uint64, tag = "6")]
+    pub documents: u64,
+}
+/// How far a proxy is with the newest version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyProxy {
+    /// Id of the proxy.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The version in force there; absent where there is none.
+    #[prost(uint64, optional, tag = "2")]
+    pub version: ::core::option::Option<u64>,
+    /// Whether the newest version is in force there. Refused where it is unspecified or unknown.
+    #[prost(enumeration = "PolicyStanding", tag = "3")]
+    pub standing: i32,
+    /// Why not, or what is odd about it; may be empty.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// A list of proxies of a policy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyProxies {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub all: ::prost::alloc::vec::Vec<PolicyProxy>,
+}
+/// How documents are read where Istio has a trap. An unknown value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyProfile {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// Repairs the traps.
+    Fusebox = 1,
+    /// To the letter of Istio.
+    IstioCompat = 2,
+}
+impl PolicyProfile {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_PROFILE_UNSPECIFIED",
+            Self::Fusebox => "POLICY_PROFILE_FUSEBOX",
+            Self::IstioCompat => "POLICY_PROFILE_ISTIO_COMPAT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_PROFILE_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_PROFILE_FUSEBOX" => Some(Self::Fusebox),
+            "POLICY_PROFILE_ISTIO_COMPAT" => Some(Self::IstioCompat),
+            _ => None,
+        }
+    }
+}
+/// How much a finding weighs. An unknown value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Severity {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// Good to know.
+    Info = 1,
+    /// Applied, but not as the words of the document suggest.
+    Warning = 2,
+    /// Nothing of the set is applied.
+    Error = 3,
+}
+impl Severity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SEVERITY_UNSPECIFIED",
+            Self::Info => "SEVERITY_INFO",
+            Self::Warning => "SEVERITY_WARNING",
+            Self::Error => "SEVERITY_ERROR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "SEVERITY_INFO" => Some(Self::Info),
+            "SEVERITY_WARNING" => Some(Self::Warning),
+            "SEVERITY_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+/// What came of a request to change the policy. An unknown value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyOutcome {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// There is a new version.
+    Applied = 1,
+    /// Nothing would change, so nothing did.
+    Unchanged = 2,
+    /// It was only tried.
+    DryRun = 3,
+    /// The findings forbid it; nothing changed.
+    Refused = 4,
+}
+impl PolicyOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_OUTCOME_UNSPECIFIED",
+            Self::Applied => "POLICY_OUTCOME_APPLIED",
+            Self::Unchanged => "POLICY_OUTCOME_UNCHANGED",
+            Self::DryRun => "POLICY_OUTCOME_DRY_RUN",
+            Self::Refused => "POLICY_OUTCOME_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_OUTCOME_APPLIED" => Some(Self::Applied),
+            "POLICY_OUTCOME_UNCHANGED" => Some(Self::Unchanged),
+            "POLICY_OUTCOME_DRY_RUN" => Some(Self::DryRun),
+            "POLICY_OUTCOME_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// Whether the newest version is in force in a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyStanding {
+    /// Never sent; refused.
+    Unspecified = 0,
+    /// It has not answered.
+    Pending = 1,
+    /// It is.
+    Applied = 2,
+    /// It was refused there, whole.
+    Rejected = 3,
+}
+impl PolicyStanding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_STANDING_UNSPECIFIED",
+            Self::Pending => "POLICY_STANDING_PENDING",
+            Self::Applied => "POLICY_STANDING_APPLIED",
+            Self::Rejected => "POLICY_STANDING_REJECTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_STANDING_PENDING" => Some(Self::Pending),
+            "POLICY_STANDING_APPLIED" => Some(Self::Applied),
+            "POLICY_STANDING_REJECTED" => Some(Self::Rejected),
             _ => None,
         }
     }
@@ -552,7 +1011,7 @@ impl Cause {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProxyMessage {
     /// Which message it is.
-    #[prost(oneof = "proxy_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "proxy_message::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<proxy_message::Kind>,
 }
 /// Nested message and enum types in `ProxyMessage`.
@@ -569,13 +1028,16 @@ pub mod proxy_message {
         /// The answer to a command, one for each.
         #[prost(message, tag = "3")]
         Ack(super::Ack),
+        /// The answer to a policy, one for each.
+        #[prost(message, tag = "4")]
+        PolicyAck(super::PolicyAck),
     }
 }
 /// One message of a collector. One without a kind, or of an unknown one, is refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CollectorMessage {
     /// Which message it is.
-    #[prost(oneof = "collector_message::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "collector_message::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<collector_message::Kind>,
 }
 /// Nested message and enum types in `CollectorMessage`.
@@ -593,6 +1055,9 @@ pub mod collector_message {
         /// A window was taken.
         #[prost(message, tag = "3")]
         ReportAck(super::ReportAck),
+        /// The policy, whole: after the welcome if the proxy has another version, and at each change.
+        #[prost(message, tag = "4")]
+        Policy(super::Policy),
     }
 }
 /// A proxy introduces itself, at each stream anew.
@@ -619,6 +1084,9 @@ pub struct Hello {
     /// Leases and ramps in force: a collector that started later learns of them here. At most 1024.
     #[prost(message, repeated, tag = "7")]
     pub held: ::prost::alloc::vec::Vec<HeldLease>,
+    /// Version of the policy in force, maybe read from its own disk; 0: none.
+    #[prost(uint64, tag = "8")]
+    pub policy_version: u64,
 }
 /// What a collector tells a proxy of itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -640,6 +1108,32 @@ pub struct ReportAck {
     /// The highest number taken in this boot.
     #[prost(uint64, tag = "2")]
     pub number: u64,
+}
+/// A version of the traffic policy, whole. It travels as its documents: the proxy compiles them with
+/// the same code as the collector and the console, and keeps the last version that compiled.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Policy {
+    /// Never 0, and never the same for other documents. A rollback is a new version too.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Which reading of the documents.
+    #[prost(enumeration = "PolicyProfile", tag = "2")]
+    pub profile: i32,
+    /// YAML, one document each; at most 5000, together at most 8 MiB.
+    #[prost(string, repeated, tag = "3")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What a proxy did with a policy. If it is lost, the policy counts as pending, and the version of
+/// the next hello tells.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyAck {
+    /// Of the policy.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Why it was refused whole, in which case the last good one stays in force; absent where it is
+    /// in force now. Cut to 1024 bytes.
+    #[prost(string, optional, tag = "2")]
+    pub rejected: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod control_client {
@@ -993,12 +1487,15 @@ pub struct Incident {
     /// Best first.
     #[prost(message, repeated, tag = "16")]
     pub suspects: ::prost::alloc::vec::Vec<Suspect>,
-    /// What would help, least harm first; absent where nothing that we can do would.
+    /// What would help, with the least harm; absent where nothing that we can do would.
     #[prost(message, optional, tag = "17")]
     pub action: ::core::option::Option<SuggestedAction>,
     /// How good the data behind it is. Refused where it is absent.
     #[prost(message, optional, tag = "18")]
     pub data_quality: ::core::option::Option<DataQuality>,
+    /// What else could be done on the same edge, least harm first.
+    #[prost(message, repeated, tag = "19")]
+    pub alternatives: ::prost::alloc::vec::Vec<SuggestedAction>,
 }
 /// One layer that multiplies attempts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1048,7 +1545,7 @@ pub struct Suspect {
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
 }
-/// What the collector suggests to do.
+/// What the collector suggests to do, or knows of an alternative.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SuggestedAction {
     /// What. Refused where it is unspecified or unknown.
@@ -1147,6 +1644,9 @@ pub struct Snapshot {
     /// What happened, newest first.
     #[prost(message, repeated, tag = "9")]
     pub events: ::prost::alloc::vec::Vec<Event>,
+    /// The traffic policy. Refused where it is absent.
+    #[prost(message, optional, tag = "10")]
+    pub policy: ::core::option::Option<PolicyView>,
 }
 /// What changed from one snapshot to the next. Lists carry whole entries that are new or changed;
 /// `gone` lists name those that vanished. What is absent did not change.
@@ -1191,6 +1691,12 @@ pub struct Delta {
     /// The whole list. Present and empty: there are none now.
     #[prost(message, optional, tag = "13")]
     pub events: ::core::option::Option<Events>,
+    /// The new policy.
+    #[prost(message, optional, tag = "14")]
+    pub policy_set: ::core::option::Option<PolicySet>,
+    /// The whole list. Present and empty: there are none now.
+    #[prost(message, optional, tag = "15")]
+    pub policy_proxies: ::core::option::Option<PolicyProxies>,
 }
 /// A list of advisories.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1256,6 +1762,9 @@ pub struct CollectorStatus {
     /// What was dropped or refused since it started, by reason. A reason that is absent is zero.
     #[prost(map = "string, uint64", tag = "5")]
     pub dropped: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// Where it keeps what should outlive it.
+    #[prost(enumeration = "History", tag = "6")]
+    pub history: i32,
 }
 /// One service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1412,15 +1921,15 @@ pub struct Proxy {
     /// Version.
     #[prost(string, tag = "5")]
     pub build: ::prost::alloc::string::String,
-    /// Version of its policy; absent without one.
-    #[prost(string, optional, tag = "6")]
-    pub policy_version: ::core::option::Option<::prost::alloc::string::String>,
     /// Whether its stream is open.
     #[prost(bool, tag = "7")]
     pub connected: bool,
     /// Since its last message, ms.
     #[prost(uint64, tag = "8")]
     pub last_seen_ms: u64,
+    /// Version of the policy in force there; absent without one.
+    #[prost(uint64, optional, tag = "9")]
+    pub policy_version: ::core::option::Option<u64>,
 }
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1428,7 +1937,7 @@ pub struct Event {
     /// When, ms since the Unix epoch.
     #[prost(uint64, tag = "1")]
     pub at_unix_ms: u64,
-    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`.
+    /// `incident`, `trip`, `reset`, `breaker`, `proxy`, `instance`, `collector`, `policy`.
     #[prost(string, tag = "2")]
     pub kind: ::prost::alloc::string::String,
     /// One line.
@@ -1499,6 +2008,43 @@ impl Health {
             "HEALTH_OK" => Some(Self::Ok),
             "HEALTH_INCIDENT" => Some(Self::Incident),
             "HEALTH_DEGRADED" => Some(Self::Degraded),
+            _ => None,
+        }
+    }
+}
+/// Where a collector keeps what should outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum History {
+    /// Not known; so is any value of a later version.
+    Unspecified = 0,
+    /// Nowhere: what is known lasts as long as the collector's process.
+    Memory = 1,
+    /// In its data directory.
+    Disk = 2,
+    /// In its data directory, which cannot be written now: what happens is not kept.
+    Failing = 3,
+}
+impl History {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HISTORY_UNSPECIFIED",
+            Self::Memory => "HISTORY_MEMORY",
+            Self::Disk => "HISTORY_DISK",
+            Self::Failing => "HISTORY_FAILING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HISTORY_UNSPECIFIED" => Some(Self::Unspecified),
+            "HISTORY_MEMORY" => Some(Self::Memory),
+            "HISTORY_DISK" => Some(Self::Disk),
+            "HISTORY_FAILING" => Some(Self::Failing),
             _ => None,
         }
     }
@@ -1822,6 +2368,88 @@ pub mod console_client {
             req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Reset"));
             self.inner.unary(req, path, codec).await
         }
+        /// Applies documents. Answers when all connected proxies acknowledged, or after 1 s with what there
+        /// is; at once where nothing changes or the findings forbid it.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/fusebox.v1.Console/Apply");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Goes back to the documents of an earlier version. Answers as Apply does; INVALID_ARGUMENT for a
+        /// version that is not kept, with those that are in the message.
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fusebox.v1.Console/Rollback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fusebox.v1.Console", "Rollback"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves traffic between subsets. Answers as Apply does; NOT_FOUND for an unknown host and
+        /// INVALID_ARGUMENT for subsets that do not fit, with the candidates in the message.
+        pub async fn shift(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShiftRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/fusebox.v1.Console/Shift");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Shift"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what is wrong with the policy. Changes nothing.
+        pub async fn lint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LintRequest>,
+        ) -> std::result::Result<tonic::Response<super::LintReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/fusebox.v1.Console/Lint");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Lint"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1862,6 +2490,29 @@ pub mod console_server {
             &self,
             request: tonic::Request<super::ResetRequest>,
         ) -> std::result::Result<tonic::Response<super::CommandReply>, tonic::Status>;
+        /// Applies documents. Answers when all connected proxies acknowledged, or after 1 s with what there
+        /// is; at once where nothing changes or the findings forbid it.
+        async fn apply(
+            &self,
+            request: tonic::Request<super::ApplyRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status>;
+        /// Goes back to the documents of an earlier version. Answers as Apply does; INVALID_ARGUMENT for a
+        /// version that is not kept, with those that are in the message.
+        async fn rollback(
+            &self,
+            request: tonic::Request<super::RollbackRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status>;
+        /// Moves traffic between subsets. Answers as Apply does; NOT_FOUND for an unknown host and
+        /// INVALID_ARGUMENT for subsets that do not fit, with the candidates in the message.
+        async fn shift(
+            &self,
+            request: tonic::Request<super::ShiftRequest>,
+        ) -> std::result::Result<tonic::Response<super::PolicyReply>, tonic::Status>;
+        /// Says what is wrong with the policy. Changes nothing.
+        async fn lint(
+            &self,
+            request: tonic::Request<super::LintRequest>,
+        ) -> std::result::Result<tonic::Response<super::LintReply>, tonic::Status>;
     }
     /// What consoles and collector say to each other.
     #[derive(Debug)]
@@ -2057,6 +2708,178 @@ pub mod console_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: Console>(pub Arc<T>);
+                    impl<T: Console> tonic::server::UnaryService<super::ApplyRequest>
+                    for ApplySvc<T> {
+                        type Response = super::PolicyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Rollback" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackSvc<T: Console>(pub Arc<T>);
+                    impl<T: Console> tonic::server::UnaryService<super::RollbackRequest>
+                    for RollbackSvc<T> {
+                        type Response = super::PolicyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::rollback(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Shift" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShiftSvc<T: Console>(pub Arc<T>);
+                    impl<T: Console> tonic::server::UnaryService<super::ShiftRequest>
+                    for ShiftSvc<T> {
+                        type Response = super::PolicyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShiftRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::shift(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShiftSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Lint" => {
+                    #[allow(non_camel_case_types)]
+                    struct LintSvc<T: Console>(pub Arc<T>);
+                    impl<T: Console> tonic::server::UnaryService<super::LintRequest>
+                    for LintSvc<T> {
+                        type Response = super::LintReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LintRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::lint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LintSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

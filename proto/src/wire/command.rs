@@ -79,7 +79,7 @@ fn ttl(ttl_ms: u64) -> Result<Duration, Invalid> {
     }
 }
 
-fn reason(value: &str) -> String {
+pub(super) fn reason(value: &str) -> String {
     text::cut(&text::visible(value), REASON_LEN_MAX).into_owned()
 }
 
@@ -228,6 +228,7 @@ impl From<Hello> for v1::Hello {
             boot: hello.boot,
             destinations: super::all(hello.destinations),
             held: super::all(hello.held),
+            policy_version: hello.policy_version,
         }
     }
 }
@@ -244,6 +245,7 @@ impl TryFrom<v1::Hello> for Hello {
             boot: wire.boot,
             destinations: each(wire.destinations, "destinations", crate::report::EDGES_MAX)?,
             held: each(wire.held, "held", HELD_MAX)?,
+            policy_version: wire.policy_version,
         })
     }
 }
@@ -255,6 +257,7 @@ impl From<FromProxy> for v1::ProxyMessage {
             FromProxy::Hello(hello) => Kind::Hello(hello.into()),
             FromProxy::Report(report) => Kind::Report(report.into()),
             FromProxy::Ack(ack) => Kind::Ack(ack.into()),
+            FromProxy::PolicyAck(ack) => Kind::PolicyAck(ack.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -270,6 +273,7 @@ impl TryFrom<v1::ProxyMessage> for FromProxy {
             Kind::Hello(hello) => Self::Hello(hello.try_into().map_err(within("hello"))?),
             Kind::Report(report) => Self::Report(report.try_into().map_err(within("report"))?),
             Kind::Ack(ack) => Self::Ack(ack.try_into().map_err(within("ack"))?),
+            Kind::PolicyAck(ack) => Self::PolicyAck(ack.try_into().map_err(within("policy_ack"))?),
         })
     }
 }
@@ -283,6 +287,7 @@ impl From<ToProxy> for v1::CollectorMessage {
             }
             ToProxy::Command(command) => Kind::Command(command.into()),
             ToProxy::ReportAck { boot, number } => Kind::ReportAck(v1::ReportAck { boot, number }),
+            ToProxy::Policy(policy) => Kind::Policy(policy.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -303,6 +308,10 @@ impl TryFrom<v1::CollectorMessage> for ToProxy {
                 Self::Command(command.map_err(|invalid| invalid.within("command"))?)
             }
             Kind::ReportAck(v1::ReportAck { boot, number }) => Self::ReportAck { boot, number },
+            Kind::Policy(policy) => {
+                let policy = policy.try_into();
+                Self::Policy(policy.map_err(|invalid: Invalid| invalid.within("policy"))?)
+            }
         })
     }
 }
@@ -341,7 +350,7 @@ impl TryFrom<v1::TripRequest> for TripRequest {
     }
 }
 
-fn request_id(value: &str) -> Result<String, Invalid> {
+pub(super) fn request_id(value: &str) -> Result<String, Invalid> {
     if value.is_empty() {
         return Err(Invalid::new("request_id", "is empty"));
     }

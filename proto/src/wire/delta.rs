@@ -18,6 +18,7 @@ impl From<Snapshot> for v1::Snapshot {
             breakers: all(snapshot.breakers),
             proxies: all(snapshot.proxies),
             events: all(snapshot.events),
+            policy: Some(snapshot.policy.into()),
         }
     }
 }
@@ -27,6 +28,7 @@ impl TryFrom<v1::Snapshot> for Snapshot {
 
     fn try_from(wire: v1::Snapshot) -> Result<Self, Invalid> {
         let status = required(wire.status, "status")?.try_into();
+        let policy = required(wire.policy, "policy")?.try_into();
         Ok(Self {
             at: stamp(wire.at_unix_ms, "at_unix_ms")?,
             status: status.map_err(|invalid: Invalid| invalid.within("status"))?,
@@ -37,6 +39,7 @@ impl TryFrom<v1::Snapshot> for Snapshot {
             breakers: each(wire.breakers, "breakers", LISTED_MAX)?,
             proxies: each(wire.proxies, "proxies", LISTED_MAX)?,
             events: each(wire.events, "events", LISTED_MAX)?,
+            policy: policy.map_err(|invalid: Invalid| invalid.within("policy"))?,
         })
     }
 }
@@ -57,6 +60,8 @@ impl From<Delta> for v1::Delta {
             proxies: all(delta.proxies),
             proxies_gone: delta.proxies_gone,
             events: delta.events.map(|list| v1::Events { all: all(list) }),
+            policy_set: delta.policy_set.map(Into::into),
+            policy_proxies: delta.policy_proxies.map(|list| v1::PolicyProxies { all: all(list) }),
         }
     }
 }
@@ -69,6 +74,8 @@ impl TryFrom<v1::Delta> for Delta {
         let advisories = wire.advisories.map(|list| each(list.all, "advisories", LISTED_MAX));
         let breakers = wire.breakers.map(|list| each(list.all, "breakers", LISTED_MAX));
         let events = wire.events.map(|list| each(list.all, "events", LISTED_MAX));
+        let policy_set = wire.policy_set.map(TryInto::try_into).transpose();
+        let proxies = wire.policy_proxies.map(|list| each(list.all, "policy_proxies", LISTED_MAX));
         Ok(Self {
             at: stamp(wire.at_unix_ms, "at_unix_ms")?,
             status: status.map_err(|invalid: Invalid| invalid.within("status"))?,
@@ -83,6 +90,8 @@ impl TryFrom<v1::Delta> for Delta {
             proxies: each(wire.proxies, "proxies", LISTED_MAX)?,
             proxies_gone: lines(&wire.proxies_gone, "proxies_gone", LISTED_MAX)?,
             events: events.transpose()?,
+            policy_set: policy_set.map_err(|invalid: Invalid| invalid.within("policy_set"))?,
+            policy_proxies: proxies.transpose()?,
         })
     }
 }

@@ -83,6 +83,7 @@ impl From<EdgeWindow> for v1::EdgeWindow {
         Self {
             destination: Some(window.destination.into()),
             route: window.route,
+            subset: window.subset,
             protocol: v1::Protocol::from(window.protocol).into(),
             counts: Some(window.counts.into()),
             latency_us: window.latency.to_bytes(),
@@ -98,6 +99,7 @@ impl TryFrom<v1::EdgeWindow> for EdgeWindow {
         Ok(Self {
             destination: service(wire.destination, "destination")?,
             route: line(&wire.route),
+            subset: line(&wire.subset),
             protocol: protocol(wire.protocol),
             counts: counts.map_err(|invalid| invalid.within("counts"))?,
             latency: Latency::from_bytes(&wire.latency_us)?,
@@ -225,6 +227,13 @@ impl From<Cause> for v1::Cause {
             Cause::ProbeFailed => Self::ProbeFailed,
             Cause::ConsecutiveFailures => Self::ConsecutiveFailures,
             Cause::EjectionElapsed => Self::EjectionElapsed,
+            Cause::SuccessWindow => Self::SuccessWindow,
+            Cause::ConsecutiveGatewayErrors => Self::ConsecutiveGatewayErrors,
+            Cause::ConsecutiveLocalOriginFailures => Self::ConsecutiveLocalOriginFailures,
+            Cause::SuccessRate => Self::SuccessRate,
+            Cause::FailurePercentage => Self::FailurePercentage,
+            Cause::Policy => Self::Policy,
+            Cause::ProbeSucceeded => Self::ProbeSucceeded,
         }
     }
 }
@@ -238,6 +247,13 @@ fn cause(wire: i32) -> Cause {
         Ok(v1::Cause::ProbeFailed) => Cause::ProbeFailed,
         Ok(v1::Cause::ConsecutiveFailures) => Cause::ConsecutiveFailures,
         Ok(v1::Cause::EjectionElapsed) => Cause::EjectionElapsed,
+        Ok(v1::Cause::SuccessWindow) => Cause::SuccessWindow,
+        Ok(v1::Cause::ConsecutiveGatewayErrors) => Cause::ConsecutiveGatewayErrors,
+        Ok(v1::Cause::ConsecutiveLocalOriginFailures) => Cause::ConsecutiveLocalOriginFailures,
+        Ok(v1::Cause::SuccessRate) => Cause::SuccessRate,
+        Ok(v1::Cause::FailurePercentage) => Cause::FailurePercentage,
+        Ok(v1::Cause::Policy) => Cause::Policy,
+        Ok(v1::Cause::ProbeSucceeded) => Cause::ProbeSucceeded,
         Ok(v1::Cause::Unknown) | Err(_) => Cause::Unknown,
     }
 }
@@ -253,6 +269,8 @@ impl From<BreakerStatus> for v1::BreakerStatus {
             percent: status.percent.map(Into::into),
             revision: status.revision,
             refused_total: status.refused_total,
+            endpoint: status.endpoint,
+            shadow: status.shadow,
         }
     }
 }
@@ -270,6 +288,8 @@ impl TryFrom<v1::BreakerStatus> for BreakerStatus {
             percent: wire.percent.map(|value| percent(value, "percent")).transpose()?,
             revision: wire.revision,
             refused_total: count(wire.refused_total, "refused_total")?,
+            endpoint: line(&wire.endpoint),
+            shadow: wire.shadow,
         })
     }
 }
@@ -283,6 +303,8 @@ impl From<Transition> for v1::Transition {
             cause: v1::Cause::from(transition.cause).into(),
             revision: transition.revision,
             at_unix_ms: transition.at_unix_ms,
+            endpoint: transition.endpoint,
+            shadow: transition.shadow,
         }
     }
 }
@@ -298,6 +320,8 @@ impl TryFrom<v1::Transition> for Transition {
             cause: cause(wire.cause),
             revision: wire.revision,
             at_unix_ms: unix_ms(wire.at_unix_ms, "at_unix_ms")?,
+            endpoint: line(&wire.endpoint),
+            shadow: wire.shadow,
         })
     }
 }

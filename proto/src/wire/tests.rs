@@ -1,14 +1,17 @@
+mod policy;
+
 use super::v1;
 use crate::command::{
     Ack, AckResult, Action, ActionKind, BreakerState, Command, HeldLease, REASON_LEN_MAX,
     ResetRequest, ResetScope, TTL_MAX, TTL_MIN, ToProxy, TripRequest, Verb, Welcome,
 };
 use crate::delta::Delta;
+use crate::policy::{Profile, Push, PushAck};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
     Protocol, Refusals, Report, Transition,
 };
-use crate::view::{Snapshot, Update};
+use crate::view::{History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -42,6 +45,7 @@ fn report() -> Report {
         edges: vec![EdgeWindow {
             destination: destination.clone(),
             route: route.clone(),
+            subset: "v2".into(),
             protocol: Protocol::Grpc,
             counts,
             latency: latency(),
@@ -63,8 +67,19 @@ fn report() -> Report {
             percent: Some(25),
             revision: 7,
             refused_total: 8,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: true,
         }],
-        transitions: vec![Transition { destination, from, to, cause, revision: 7, at_unix_ms: 9 }],
+        transitions: vec![Transition {
+            destination,
+            from,
+            to,
+            cause,
+            revision: 7,
+            at_unix_ms: 9,
+            endpoint: "127.0.0.1:1".into(),
+            shadow: false,
+        }],
         dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
     }
 }
@@ -83,6 +98,7 @@ fn streams_round_trip() {
         boot: 4,
         destinations: vec![service()],
         held: vec![held],
+        policy_version: 5,
     };
     let ack = |result| Ack { id: "t-1".into(), revision: 7, destination: service(), result };
     for message in [
@@ -91,6 +107,8 @@ fn streams_round_trip() {
         FromProxy::Ack(ack(AckResult::Applied)),
         FromProxy::Ack(ack(AckResult::Superseded { revision: 9 })),
         FromProxy::Ack(ack(AckResult::Rejected { reason: "why".into() })),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: None }),
+        FromProxy::PolicyAck(PushAck { version: 5, rejected: Some("why".into()) }),
     ] {
         let wire = v1::ProxyMessage::from(message.clone());
         assert_eq!(FromProxy::try_from(wire).unwrap(), message);
@@ -103,9 +121,36 @@ fn streams_round_trip() {
         ToProxy::Command(command(trip(Action::MuteRetries { percent: 0 }))),
         ToProxy::Command(command(Verb::Reset { at_once: true })),
         ToProxy::ReportAck { boot: 1, number: 2 },
+        ToProxy::Policy(Push {
+            version: 5,
+            profile: Profile::IstioCompat,
+            documents: vec!["kind: DestinationRule\n".into()],
+        }),
     ] {
         let wire = v1::CollectorMessage::from(message.clone());
         assert_eq!(ToProxy::try_from(wire).unwrap(), message);
+    }
+}
+
+/// Scenario: a breaker for each cause, written and read.
+/// Guarantees: none becomes another one, or unknown.
+#[test]
+fn causes_round_trip() {
+    for cause in [
+        Cause::Unknown,
+        Cause::Operator,
+        Cause::LeaseExpired,
+        Cause::RampCompleted,
+        Cause::ProbeFailed,
+        Cause::ConsecutiveFailures,
+        Cause::EjectionElapsed,
+        Cause::SuccessRate,
+        Cause::ProbeSucceeded,
+    ] {
+        let mut report = report();
+        report.breakers[0].cause = cause;
+        let read = Report::try_from(v1::Report::from(report)).unwrap();
+        assert_eq!(read.breakers[0].cause, cause);
     }
 }
 
@@ -157,7 +202,14 @@ fn invalid_views_are_refused_with_a_path() {
     };
     check(|_| (), Ok(()));
     check(|snapshot| snapshot.edges[0].mtls = 99, Ok(()));
+    check(
+        |snapshot| {
+            snapshot.status.as_mut().unwrap().collector.as_mut().unwrap().history = 99;
+        },
+        Ok(()),
+    );
     check(|snapshot| snapshot.status = None, Err("status"));
+    check(|snapshot| snapshot.policy = None, Err("policy"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 0, Err("status.health"));
     check(|snapshot| snapshot.status.as_mut().unwrap().health = 99, Err("status.health"));
     check(|snapshot| snapshot.services[0].kind = 0, Err("services[0].kind"));
@@ -217,6 +269,12 @@ fn parse_all(bytes: &[u8]) {
     parse::<v1::TripRequest, TripRequest>(bytes);
     parse::<v1::ResetRequest, ResetRequest>(bytes);
     parse::<v1::TripResult, crate::view::TripResult>(bytes);
+    parse::<v1::ApplyRequest, crate::policy::ApplyRequest>(bytes);
+    parse::<v1::RollbackRequest, crate::policy::RollbackRequest>(bytes);
+    parse::<v1::ShiftRequest, crate::policy::ShiftRequest>(bytes);
+    parse::<v1::LintRequest, crate::policy::LintRequest>(bytes);
+    parse::<v1::PolicyReply, crate::view::PolicyResult>(bytes);
+    parse::<v1::LintReply, crate::view::LintResult>(bytes);
 }
 
 proptest! {
@@ -312,8 +370,16 @@ prop_compose! {
         incidents in prop::collection::btree_map("[a-d]", (0_u64..9, prop::option::of(0_u64..9)), 0..4),
         proxies in prop::collection::btree_map("[a-d]", any::<bool>(), 0..4),
         events in prop::collection::vec("[a-d]{1,3}", 0..3),
+        history in prop::sample::select(vec![
+            None, Some(History::Memory), Some(History::Disk), Some(History::Failing),
+        ]),
+        version in prop::option::of(1_u64..3),
+        holders in prop::collection::vec("[a-d]", 0..3),
     ) -> Snapshot {
-        use crate::view::{EdgeView, Event, Incident, IncidentState, Proxy, Service, Stamp};
+        use crate::view::{
+            EdgeView, Event, Incident, IncidentState, PolicyProxy, PolicyView, Proxy, Service,
+            Stamp,
+        };
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
         let edges = edges.into_iter().map(|((source, destination), proxies)| EdgeView { source, destination, proxies, ..EdgeView::default() });
         let incidents = incidents.into_iter().map(|(id, (opened, resolved))| Incident {
@@ -325,8 +391,13 @@ prop_compose! {
         });
         let proxies = proxies.into_iter().map(|(id, connected)| Proxy { id, connected, ..Proxy::default() });
         let events = events.into_iter().map(|text| Event { text, ..Event::default() });
+        let mut policy = PolicyView::default();
+        policy.set.version = version;
+        policy.proxies =
+            holders.into_iter().map(|id| PolicyProxy { id, ..PolicyProxy::default() }).collect();
         let mut snapshot = Snapshot {
             at: Stamp(at),
+            policy,
             services: services.collect(),
             edges: edges.collect(),
             incidents: incidents.collect(),
@@ -334,6 +405,7 @@ prop_compose! {
             events: events.collect(),
             ..Snapshot::default()
         };
+        snapshot.status.collector.history = history;
         snapshot.sort();
         snapshot
     }

@@ -6,8 +6,8 @@ use super::command::breaker_state;
 use super::{finite, line, maybe_finite, percent, required, unix_ms, v1};
 use crate::Invalid;
 use crate::view::{
-    Advisory, Breaker, CollectorStatus, EdgeBreaker, EdgeName, EdgeView, Event, Health, Mtls,
-    Proxy, Service, ServiceKind, Stamp, Status, TripResult,
+    Advisory, Breaker, CollectorStatus, EdgeBreaker, EdgeName, EdgeView, Event, Health, History,
+    Mtls, Proxy, Service, ServiceKind, Stamp, Status, TripResult,
 };
 
 /// No list of a view is longer: a collector keeps fewer.
@@ -21,7 +21,7 @@ fn maybe_stamp(value: Option<u64>, field: &str) -> Result<Option<Stamp>, Invalid
     value.map(|value| stamp(value, field)).transpose()
 }
 
-fn maybe_line(text: Option<&String>) -> Option<String> {
+pub(super) fn maybe_line(text: Option<&String>) -> Option<String> {
     text.map(|text| line(text))
 }
 
@@ -47,6 +47,25 @@ fn health(wire: i32, field: &str) -> Result<Health, Invalid> {
         Ok(v1::Health::Unspecified) | Err(_) => {
             Err(Invalid::new(field, format!("is {wire}, which is no health")))
         }
+    }
+}
+
+impl From<History> for v1::History {
+    fn from(value: History) -> Self {
+        match value {
+            History::Memory => Self::Memory,
+            History::Disk => Self::Disk,
+            History::Failing => Self::Failing,
+        }
+    }
+}
+
+fn history(wire: i32) -> Option<History> {
+    match v1::History::try_from(wire) {
+        Ok(v1::History::Memory) => Some(History::Memory),
+        Ok(v1::History::Disk) => Some(History::Disk),
+        Ok(v1::History::Failing) => Some(History::Failing),
+        Ok(v1::History::Unspecified) | Err(_) => None,
     }
 }
 
@@ -134,6 +153,7 @@ impl From<CollectorStatus> for v1::CollectorStatus {
             spans_per_s: value.spans_per_s,
             senders: value.senders,
             dropped: value.dropped.into_iter().collect(),
+            history: value.history.map_or(v1::History::Unspecified, v1::History::from).into(),
         }
     }
 }
@@ -156,6 +176,7 @@ impl TryFrom<v1::CollectorStatus> for CollectorStatus {
                 .into_iter()
                 .map(|(reason, count)| (line(&reason), count))
                 .collect(),
+            history: history(wire.history),
         })
     }
 }
@@ -357,7 +378,7 @@ impl TryFrom<v1::Proxy> for Proxy {
             namespace: line(&wire.namespace),
             instance: line(&wire.instance),
             build: line(&wire.build),
-            policy_version: maybe_line(wire.policy_version.as_ref()),
+            policy_version: wire.policy_version,
             connected: wire.connected,
             last_seen_ms: wire.last_seen_ms,
         })

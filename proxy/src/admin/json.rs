@@ -1,11 +1,15 @@
 //! `/config` and `/breakers`.
 
 use crate::config::Endpoint;
+use crate::control::endpoints::cause;
 use crate::outbound::Edge;
+use crate::outlier::Ejection;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
+use fusebox_proto::command::BreakerState;
 use fusebox_proto::{Now, ServiceId};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What the proxy was told, with the ports that it got.
 pub(super) fn config(proxy: &Proxy) -> String {
@@ -36,6 +40,8 @@ pub(super) fn config(proxy: &Proxy) -> String {
         "insecure": config.insecure,
         "inbound": inbound.collect::<Vec<_>>(),
         "outbound": outbound.collect::<Vec<_>>(),
+        "policy": super::policy::page(proxy),
+        "state_dir": config.state_dir,
         "limits": {
             "connections_max": config.limits.connections_max,
             "pending_max": config.limits.pending_max,
@@ -51,19 +57,20 @@ pub(super) fn breakers(proxy: &Proxy, now: Now) -> String {
     pretty(&json!({ "breakers": breakers.collect::<Vec<_>>() }))
 }
 
-fn breaker(proxy: &Proxy, edge: &Edge, now: Now) -> Value {
+fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
     let (status, held, in_flight) = {
         let core = edge.core.lock();
         (core.status(now), core.held(now), core.in_flight())
     };
-    let pools = proxy.outbound.iter().filter(|one| one.edge.destination == edge.destination);
-    let endpoints: Vec<Value> = pools.flat_map(|one| endpoints(&one.pool)).collect();
+    let is_by_failures = held.is_none() && status.state != BreakerState::Closed;
+    let pools = proxy.edge_pools(edge);
+    let endpoints: Vec<Value> = pools.iter().flat_map(|pool| endpoints(pool, now)).collect();
     json!({
         "edge": {
             "source": proxy.config.service.to_string(),
             "destination": edge.destination.to_string(),
         },
-        "kind": "operator",
+        "kind": if is_by_failures { "service" } else { "operator" },
         "state": status.state.as_str(),
         "cause": status.cause.as_str(),
         "since_ms": status.since_ms,
@@ -78,14 +85,28 @@ fn breaker(proxy: &Proxy, edge: &Edge, now: Now) -> Value {
     })
 }
 
-fn endpoints(pool: &Pool) -> impl Iterator<Item = Value> {
-    pool.endpoints().iter().map(|endpoint| {
+fn endpoints(pool: &Pool, now: Now) -> impl Iterator<Item = Value> {
+    let hosts = pool.status(now.instant).hosts;
+    pool.endpoints().iter().enumerate().map(move |(at, endpoint)| {
+        let host = hosts.get(at);
         json!({
             "address": endpoint.address(),
             "connections": endpoint.connections(),
             "pending": endpoint.pending(),
             "load": endpoint.load(),
+            "ejected": host.and_then(|host| host.ejected).map(|it| ejection(it, now)),
+            "shadowed": host.and_then(|host| host.shadowed).map(|it| ejection(it, now)),
+            "ejections": host.map(|host| host.ejections),
         })
+    })
+}
+
+fn ejection(ejection: Ejection, now: Now) -> Value {
+    let remaining = ejection.until.saturating_duration_since(now.instant);
+    json!({
+        "cause": cause(ejection.detection.by).as_str(),
+        "reason": ejection.detection.to_string(),
+        "remaining_ms": u64::try_from(remaining.as_millis()).ok(),
     })
 }
 

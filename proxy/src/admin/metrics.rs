@@ -1,9 +1,11 @@
 //! `/metrics`, in Prometheus' text format.
 
+use crate::outlier::{Counters, Detector};
 use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
 use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
 use fusebox_proto::{Latency, Now, ServiceId};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -26,6 +28,8 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     inbound(&mut page, totals);
     breakers(&mut page, proxy, now);
     pools(&mut page, proxy);
+    ejections(&mut page, proxy, now);
+    policy(&mut page, proxy);
     let reports = proxy.reports.lock().dropped();
     let name = "fusebox_proxy_invalid_messages_total";
     page.kind(name, "counter", "Messages of the collector that did not parse.");
@@ -183,8 +187,63 @@ fn breakers(page: &mut Page, proxy: &Proxy, now: Now) {
 fn pools(page: &mut Page, proxy: &Proxy) {
     let name = "fusebox_proxy_connections";
     page.kind(name, "gauge", "Connections to an endpoint, those being opened included.");
-    for endpoint in proxy.pools().flat_map(crate::pool::Pool::endpoints) {
-        page.value(name, &labels(&[("endpoint", endpoint.address())]), endpoint.connections());
+    let mut connections: BTreeMap<String, usize> = BTreeMap::new();
+    for pool in proxy.pools() {
+        for endpoint in pool.endpoints() {
+            *connections.entry(endpoint.address().to_owned()).or_default() +=
+                endpoint.connections();
+        }
+    }
+    for (endpoint, connections) in connections {
+        page.value(name, &labels(&[("endpoint", &endpoint)]), connections);
+    }
+}
+
+fn ejections(page: &mut Page, proxy: &Proxy, now: Now) {
+    let mut counted: Vec<(String, Counters)> = Vec::new();
+    for edge in &proxy.edges {
+        for pool in proxy.edge_pools(edge) {
+            let counters = pool.status(now.instant).ejections;
+            counted.extend(counters.map(|counters| (edge.destination.to_string(), counters)));
+        }
+    }
+    let mut sums: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for (destination, counters) in &counted {
+        let mut add = |name, detector, count| {
+            *sums.entry((name, &**destination, detector)).or_default() += count;
+        };
+        add("fusebox_proxy_ejections_active", "", counters.ejections_active);
+        add("fusebox_proxy_ejections_overflow_total", "", counters.ejections_overflow);
+        for (at, detector) in Detector::ALL.into_iter().enumerate() {
+            let (detected, enforced) = (counters.detected[at], counters.enforced[at]);
+            add("fusebox_proxy_ejections_detected_total", detector.as_str(), detected);
+            add("fusebox_proxy_ejections_total", detector.as_str(), enforced);
+        }
+    }
+    let kinds = [
+        ("fusebox_proxy_ejections_active", "gauge", "Endpoints that are out."),
+        ("fusebox_proxy_ejections_overflow_total", "counter", "Found while too many were out."),
+        ("fusebox_proxy_ejections_detected_total", "counter", "Endpoints found, enforced or not."),
+        ("fusebox_proxy_ejections_total", "counter", "Endpoints ejected, by detector."),
+    ];
+    for (kind, of, help) in kinds {
+        page.kind(kind, of, help);
+        for ((_, destination, detector), count) in sums.iter().filter(|(key, _)| key.0 == kind) {
+            let pairs = [("destination", *destination), ("detector", *detector)];
+            let len = if detector.is_empty() { 1 } else { 2 };
+            page.value(kind, &labels(&pairs[..len]), count);
+        }
+    }
+}
+
+fn policy(page: &mut Page, proxy: &Proxy) {
+    let name = "fusebox_proxy_policy_version";
+    page.kind(name, "gauge", "Version of the policy in force; 0: none of a collector.");
+    page.value(name, "", proxy.policy.lock().version);
+    let name = "fusebox_proxy_policy_total";
+    page.kind(name, "counter", "What the policy did in place of a server, and copies.");
+    for (what, count) in proxy.common.tally.iter() {
+        page.value(name, &labels(&[("what", what.as_str())]), count);
     }
 }
 

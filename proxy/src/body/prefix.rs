@@ -16,6 +16,29 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// Length of the prefix of a gRPC message: a flag, then the length in four bytes.
 const GRPC_PREFIX_LEN: usize = 5;
 
+/// Bodies up to this length can be sent again, by a retry of ours or to a mirror.
+const HELD_LEN_MAX: usize = 64 * 1024;
+
+/// Reads ahead of `body` until all of it is at hand, if it is no longer than [`HELD_LEN_MAX`] and
+/// comes at once. Says whether it is.
+///
+/// # Errors
+/// If the caller broke off, or sent what is no body.
+pub(crate) async fn hold(body: &mut RequestBody) -> Result<bool, hyper::Error> {
+    let mut ahead = body.ahead.take().unwrap_or_default();
+    let filling = async {
+        let mut len: usize = ahead.parts.iter().map(Bytes::len).sum();
+        while len <= HELD_LEN_MAX && body.rest.is_some() {
+            len += fill_one(&mut ahead, &mut body.rest).await?;
+        }
+        Ok(len <= HELD_LEN_MAX)
+    };
+    // What streams is not waited for.
+    let held = tokio::time::timeout(PATIENCE, filling).await.unwrap_or(Ok(false));
+    body.ahead = Some(ahead);
+    held
+}
+
 /// Reads the first bytes of `body`, which keeps them, and digests them. Of a gRPC call the first
 /// message is enough: its caller may send the second only after our answer to the first.
 ///
@@ -46,26 +69,32 @@ async fn fill(
 ) -> Result<usize, hyper::Error> {
     let mut len = 0;
     let mut wanted = BODY_PREFIX_LEN_MAX;
-    while len < wanted
-        && let Some(body) = rest
-    {
-        let frame = body.frame().await.transpose()?;
-        if body.is_end_stream() || frame.is_none() {
-            *rest = None;
-        }
-        match frame.map(Frame::into_data) {
-            Some(Ok(bytes)) if !bytes.is_empty() => {
-                len += bytes.len();
-                ahead.parts.push_back(bytes);
-            }
-            Some(Err(frame)) => ahead.trailers = frame.into_trailers().ok(),
-            _ => (),
-        }
+    while len < wanted && rest.is_some() {
+        len += fill_one(ahead, rest).await?;
         if is_grpc && let Some(message) = first_message_len(ahead) {
             wanted = message.min(BODY_PREFIX_LEN_MAX);
         }
     }
     Ok(wanted)
+}
+
+/// Reads what comes next, and says how many bytes that are.
+async fn fill_one(ahead: &mut Ahead, rest: &mut Option<Incoming>) -> Result<usize, hyper::Error> {
+    let Some(body) = rest else { return Ok(0) };
+    let frame = body.frame().await.transpose()?;
+    if body.is_end_stream() || frame.is_none() {
+        *rest = None;
+    }
+    match frame.map(Frame::into_data) {
+        Some(Ok(bytes)) if !bytes.is_empty() => {
+            let len = bytes.len();
+            ahead.parts.push_back(bytes);
+            return Ok(len);
+        }
+        Some(Err(frame)) => ahead.trailers = frame.into_trailers().ok(),
+        _ => (),
+    }
+    Ok(0)
 }
 
 /// Length of the first gRPC message with its prefix, once that prefix is there.

@@ -1,5 +1,7 @@
 use super::*;
 use fusebox_proto::ServiceId;
+use fusebox_proto::command::Action;
+use std::time::Duration;
 
 /// A command of this revision.
 fn command(revision: u64, verb: Verb) -> Command {
@@ -13,7 +15,7 @@ fn command(revision: u64, verb: Verb) -> Command {
     }
 }
 
-fn trip(action: Action) -> Verb {
+pub(super) fn trip(action: Action) -> Verb {
     Verb::Trip { action, ttl: Duration::from_secs(30), proxies: 2 }
 }
 
@@ -25,34 +27,34 @@ fn crossing(kind: Kind) -> Crossing {
 }
 
 /// A life of a breaker with what happened in it.
-struct Life {
-    now: Now,
-    breaker: Breaker,
+pub(super) struct Life {
+    pub(super) now: Now,
+    pub(super) breaker: Breaker,
     revision: u64,
-    log: String,
+    pub(super) log: String,
 }
 
 impl Life {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Now::read();
         Self { now, breaker: Breaker::new(now.instant), revision: 0, log: String::new() }
     }
 
-    fn ask(&mut self, kind: Kind, outcome: Outcome) {
+    pub(super) fn ask(&mut self, kind: Kind, outcome: Outcome) {
         match self.breaker.admit(self.now, crossing(kind)) {
             Ok(permit) => self.breaker.on_outcome(self.now, permit, outcome),
             Err(_) => self.log.push('x'),
         }
     }
 
-    fn order(&mut self, verb: Verb) {
+    pub(super) fn order(&mut self, verb: Verb) {
         self.revision += 1;
         let result = self.breaker.apply(self.now, &command(self.revision, verb));
         assert_eq!(result, AckResult::Applied);
     }
 
     /// One letter of a script; see [`run`].
-    fn event(&mut self, event: char) {
+    pub(super) fn event(&mut self, event: char) {
         match event {
             '+' => self.ask(Kind::First, Outcome::Success),
             '-' => self.ask(Kind::First, Outcome::Failure),
@@ -125,12 +127,12 @@ fn an_action_refuses_what_it_is_about() {
 
 /// Scenario: a cap of ten attempts a second on an edge of two proxies, met by bursts.
 /// Guarantees: this proxy lets half a second of its five through at once, retries or not, and
-/// time refills no more than that.
+/// what piles up of its rate while nobody comes is ten.
 #[test]
 fn a_cap_is_a_rate() {
     check("K+++++", "Kxxx");
     check("Krqh++", "Kxxx");
-    check("K+++++1+++++", "Kxxxxxx");
+    check("K+++++1++++++++++++", "Kxxxxx");
 }
 
 /// Scenario: an operator trips the circuit and then vanishes, while callers come and go.

@@ -7,6 +7,7 @@
 use crate::backoff::Backoff;
 use crate::proxy::Proxy;
 use fusebox_proto::command::{Ack, AckResult, Command, ToProxy, Welcome};
+use fusebox_proto::policy::{Push, PushAck};
 use fusebox_proto::report::{FromProxy, Hello};
 use fusebox_proto::wire::v1;
 use fusebox_proto::wire::v1::control_client::ControlClient;
@@ -107,6 +108,8 @@ pub(super) async fn run(
 struct Session {
     to: mpsc::Sender<v1::ProxyMessage>,
     from: Streaming<v1::CollectorMessage>,
+    /// A policy came on this stream.
+    has_policy: bool,
 }
 
 impl Session {
@@ -133,7 +136,7 @@ impl Session {
             return Err(LinkError::NoWelcome);
         };
         proxy.reports.lock().connected();
-        Ok((Self { to, from }, welcome))
+        Ok((Self { to, from, has_policy: false }, welcome))
     }
 
     /// Serves the stream until it breaks, or until `closing` and the last acknowledgement.
@@ -155,7 +158,7 @@ impl Session {
         }
     }
 
-    fn hear(&self, proxy: &Proxy, message: v1::CollectorMessage) -> Result<(), LinkError> {
+    fn hear(&mut self, proxy: &Proxy, message: v1::CollectorMessage) -> Result<(), LinkError> {
         match ToProxy::try_from(message) {
             Ok(ToProxy::Command(command)) => {
                 let ack = apply(proxy, command);
@@ -163,6 +166,12 @@ impl Session {
             }
             Ok(ToProxy::ReportAck { boot, number }) => {
                 proxy.reports.lock().acknowledged(boot, number);
+            }
+            Ok(ToProxy::Policy(push)) => {
+                let ack = take(proxy, push, !self.has_policy);
+                self.has_policy = true;
+                let answer = FromProxy::PolicyAck(ack).into();
+                self.to.try_send(answer).map_err(|_| LinkError::Unread)?;
             }
             // A second welcome changes nothing.
             Ok(ToProxy::Welcome(_)) => (),
@@ -196,7 +205,19 @@ fn hello(proxy: &Proxy) -> Hello {
         boot: proxy.reports.lock().boot(),
         destinations: proxy.edges.iter().map(|edge| edge.destination.clone()).collect(),
         held: held.collect(),
+        policy_version: proxy.policy.lock().version,
     }
+}
+
+/// Takes a policy into force at once, or says why not.
+fn take(proxy: &Proxy, push: Push, is_first: bool) -> PushAck {
+    let version = push.version;
+    let ack = proxy.take_policy(push, is_first);
+    match &ack.rejected {
+        None => tracing::info!("policy {version}: {} is in force", ack.version),
+        Some(reason) => tracing::warn!("policy {version} is rejected: {reason}"),
+    }
+    ack
 }
 
 /// Applies a command at once.

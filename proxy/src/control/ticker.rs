@@ -1,6 +1,7 @@
 //! Windows and timers: closes the window of every edge at each full second, and lets leases end
 //! and ramps step when their time has come.
 
+use super::endpoints;
 use crate::proxy::Proxy;
 use crate::report_log::Window;
 use crate::totals::Totals;
@@ -31,7 +32,7 @@ pub(super) async fn run(proxy: Arc<Proxy>, totals: Arc<Mutex<Totals>>, closing: 
         if is_last || window_end <= now.instant {
             let window = gather(&proxy, now);
             report(&proxy, &totals, now, window);
-            proxy.pools().for_each(|pool| pool.sweep(now.instant));
+            proxy.pools().iter().for_each(|pool| pool.sweep(now.instant));
             window_end = next_second(now);
         }
         if is_last {
@@ -65,9 +66,10 @@ fn gather(proxy: &Proxy, now: Now) -> Window {
         let pending = proxy.pending(edge);
         let mut closed = edge.core.lock().close_window(now, pending);
         window.edges.append(&mut closed.edges);
-        window.breakers.extend(closed.breaker);
+        window.breakers.append(&mut closed.breakers);
         window.transitions.append(&mut closed.transitions);
     }
+    endpoints::gather(proxy, now, &mut window);
     window.inbound.extend(proxy.inbound_core.lock().close_window());
     window
 }

@@ -2,8 +2,10 @@
 
 use crate::breaker::{self, Permit, Refused};
 use crate::classify::{Attempt, Class, End, Original};
+use fusebox_proto::grpc;
 use fusebox_proto::report::Protocol;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What to do with an attempt.
@@ -28,6 +30,7 @@ pub struct Ticket {
     pub(super) permit: Permit,
     pub(super) attempt: Attempt,
     pub(super) protocol: Protocol,
+    pub(super) way: Option<Arc<Way>>,
     pub(super) started: Instant,
     /// Number of the window in which it was counted.
     pub(super) window: u64,
@@ -44,6 +47,15 @@ impl Ticket {
     pub const fn started(&self) -> Instant {
         self.started
     }
+}
+
+/// The way that a policy chose for an attempt: what it is reported under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Name of the rule.
+    pub route: Arc<str>,
+    /// The subset that it chose; empty where it chose none.
+    pub subset: Arc<str>,
 }
 
 /// How a forwarded attempt ended.
@@ -67,6 +79,8 @@ pub enum Outcome {
     Failure,
     /// The caller gave up. Says nothing about the server to a breaker.
     Cancelled,
+    /// The policy gave up, as a caller would have: the server was too slow.
+    TimedOut,
     /// We failed: a pooled connection died before the first byte of an answer, and the request may
     /// not be sent twice. Counted neither for nor against the server; its repetition is a retry.
     Ours,
@@ -78,13 +92,12 @@ impl Outcome {
         if 500 <= status { Self::Failure } else { Self::Success }
     }
 
-    /// What a gRPC status says, after OpenTelemetry's conventions for a server's errors: `UNKNOWN`,
-    /// `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`, and whatever no
-    /// specification knows.
+    /// What a gRPC status that the server sent says. A server that says `DEADLINE_EXCEEDED` was too
+    /// slow; `CANCELLED` is the caller's wish.
     pub const fn of_grpc(status: u16) -> Self {
-        match status {
-            0 | 1 | 3 | 5..=11 | 16 => Self::Success,
-            _ => Self::Failure,
+        match (grpc::ending(status as i64), status) {
+            (grpc::Ending::Answered, _) | (grpc::Ending::GivenUp, 1) => Self::Success,
+            (grpc::Ending::GivenUp | grpc::Ending::Failed, _) => Self::Failure,
         }
     }
 }
@@ -114,7 +127,9 @@ impl Refusal {
 pub enum Reason {
     /// An operator's `open`.
     ForcedOpen,
-    /// The ramp had no place.
+    /// Failures opened the circuit, or all endpoints are out.
+    Open,
+    /// The ramp had no place, or the probe is out.
     HalfOpen,
     /// An operator's `cap`.
     Capped,
@@ -133,6 +148,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ForcedOpen => "forced-open",
+            Self::Open => "open",
             Self::HalfOpen => "half-open",
             Self::Capped => "capped",
             Self::Shed => "shed",
@@ -156,6 +172,8 @@ pub enum Overflow {
     Connections,
     /// Its queue of attempts that wait for one.
     Pending,
+    /// All its endpoints are ejected.
+    AllEjected,
 }
 
 impl From<Overflow> for Reason {
@@ -163,6 +181,7 @@ impl From<Overflow> for Reason {
         match overflow {
             Overflow::Connections => Self::ConnectionOverflow,
             Overflow::Pending => Self::PendingOverflow,
+            Overflow::AllEjected => Self::Open,
         }
     }
 }
@@ -171,6 +190,7 @@ impl From<Refused> for Reason {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::ForcedOpen => Self::ForcedOpen,
+            Refused::Open => Self::Open,
             Refused::HalfOpen => Self::HalfOpen,
             Refused::RetriesMuted => Self::RetriesMuted,
             Refused::Capped => Self::Capped,
@@ -184,7 +204,7 @@ impl Ended {
     pub(super) const fn to_breaker(self) -> breaker::Outcome {
         match self.outcome {
             Outcome::Success => breaker::Outcome::Success,
-            Outcome::Failure => breaker::Outcome::Failure,
+            Outcome::Failure | Outcome::TimedOut => breaker::Outcome::Failure,
             Outcome::Cancelled | Outcome::Ours => breaker::Outcome::Cancelled,
         }
     }
@@ -195,7 +215,7 @@ impl Ended {
         let status = self.status;
         match (self.outcome, protocol) {
             (Outcome::Cancelled, _) => End::GivenUp,
-            (Outcome::Failure | Outcome::Ours, _) => End::Failed { status },
+            (Outcome::Failure | Outcome::TimedOut | Outcome::Ours, _) => End::Failed { status },
             (Outcome::Success, Protocol::Grpc) if matches!(status, 8 | 10) => {
                 End::Failed { status }
             }

@@ -50,10 +50,12 @@ pub(super) fn command(revision: u64, verb: Verb) -> Command {
     }
 }
 
-const OK: Ended = Ended { outcome: Outcome::Success, status: 200, latency_us: 10_000 };
-const FAILED: Ended = Ended { outcome: Outcome::Failure, status: 500, latency_us: 20_000 };
-const GIVEN_UP: Ended = Ended { outcome: Outcome::Cancelled, status: 0, latency_us: 1_000_000 };
-const OURS: Ended = Ended { outcome: Outcome::Ours, status: 502, latency_us: 1_000 };
+pub(super) const OK: Ended = Ended { outcome: Outcome::Success, status: 200, latency_us: 10_000 };
+pub(super) const FAILED: Ended =
+    Ended { outcome: Outcome::Failure, status: 500, latency_us: 20_000 };
+pub(super) const GIVEN_UP: Ended =
+    Ended { outcome: Outcome::Cancelled, status: 0, latency_us: 1_000_000 };
+pub(super) const OURS: Ended = Ended { outcome: Outcome::Ours, status: 502, latency_us: 1_000 };
 
 impl Life {
     pub(super) fn new() -> Self {
@@ -77,25 +79,25 @@ impl Life {
         self.core.admit(self.now, &head(trace, span))
     }
 
-    fn forwarded(&mut self, trace: u64, span: u64) -> Ticket {
+    pub(super) fn forwarded(&mut self, trace: u64, span: u64) -> Ticket {
         match self.admit(trace, span) {
             Decision::Forward(ticket) => ticket,
             Decision::Refuse(refusal) => panic!("{refusal:?}"),
         }
     }
 
-    fn end(&mut self, ticket: Ticket, ended: Ended) {
+    pub(super) fn end(&mut self, ticket: Ticket, ended: Ended) {
         self.pass(ended.latency_us / 1_000);
         self.core.ended(self.now, ticket, ended);
     }
 
-    fn attempt(&mut self, trace: u64, span: u64, ended: Ended) {
+    pub(super) fn attempt(&mut self, trace: u64, span: u64, ended: Ended) {
         let ticket = self.forwarded(trace, span);
         self.end(ticket, ended);
     }
 
     /// The answer to an attempt that must be refused, as the header tells it.
-    fn refused(&mut self, trace: u64, span: u64) -> String {
+    pub(super) fn refused(&mut self, trace: u64, span: u64) -> String {
         match self.admit(trace, span) {
             Decision::Forward(_) => panic!("forwarded"),
             Decision::Refuse(refusal) => match refusal.retry_of {
@@ -105,7 +107,7 @@ impl Life {
         }
     }
 
-    fn close(&mut self) -> ClosedWindow {
+    pub(super) fn close(&mut self) -> ClosedWindow {
         self.core.close_window(self.now, 0)
     }
 
@@ -183,7 +185,7 @@ fn a_window_counts_what_happened() {
     assert_eq!(closed.edges.len(), 1);
     assert_eq!(closed.edges[0].counts, expected);
     assert_eq!(closed.edges[0].latency.count(), 6);
-    assert_eq!((closed.breaker, closed.transitions), (None, vec![]));
+    assert_eq!((closed.breakers, closed.transitions), (vec![], vec![]));
     life.end(waiting, OK);
     let expected = EdgeCounts { successes: 1, ..EdgeCounts::default() };
     assert_eq!(life.counts(), expected);
@@ -339,7 +341,7 @@ fn changes_are_told_once() {
     for _ in 0..30 {
         life.pass(1_000);
         let closed = life.close();
-        told.extend(closed.breaker.map(|status| status.state));
+        told.extend(closed.breakers.into_iter().map(|status| status.state));
         transitions.extend(
             closed
                 .transitions

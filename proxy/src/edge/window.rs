@@ -1,11 +1,17 @@
 //! The counters of the open window.
 
-use super::request::Reason;
+use super::request::{Reason, Way};
 use crate::classify::{Attempt, Class, Grade, Insight};
 use fusebox_proto::report::{EdgeCounts, EdgeWindow, Protocol, Refusals};
 use fusebox_proto::{Latency, ServiceId};
+use std::sync::Arc;
 
-/// What happened on an edge since the last report, by protocol. An edge speaks one or two.
+/// Ways of an edge that are reported apart, for each protocol together; what goes further ways is
+/// reported without one.
+pub(super) const LANES_MAX: usize = 64;
+
+/// What happened on an edge since the last report, by protocol and by the way that a policy chose.
+/// An edge speaks one or two protocols and has a few ways.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// Counts windows, so that an attempt of an earlier one is told apart.
@@ -13,24 +19,36 @@ pub(super) struct Window {
     lanes: Vec<Lane>,
 }
 
-/// What happened in one protocol.
+/// What happened in one protocol, on one way.
 #[derive(Debug)]
 pub(super) struct Lane {
     protocol: Protocol,
+    way: Option<Arc<Way>>,
     /// Of them, `in_flight` goes over from window to window.
     counts: EdgeCounts,
     latency: Latency,
 }
 
 impl Window {
-    pub(super) fn lane(&mut self, protocol: Protocol) -> &mut Lane {
-        let at = self.lanes.iter().position(|lane| lane.protocol == protocol);
-        let at = at.unwrap_or_else(|| {
-            let (counts, latency) = (EdgeCounts::default(), Latency::default());
-            self.lanes.push(Lane { protocol, counts, latency });
-            self.lanes.len() - 1
-        });
-        &mut self.lanes[at]
+    /// The lane of this protocol and way.
+    pub(super) fn lane(&mut self, protocol: Protocol, way: Option<&Arc<Way>>) -> &mut Lane {
+        let is_it = |lane: &Lane| {
+            lane.protocol == protocol
+                && match (&lane.way, way) {
+                    (None, None) => true,
+                    (Some(own), Some(way)) => Arc::ptr_eq(own, way) || own == way,
+                    _ => false,
+                }
+        };
+        if let Some(at) = self.lanes.iter().position(is_it) {
+            return &mut self.lanes[at];
+        }
+        if way.is_some() && LANES_MAX <= self.lanes.len() {
+            return self.lane(protocol, None);
+        }
+        let (counts, latency) = (EdgeCounts::default(), Latency::default());
+        self.lanes.push(Lane { protocol, way: way.cloned(), counts, latency });
+        self.lanes.last_mut().expect("it was just added")
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -46,11 +64,21 @@ impl Window {
         }
         let quiet = EdgeCounts::default();
         let spoken = self.lanes.iter_mut().filter(|lane| lane.counts != quiet);
-        spoken.map(|lane| lane.close(destination.clone())).collect()
+        let windows = spoken.map(|lane| lane.close(destination.clone())).collect();
+        // Ways that a policy no longer has make room once nothing is on them.
+        if LANES_MAX / 2 < self.lanes.len() {
+            self.lanes.retain(|lane| lane.way.is_none() || 0 < lane.counts.in_flight);
+        }
+        windows
     }
 }
 
 impl Lane {
+    /// The way that it reports; `None` also for what found no lane of its own.
+    pub(super) fn way(&self) -> Option<Arc<Way>> {
+        self.way.clone()
+    }
+
     pub(super) fn forwarded(&mut self, attempt: &Attempt) {
         self.counts.in_flight += 1;
         self.count(attempt, |counter| *counter += 1);
@@ -92,15 +120,16 @@ impl Lane {
         }
         let Refusals {
             forced_open,
+            open,
             half_open,
             capped,
             shed,
             connection_overflow,
             pending_overflow,
-            ..
         } = &mut self.counts.refused;
         match reason {
             Reason::ForcedOpen => *forced_open += 1,
+            Reason::Open => *open += 1,
             Reason::HalfOpen => *half_open += 1,
             Reason::Capped => *capped += 1,
             Reason::Shed => *shed += 1,
@@ -150,7 +179,8 @@ impl Lane {
         let next = EdgeCounts { in_flight: self.counts.in_flight, ..EdgeCounts::default() };
         let window = EdgeWindow {
             destination,
-            route: String::new(),
+            route: self.way.as_ref().map_or_else(String::new, |way| way.route.to_string()),
+            subset: self.way.as_ref().map_or_else(String::new, |way| way.subset.to_string()),
             protocol: self.protocol,
             counts: std::mem::replace(&mut self.counts, next),
             latency: self.latency.clone(),

@@ -25,7 +25,7 @@ impl InboundCore {
     pub(crate) fn ended(&mut self, outcome: Outcome, latency_us: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match outcome {
-            Outcome::Failure => self.failures += 1,
+            Outcome::Failure | Outcome::TimedOut => self.failures += 1,
             Outcome::Cancelled => self.cancelled += 1,
             Outcome::Success | Outcome::Ours => (),
         }

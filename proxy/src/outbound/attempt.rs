@@ -1,10 +1,13 @@
 //! An admitted attempt, from its ticket to its end.
 
-use super::Outbound;
+use super::Edge;
 use crate::body::{End, Guard};
 use crate::edge::{Ended, Overflow, Refusal, Ticket};
 use crate::exchange::{Answer, Verdict};
 use crate::forward::Exchange;
+use crate::outlier::Observed;
+use crate::pool::{Picked, Pool};
+use crate::retry::RetryPermit;
 use crate::spans::{Draft, Ending};
 use fusebox_proto::Now;
 use std::sync::Arc;
@@ -13,15 +16,64 @@ use std::time::Instant;
 /// An admitted attempt. It ends exactly once; dropped before, its caller went away.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    outbound: Arc<Outbound>,
+    edge: Arc<Edge>,
     /// `None` once it ended.
     ticket: Option<Ticket>,
     span: Option<Box<Draft>>,
+    /// The endpoint that works on it.
+    picked: Option<Picked>,
+    /// Given back when it is over.
+    permit: Option<Permit>,
+}
+
+/// The place of a retry of ours in the budget of its destination.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pool: Arc<Pool>,
+    permit: Option<RetryPermit>,
+}
+
+impl Permit {
+    pub(super) fn new(pool: &Arc<Pool>, permit: RetryPermit) -> Self {
+        Self { pool: Arc::clone(pool), permit: Some(permit) }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.pool.give_back_retry(permit);
+        }
+    }
 }
 
 impl Attempt {
-    pub(super) fn new(outbound: Arc<Outbound>, ticket: Ticket, span: Option<Box<Draft>>) -> Self {
-        Self { outbound, ticket: Some(ticket), span }
+    pub(super) fn new(edge: Arc<Edge>, ticket: Ticket, span: Option<Box<Draft>>) -> Self {
+        Self { edge, ticket: Some(ticket), span, picked: None, permit: None }
+    }
+
+    /// It goes to this endpoint, which is busy with it to its end.
+    pub(super) fn sent_to(&mut self, picked: Picked) -> &Picked {
+        self.picked.insert(picked)
+    }
+
+    /// It is a retry of ours, with this place in the budget.
+    pub(super) fn within(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
+    }
+
+    /// What came of it, told to the endpoint's watch as soon as it is known, and whether it got as
+    /// far as having a connection.
+    pub(super) fn observed(&mut self, is_connected: bool, observed: Option<Observed>) {
+        let Some(picked) = self.picked.as_mut().filter(|picked| picked.is_watched()) else {
+            return;
+        };
+        if is_connected {
+            picked.connected();
+        }
+        if let Some(observed) = observed {
+            picked.observed(Now::read().instant, observed);
+        }
     }
 
     /// It was sent, and this is what became of it.
@@ -33,24 +85,29 @@ impl Attempt {
     pub(super) fn overflowed(mut self, overflow: Overflow) -> Refusal {
         let now = Now::read();
         let ticket = self.ticket.take().expect("it has not ended: `self` would be gone");
-        let refusal = self.outbound.edge.core.lock().overflowed(now, ticket, overflow);
+        let refusal = self.edge.core.lock().overflowed(now, ticket, overflow);
         if let Some(span) = self.span.take() {
             let ending = Ending { refused: Some(refusal.word()), ..Ending::default() };
-            self.outbound.spans.push(span, ending, now.instant);
+            self.edge.spans.push(span, ending, now.instant);
         }
         refusal
     }
 
-    fn finish(&mut self, verdict: Verdict, now: Now) {
+    /// As [`Self::end`], of one whose answer may still go to the caller.
+    pub(super) fn finish(&mut self, verdict: Verdict, now: Now) {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
         let latency_us = latency_us(ticket.started(), now.instant);
         let ended = Ended { outcome: verdict.outcome, status: verdict.status(), latency_us };
-        self.outbound.edge.core.lock().ended(now, ticket, ended);
+        self.edge.core.lock().ended(now, ticket, ended);
         if let Some(span) = self.span.take() {
-            self.outbound.spans.push(span, verdict.ending, now.instant);
+            self.edge.spans.push(span, verdict.ending, now.instant);
         }
+        if let Some(picked) = &mut self.picked {
+            picked.ended(now.instant);
+        }
+        self.permit = None;
     }
 }
 
@@ -77,9 +134,11 @@ pub(crate) struct Crossing {
 }
 
 impl Guard for Crossing {
-    fn ended(self, end: End<'_>) {
+    fn ended(mut self, end: End<'_>) {
         let now = Now::read();
-        self.attempt.end(self.answer.verdict(&end), now);
+        let verdict = self.answer.verdict(&end);
+        self.attempt.observed(false, self.answer.seen_at_end(&end, &verdict));
+        self.attempt.end(verdict, now);
         if let End::Complete(_) = end {
             self.exchange.release(now.instant);
         }

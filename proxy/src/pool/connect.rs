@@ -1,5 +1,7 @@
 //! Opening a connection.
 
+use fusebox_proto::policy::TcpKeepalive;
+use socket2::SockRef;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -27,10 +29,32 @@ fn human(duration: Duration) -> String {
 }
 
 /// Opens a TCP connection to `host:port`.
-pub(super) async fn open(address: &str, timeout: Duration) -> Result<TcpStream, ConnectError> {
+pub(super) async fn open(
+    address: &str,
+    timeout: Duration,
+    keepalive: Option<TcpKeepalive>,
+) -> Result<TcpStream, ConnectError> {
     let said_no = |error: io::Error| ConnectError::Io(error.to_string());
     let connecting = tokio::time::timeout(timeout, TcpStream::connect(address));
     let stream = connecting.await.map_err(|_| ConnectError::Timeout(timeout))?.map_err(said_no)?;
     stream.set_nodelay(true).map_err(said_no)?;
+    if let Some(keepalive) = keepalive {
+        SockRef::from(&stream).set_tcp_keepalive(&socket_keepalive(keepalive)).map_err(said_no)?;
+    }
     Ok(stream)
+}
+
+/// What is not said is the system's.
+fn socket_keepalive(policy: TcpKeepalive) -> socket2::TcpKeepalive {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = policy.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = policy.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = policy.probes {
+        keepalive = keepalive.with_retries(probes);
+    }
+    keepalive
 }

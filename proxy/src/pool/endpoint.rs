@@ -3,18 +3,13 @@
 use super::connect::ConnectError;
 use super::http1::{Idle, Waiter};
 use super::http2::Multiplexed;
-use crate::config::Limits;
+use super::settings::PoolSettings;
 use crate::edge::Overflow;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
-
-/// An idle connection is closed after this long where the server did not say how long it keeps
-/// one: below the 60 s and more of most servers; those that close earlier and do not say so are
-/// met by sending again.
-const IDLE_DEFAULT: Duration = Duration::from_secs(50);
 
 /// Why a request got no connection.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,18 +22,30 @@ pub(crate) enum AcquireError {
     Connect(#[from] ConnectError),
 }
 
+/// What all endpoints of a pool have together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    connections: AtomicUsize,
+    /// HTTP/1 requests that wait for a connection.
+    pub(super) waiting: AtomicUsize,
+    /// HTTP/1 connections being opened.
+    pub(super) opening: AtomicUsize,
+    pub(super) endpoints: OnceLock<Vec<Weak<Endpoint>>>,
+}
+
 /// One instance of a service.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(super) address: String,
-    pub(super) limits: Limits,
+    pub(super) shared: Arc<Shared>,
     load: AtomicUsize,
     state: Mutex<State>,
 }
 
 /// Everything under the one lock. It is held for a push or a pop, never over an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
+    pub(super) settings: PoolSettings,
     /// Connections, those being opened included.
     pub(super) connections: usize,
     /// HTTP/1 connections being opened.
@@ -49,16 +56,36 @@ pub(super) struct State {
     pub(super) waiting: VecDeque<Waiter>,
     pub(super) next_waiter: u64,
     /// How long the server keeps an idle connection, by its own word.
-    pub(super) keep_alive: Option<Duration>,
+    keep_alive: Option<Duration>,
     /// HTTP/2 connections and the requests on them.
     pub(super) multiplexed: Multiplexed,
 }
 
 impl Endpoint {
     /// No connection yet to `address`, a `host:port`.
-    pub(super) fn new(address: &str, limits: Limits) -> Arc<Self> {
-        let state = Mutex::default();
-        Arc::new(Self { address: address.to_owned(), limits, load: AtomicUsize::new(0), state })
+    pub(super) fn new(address: &str, shared: Arc<Shared>, settings: PoolSettings) -> Arc<Self> {
+        let state = Mutex::new(State {
+            settings,
+            connections: 0,
+            opening: 0,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            next_waiter: 0,
+            keep_alive: None,
+            multiplexed: Multiplexed::default(),
+        });
+        Arc::new(Self { address: address.to_owned(), shared, load: AtomicUsize::new(0), state })
+    }
+
+    /// Follows a change of policy: what is under way stays, and what is idle is judged anew when
+    /// it is next looked at.
+    pub(super) fn apply(&self, settings: PoolSettings) {
+        self.lock().settings = settings;
+    }
+
+    /// From now on a connection carries what is on it, and then closes.
+    pub(super) fn retire(&self) {
+        self.lock().settings.requests_per_connection_max = Some(0);
     }
 
     /// `host:port`.
@@ -89,18 +116,18 @@ impl Endpoint {
         self.load.fetch_sub(1, Relaxed);
     }
 
-    /// Closes connections that were idle too long.
+    /// Closes connections that were idle too long, or are too old.
     pub(super) fn sweep(&self, now: Instant) {
         let mut state = self.lock();
-        let limit = state.idle_limit();
-        state.idle.retain(|idle| !idle.is_stale(now, limit));
+        let (limit, settings) = (state.idle_limit(), state.settings);
+        state.idle.retain(|idle| !idle.is_stale(now, limit, &settings));
+        state.multiplexed.sweep(now, limit, &settings);
     }
 
     /// Learns from `Keep-Alive: timeout=N` how long the server keeps an idle connection. Ours
     /// lives a second less, so that we close it and not the server while a request is on its way.
     pub(crate) fn keep_alive(&self, timeout_s: u64) {
-        let keep = Duration::from_secs(timeout_s.saturating_sub(1)).min(IDLE_DEFAULT);
-        self.lock().keep_alive = Some(keep);
+        self.lock().keep_alive = Some(Duration::from_secs(timeout_s.saturating_sub(1)));
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,11 +137,42 @@ impl Endpoint {
 
 impl State {
     pub(super) fn idle_limit(&self) -> Duration {
-        self.keep_alive.unwrap_or(IDLE_DEFAULT)
+        let own = self.settings.idle_timeout;
+        self.keep_alive.map_or(own, |keep| keep.min(own))
+    }
+
+    /// Whether one more connection is within the limits.
+    pub(super) fn may_open(&self, shared: &Shared) -> bool {
+        self.connections < self.settings.each.connections_max
+            && self
+                .settings
+                .connections_max
+                .is_none_or(|max| shared.connections.load(Relaxed) < max || self.is_owed_one(max))
+    }
+
+    /// The first connection of an endpoint is beyond the limit of the pool.
+    const fn is_owed_one(&self, max: usize) -> bool {
+        self.connections == 0 && max != 0
+    }
+
+    /// Why no further request may wait. Those for whom a connection is being opened do not wait
+    /// for others.
+    pub(super) fn overflow(&self, shared: &Shared) -> Option<Overflow> {
+        let own = self.waiting.len().saturating_sub(self.opening);
+        let all = shared.waiting.load(Relaxed).saturating_sub(shared.opening.load(Relaxed));
+        let each_max = self.settings.each.pending_max;
+        let max = self.settings.pending_max.unwrap_or(usize::MAX);
+        if own < each_max && all < max {
+            None
+        } else if each_max == 0 || max == 0 {
+            Some(Overflow::Connections)
+        } else {
+            Some(Overflow::Pending)
+        }
     }
 }
 
-/// The place of one connection under the endpoint's limit.
+/// The place of one connection under the limits.
 #[derive(Debug)]
 pub(super) struct Slot {
     endpoint: Arc<Endpoint>,
@@ -124,19 +182,38 @@ pub(super) struct Slot {
 impl Slot {
     /// Takes a place if there is one.
     pub(super) fn take(endpoint: &Arc<Endpoint>, state: &mut State) -> Option<Self> {
-        if endpoint.limits.connections_max <= state.connections {
+        if state.settings.each.connections_max <= state.connections {
             return None;
+        }
+        let connections = &endpoint.shared.connections;
+        match state.settings.connections_max {
+            Some(max) if !state.is_owed_one(max) => {
+                let more = |count: usize| (count < max).then_some(count + 1);
+                connections.fetch_update(Relaxed, Relaxed, more).ok()?;
+            }
+            _ => {
+                connections.fetch_add(1, Relaxed);
+            }
         }
         state.connections += 1;
         Some(Self { endpoint: Arc::clone(endpoint), is_free: false })
     }
 
-    /// The connection is gone: opens the next if someone waits.
+    /// The connection is gone: opens the next if someone waits, here or elsewhere in the pool.
     pub(super) fn free(mut self) {
         self.is_free = true;
-        let endpoint = Arc::clone(&self.endpoint);
-        endpoint.lock().connections -= 1;
-        endpoint.open_for_waiting();
+        self.give_back();
+        self.endpoint.open_for_waiting();
+        let shared = &self.endpoint.shared;
+        if 0 < shared.waiting.load(Relaxed) {
+            let others = shared.endpoints.get().into_iter().flatten();
+            others.filter_map(Weak::upgrade).for_each(|other| other.open_for_waiting());
+        }
+    }
+
+    fn give_back(&self) {
+        self.endpoint.lock().connections -= 1;
+        self.endpoint.shared.connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -144,7 +221,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.is_free {
-            self.endpoint.lock().connections -= 1;
+            self.give_back();
         }
     }
 }

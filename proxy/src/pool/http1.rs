@@ -2,12 +2,13 @@
 
 use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
 use super::endpoint::{AcquireError, Endpoint, Slot, State};
+use super::settings::PoolSettings;
 use crate::body::RequestBody;
-use crate::edge::Overflow;
 use fusebox_proto::Now;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -20,21 +21,25 @@ type Grant = Result<Http1Connection, ConnectError>;
 #[derive(Debug)]
 struct Http1Connection {
     sender: SendRequest<RequestBody>,
-    /// Whether it carried a request before: then the server may be closing it just now.
-    is_used: bool,
+    /// Requests that it carried before: if any, the server may be closing it just now.
+    served: u32,
+    born: Instant,
 }
 
 /// A connection with nothing to do.
 #[derive(Debug)]
 pub(super) struct Idle {
-    sender: SendRequest<RequestBody>,
+    connection: Http1Connection,
     since: Instant,
 }
 
 impl Idle {
-    /// Whether it is closed, or was idle for too long to be trusted.
-    pub(super) fn is_stale(&self, now: Instant, limit: Duration) -> bool {
-        self.sender.is_closed() || limit <= now.saturating_duration_since(self.since)
+    /// Whether it is closed, was idle for too long to be trusted, or takes no more requests.
+    pub(super) fn is_stale(&self, now: Instant, limit: Duration, settings: &PoolSettings) -> bool {
+        let Http1Connection { sender, served, born } = &self.connection;
+        sender.is_closed()
+            || limit <= now.saturating_duration_since(self.since)
+            || settings.is_spent(*served, *born, now)
     }
 }
 
@@ -55,7 +60,7 @@ pub(crate) struct Http1Lease {
 impl Http1Lease {
     /// Whether it carried a request before.
     pub(crate) fn is_used(&self) -> bool {
-        self.connection.is_used
+        0 < self.connection.served
     }
 
     /// To send the request.
@@ -65,14 +70,15 @@ impl Http1Lease {
 
     /// Gives the connection back at the end of the response body.
     pub(crate) fn release(self, now: Instant) {
-        let Self { connection: Http1Connection { mut sender, .. }, endpoint } = self;
-        if sender.is_ready() {
-            endpoint.deliver(Http1Connection { sender, is_used: true }, now);
-        } else if !sender.is_closed() {
+        let Self { mut connection, endpoint } = self;
+        connection.served = connection.served.saturating_add(1);
+        if connection.sender.is_ready() {
+            endpoint.deliver(connection, now);
+        } else if !connection.sender.is_closed() {
             // The server answered before it had read the request body.
             tokio::spawn(tokio::time::timeout(UPLOAD_PATIENCE, async move {
-                if sender.ready().await.is_ok() {
-                    endpoint.deliver(Http1Connection { sender, is_used: true }, now);
+                if connection.sender.ready().await.is_ok() {
+                    endpoint.deliver(connection, now);
                 }
             }));
         }
@@ -104,31 +110,45 @@ impl Endpoint {
         now: Instant,
     ) -> Result<Result<Http1Connection, Waiting>, AcquireError> {
         let mut state = self.lock();
-        let limit = state.idle_limit();
+        let (limit, settings) = (state.idle_limit(), state.settings);
         while let Some(idle) = state.idle.pop() {
-            if !idle.is_stale(now, limit) && idle.sender.is_ready() {
-                return Ok(Ok(Http1Connection { sender: idle.sender, is_used: true }));
+            if !idle.is_stale(now, limit, &settings) && idle.connection.sender.is_ready() {
+                return Ok(Ok(idle.connection));
             }
         }
-        let limits = self.limits;
-        let may_open = state.connections < limits.connections_max;
-        // Those for whom a connection is being opened do not wait for others.
-        let queued = state.waiting.len().saturating_sub(state.opening);
-        if !may_open && limits.pending_max <= queued {
-            let no_queue = limits.pending_max == 0;
-            let overflow = if no_queue { Overflow::Connections } else { Overflow::Pending };
+        if !state.may_open(&self.shared)
+            && let Some(overflow) = state.overflow(&self.shared)
+        {
             return Err(AcquireError::Overflow(overflow));
         }
         let (grant, granted) = oneshot::channel();
         let id = state.next_waiter;
         state.next_waiter += 1;
         state.waiting.push_back(Waiter { id, grant });
+        self.shared.waiting.fetch_add(1, Relaxed);
         Ok(Err(Waiting { id, grant: granted, endpoint: Arc::clone(self) }))
     }
 
     /// Hands a free connection to whoever waits longest, or keeps it.
     fn deliver(&self, connection: Http1Connection, now: Instant) {
-        self.lock().hand_on(Ok(connection), now);
+        let mut state = self.lock();
+        if !state.settings.is_spent(connection.served, connection.born, now) {
+            self.hand_on(&mut state, Ok(connection), now);
+        }
+    }
+
+    /// Hands `grant` to whoever waits longest; if nobody does, a connection becomes idle.
+    fn hand_on(&self, state: &mut State, mut grant: Grant, now: Instant) {
+        while let Some(waiter) = state.waiting.pop_front() {
+            self.shared.waiting.fetch_sub(1, Relaxed);
+            match waiter.grant.send(grant) {
+                Ok(()) => return,
+                Err(back) => grant = back,
+            }
+        }
+        if let Ok(connection) = grant {
+            state.idle.push(Idle { connection, since: now });
+        }
     }
 
     /// Opens as many connections as requests wait, within the limit.
@@ -139,22 +159,8 @@ impl Endpoint {
                 return;
             };
             state.opening += 1;
+            self.shared.opening.fetch_add(1, Relaxed);
             tokio::spawn(Opening(Some(Arc::clone(self))).run(slot));
-        }
-    }
-}
-
-impl State {
-    /// Hands `grant` to whoever waits longest; if nobody does, a connection becomes idle.
-    fn hand_on(&mut self, mut grant: Grant, now: Instant) {
-        while let Some(waiter) = self.waiting.pop_front() {
-            match waiter.grant.send(grant) {
-                Ok(()) => return,
-                Err(back) => grant = back,
-            }
-        }
-        if let Ok(Http1Connection { sender, .. }) = grant {
-            self.idle.push(Idle { sender, since: now });
         }
     }
 }
@@ -171,11 +177,12 @@ impl Drop for Waiting {
         let mut state = self.endpoint.lock();
         if let Ok(at) = state.waiting.binary_search_by_key(&self.id, |waiter| waiter.id) {
             state.waiting.remove(at);
+            self.endpoint.shared.waiting.fetch_sub(1, Relaxed);
             return;
         }
         // It was granted a connection that it never saw.
         if let Ok(Ok(connection)) = self.grant.try_recv() {
-            state.hand_on(Ok(connection), Now::read().instant);
+            self.endpoint.hand_on(&mut state, Ok(connection), Now::read().instant);
         }
     }
 }
@@ -186,7 +193,9 @@ struct Opening(Option<Arc<Endpoint>>);
 impl Opening {
     async fn run(mut self, slot: Slot) {
         let Some(endpoint) = self.0.clone() else { return };
-        let opened = connect::open(&endpoint.address, endpoint.limits.connect_timeout).await;
+        let settings = endpoint.lock().settings;
+        let timeout = settings.each.connect_timeout;
+        let opened = connect::open(&endpoint.address, timeout, settings.keepalive).await;
         let handshake = match opened {
             Ok(stream) => {
                 let mut builder = Builder::new();
@@ -198,20 +207,22 @@ impl Opening {
         };
         match handshake {
             Ok((sender, connection)) => {
-                self.finished(Ok(Http1Connection { sender, is_used: false }));
+                self.finished(|now| Ok(Http1Connection { sender, served: 0, born: now }));
                 // Its end is told to whoever uses it; here it only frees a place.
                 let _ = connection.await;
             }
-            Err(error) => self.finished(Err(error)),
+            Err(error) => self.finished(|_| Err(error)),
         }
         slot.free();
     }
 
-    fn finished(&mut self, grant: Grant) {
+    fn finished(&mut self, grant: impl FnOnce(Instant) -> Grant) {
         if let Some(endpoint) = self.0.take() {
+            let now = Now::read().instant;
             let mut state = endpoint.lock();
             state.opening -= 1;
-            state.hand_on(grant, Now::read().instant);
+            endpoint.shared.opening.fetch_sub(1, Relaxed);
+            endpoint.hand_on(&mut state, grant(now), now);
         }
     }
 }
@@ -219,6 +230,6 @@ impl Opening {
 /// The runtime ended before the connection was open.
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.finished(Err(ConnectError::Closing));
+        self.finished(|_| Err(ConnectError::Closing));
     }
 }

@@ -5,18 +5,18 @@
 
 use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
 use super::endpoint::{AcquireError, Endpoint, Slot};
+use super::settings::PoolSettings;
 use crate::body::RequestBody;
 use crate::edge::Overflow;
+use fusebox_proto::Now;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Requests at once on one connection: what RFC 9113 asks every server to allow at least. Where one
-/// allows fewer, the HTTP/2 layer lets the rest wait for their turn.
-const STREAMS_PER_CONNECTION: usize = 100;
 /// What one stream may have under way towards us.
 const STREAM_WINDOW_LEN: u32 = BUFFER_LEN_MAX as u32;
 /// What all streams of a connection may have under way towards us.
@@ -42,17 +42,48 @@ pub(super) struct Multiplexed {
 struct Http2Connection {
     sender: SendRequest<RequestBody>,
     streams: AtomicUsize,
+    /// Requests that it carried, those under way included.
+    served: AtomicU32,
+    born: Instant,
+    /// When it was last seen in use.
+    used: Mutex<Instant>,
     /// It gave a request back: no new ones.
     is_retired: AtomicBool,
 }
 
 impl Http2Connection {
-    fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && !self.is_retired.load(Relaxed)
+    fn is_usable(&self, now: Instant, settings: &PoolSettings) -> bool {
+        !self.sender.is_closed()
+            && !self.is_retired.load(Relaxed)
+            && !settings.is_spent(self.served.load(Relaxed), self.born, now)
     }
 
-    fn has_room(&self) -> bool {
-        self.streams.load(Relaxed) < STREAMS_PER_CONNECTION
+    fn has_room(&self, settings: &PoolSettings) -> bool {
+        self.streams.load(Relaxed) < settings.streams_per_connection_max
+    }
+
+    fn begin(&self) {
+        self.streams.fetch_add(1, Relaxed);
+        self.served.fetch_add(1, Relaxed);
+    }
+
+    /// Whether nothing was on it for as long as `limit`. Looked at each second.
+    fn is_unused(&self, now: Instant, limit: Duration) -> bool {
+        let mut used = self.used.lock();
+        if 0 < self.streams.load(Relaxed) {
+            *used = now;
+        }
+        limit <= now.saturating_duration_since(*used)
+    }
+}
+
+impl Multiplexed {
+    /// Lets go of connections that nobody used for too long, or that take no more requests; what is
+    /// on them goes on.
+    pub(super) fn sweep(&mut self, now: Instant, limit: Duration, settings: &PoolSettings) {
+        self.connections.retain(|connection| {
+            connection.is_usable(now, settings) && !connection.is_unused(now, limit)
+        });
     }
 }
 
@@ -88,7 +119,7 @@ struct Stream(Arc<Endpoint>);
 impl Stream {
     fn take(endpoint: &Arc<Endpoint>) -> Result<Self, AcquireError> {
         let mut state = endpoint.lock();
-        if endpoint.limits.streams_max <= state.multiplexed.streams {
+        if state.settings.each.streams_max <= state.multiplexed.streams {
             return Err(AcquireError::Overflow(Overflow::Connections));
         }
         state.multiplexed.streams += 1;
@@ -104,10 +135,10 @@ impl Drop for Stream {
 
 impl Endpoint {
     /// A stream for one HTTP/2 request.
-    pub(crate) async fn http2(self: &Arc<Self>) -> Result<Http2Lease, AcquireError> {
+    pub(crate) async fn http2(self: &Arc<Self>, now: Instant) -> Result<Http2Lease, AcquireError> {
         let stream = Stream::take(self)?;
         loop {
-            let mut opening = match self.find_or_open()? {
+            let mut opening = match self.find_or_open(now)? {
                 Ok(connection) => return Ok(Http2Lease { connection, _stream: stream }),
                 Err(opening) => opening,
             };
@@ -120,13 +151,15 @@ impl Endpoint {
     /// A connection with room, on which a stream is counted already, or the one being opened.
     fn find_or_open(
         self: &Arc<Self>,
+        now: Instant,
     ) -> Result<Result<Arc<Http2Connection>, watch::Receiver<Opened>>, AcquireError> {
         let mut state = self.lock();
+        let settings = state.settings;
         let multiplexed = &mut state.multiplexed;
-        multiplexed.connections.retain(|connection| connection.is_usable());
-        if let Some(found) = multiplexed.connections.iter().find(|connection| connection.has_room())
-        {
-            found.streams.fetch_add(1, Relaxed);
+        multiplexed.connections.retain(|connection| connection.is_usable(now, &settings));
+        let mut connections = multiplexed.connections.iter();
+        if let Some(found) = connections.find(|connection| connection.has_room(&settings)) {
+            found.begin();
             return Ok(Ok(Arc::clone(found)));
         }
         if let Some(opening) = &multiplexed.opening {
@@ -151,7 +184,9 @@ struct Opening {
 impl Opening {
     async fn run(self, slot: Slot) {
         let endpoint = Arc::clone(&self.endpoint);
-        let opened = connect::open(&endpoint.address, endpoint.limits.connect_timeout).await;
+        let settings = endpoint.lock().settings;
+        let timeout = settings.each.connect_timeout;
+        let opened = connect::open(&endpoint.address, timeout, settings.keepalive).await;
         let handshake = match opened {
             Ok(stream) => {
                 let shaken = builder().handshake(TokioIo::new(stream)).await;
@@ -172,8 +207,15 @@ impl Opening {
 
     fn finished(self, result: Result<SendRequest<RequestBody>, ConnectError>) {
         let result = result.map(|sender| {
-            let (streams, is_retired) = (AtomicUsize::new(0), AtomicBool::new(false));
-            let connection = Arc::new(Http2Connection { sender, streams, is_retired });
+            let now = Now::read().instant;
+            let connection = Arc::new(Http2Connection {
+                sender,
+                streams: AtomicUsize::new(0),
+                served: AtomicU32::new(0),
+                born: now,
+                used: Mutex::new(now),
+                is_retired: AtomicBool::new(false),
+            });
             self.endpoint.lock().multiplexed.connections.push(connection);
         });
         // Nobody may wait any more.

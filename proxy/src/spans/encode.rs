@@ -128,6 +128,12 @@ fn attributes(finished: &Finished, path: &str) -> Vec<KeyValue> {
     if 0 < draft.resend_count {
         all.push(int("http.request.resend_count", draft.resend_count.into()));
     }
+    if let Some(way) = &draft.way {
+        all.push(string("fusebox.route", &way.route));
+        if !way.subset.is_empty() {
+            all.push(string("fusebox.subset", &way.subset));
+        }
+    }
     end(*ending, &mut all);
     all
 }
@@ -165,6 +171,7 @@ fn error_type(error: Error, ending: Ending) -> String {
         }
         Error::Reset => "reset".into(),
         Error::Unavailable => "unavailable".into(),
+        Error::Timeout => "timeout".into(),
         Error::Cancelled => "cancelled".into(),
     }
 }

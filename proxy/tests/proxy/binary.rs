@@ -35,6 +35,16 @@ async fn exit_codes() {
     check(&format!("{admin} --inbound {taken}=127.0.0.1:1 --workers 2"), 1, "--inbound").await;
     let inbound = "--service a --inbound 127.0.0.1:0=127.0.0.1:1";
     check(&format!("{inbound} --admin {taken}"), 1, &taken.to_string()).await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("policy.yaml");
+    let config = format!("{inbound} --admin 127.0.0.1:0 --config {}", file.display());
+    check(&config, 2, "No such file").await;
+    std::fs::write(&file, "apiVersion: networking.istio.io/v1\nkind: VirtualService\n").unwrap();
+    check(&config, 2, "policy.yaml:1").await;
+    let weights = "[{destination: {host: a}, weight: -1}]";
+    let document = crate::shop::rules(&format!("[{{route: {weights}}}]"));
+    std::fs::write(&file, document).unwrap();
+    check(&config, 2, "spec.http[0].route[0].weight").await;
 }
 
 /// Scenario: the program configured by its environment alone serves a call, and is told to end by

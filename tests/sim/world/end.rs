@@ -47,8 +47,10 @@ impl World {
         for connection in open {
             self.cut(connection);
         }
-        // The new process knows nothing of the old one's streams.
-        self.agenda.retain(|what| !matches!(what, Happening::CollectorSeesEnd(_)));
+        // The new process knows nothing of the old one's streams, and nothing that was not synced.
+        self.agenda.retain(|what| {
+            !matches!(what, Happening::CollectorSeesEnd(_) | Happening::Synced { .. })
+        });
         self.after(pause, Happening::CollectorStarts);
     }
 

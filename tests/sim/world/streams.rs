@@ -3,6 +3,7 @@
 use super::console::Reply;
 use super::{Happening, Stream, World};
 use fusebox_collector::engine::{ConnectionId, Engine, Event, Output};
+use fusebox_collector::record::{CommandRecord, Record};
 use fusebox_proto::command::{AckResult, ToProxy};
 use fusebox_proto::report::FromProxy;
 use rand::RngExt as _;
@@ -74,13 +75,14 @@ impl World {
                         self.truth.brought(self.now, edge, &held.command);
                     }
                 }
-                FromProxy::Report(_) => (),
+                FromProxy::Report(_) | FromProxy::PolicyAck(_) => (),
             }
         }
         self.tell(match message {
             FromProxy::Hello(hello) => Event::Hello { connection, hello },
             FromProxy::Report(report) => Event::Report { connection, report },
             FromProxy::Ack(ack) => Event::Ack { connection, ack },
+            FromProxy::PolicyAck(ack) => Event::PolicyAck { connection, ack },
         });
     }
 
@@ -105,9 +107,22 @@ impl World {
                 self.send_up(proxy, FromProxy::Ack(answer));
             }
             ToProxy::ReportAck { boot, number } => self.sidecars[proxy].taken(boot, number),
-            ToProxy::Welcome(_) => (),
+            ToProxy::Welcome(_) | ToProxy::Policy(_) => (),
         }
         Ok(())
+    }
+
+    /// A disk refuses some records while the world is hostile.
+    pub(super) fn synced(&mut self, number: u64, at_unix_ms: u64, record: Record) {
+        let is_refused = self.is_hostile && self.rng.random_bool(0.02);
+        if !is_refused {
+            if let Record::Command(CommandRecord::Asked { command, .. }) = &record {
+                self.kept.insert(command.id.clone());
+            }
+            self.disk.apply(at_unix_ms, record);
+        }
+        let result = if is_refused { Err("full".into()) } else { Ok(()) };
+        self.tell(Event::Stored { numbers: number..=number, result });
     }
 
     pub(super) fn perform_outputs(&mut self) -> Result<(), String> {
@@ -122,6 +137,15 @@ impl World {
                 Output::Taken { connection, boot, number } => {
                     self.send_down(connection, ToProxy::ReportAck { boot, number });
                 }
+                Output::Store { number, at_unix_ms, record } => {
+                    let delay = self.millis(0..40);
+                    let at = self.to_disk.arrival(self.now.instant, delay);
+                    let record = Box::new(record);
+                    self.agenda.put(at, Happening::Synced { number, at_unix_ms, record });
+                }
+                Output::PushPolicy { connection, push } => {
+                    self.send_down(connection, ToProxy::Policy((*push).clone()));
+                }
                 Output::Close { connection, .. } => self.cut(connection),
                 Output::Done { request_id, results } => {
                     for result in &results {
@@ -131,6 +155,9 @@ impl World {
                         if self.truth.count_told(&result.id) < result.applied {
                             return Err(format!("an acknowledgement that nobody gave: {result:?}"));
                         }
+                        if !self.kept.contains(&result.id) && !result.note.contains("disk") {
+                            return Err(format!("acknowledged, and not on disk: {result:?}"));
+                        }
                     }
                     self.answer(request_id, Reply::Done(results));
                     self.publish_now();
@@ -138,6 +165,8 @@ impl World {
                 Output::Refused { request_id, refusal } => {
                     self.answer(request_id, Reply::Refused(refusal.to_string()));
                 }
+                // Nobody applies a policy here.
+                Output::PolicyDone { .. } => (),
             }
         }
         Ok(())

@@ -90,7 +90,7 @@ fn show(results: &[TripResult], output: Output, ttl: Option<&str>) -> String {
 }
 
 /// Unique, so that asking twice for the same thing acts twice.
-fn request_id() -> String {
+pub(super) fn request_id() -> String {
     format!("cli-{:016x}", rand::random::<u64>())
 }
 

@@ -1,5 +1,9 @@
 //! What can be typed. Every long flag is also read from `FUSEBOX_<FLAG>`; the flag wins.
 
+mod policy;
+
+pub(crate) use policy::{Apply, Lint, Rollback, Shift};
+
 use super::parse;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -80,6 +84,16 @@ pub(crate) enum Command {
     Trip(Trip),
     /// End a lease
     Reset(Reset),
+    /// The traffic policy in force, its versions, and how far each proxy is with it
+    Policy(Query),
+    /// Apply documents: Istio's and the Gateway API's YAML; others stay as they are
+    Apply(Apply),
+    /// Go back to the documents of an earlier version, on all proxies
+    Rollback(Rollback),
+    /// What is wrong with the policy, against what the mesh does
+    Lint(Lint),
+    /// Move traffic between subsets: edits the weights in the rules of a host
+    Shift(Shift),
     /// Completions for a shell, to be sourced by it
     Completions {
         /// Which shell
@@ -97,7 +111,15 @@ impl Command {
             Self::Incidents(query) => Some((Noun::Incidents, query)),
             Self::Breakers(query) => Some((Noun::Breakers, query)),
             Self::Proxies(query) => Some((Noun::Proxies, query)),
-            Self::Demo(_) | Self::Trip(_) | Self::Reset(_) | Self::Completions { .. } => None,
+            Self::Policy(query) => Some((Noun::Policy, query)),
+            Self::Demo(_)
+            | Self::Trip(_)
+            | Self::Reset(_)
+            | Self::Apply(_)
+            | Self::Rollback(_)
+            | Self::Lint(_)
+            | Self::Shift(_)
+            | Self::Completions { .. } => None,
         }
     }
 }

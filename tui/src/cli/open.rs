@@ -23,7 +23,10 @@ pub(crate) fn run(global: &Global, out: Out) -> Result<Exit, Failure> {
         }
         let collector = embedded::Collector::start(global.token_file.clone()).await?;
         let own = Target { url: collector.url(), token: target.token };
-        let notice = format!("no collector answers at {COLLECTOR_DEFAULT}: one runs in here");
+        let notice = format!(
+            "no collector answers at {COLLECTOR_DEFAULT}: one runs in here, in memory, and what it \
+             knows ends with it"
+        );
         let exit = show(global, &own, collector.ingest(), Some(notice)).await?;
         collector.shutdown().await?;
         Ok(exit)

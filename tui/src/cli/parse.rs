@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fusebox_proto::command::{ActionKind, TTL_MAX, TTL_MIN};
+use fusebox_proto::policy::{Profile, WEIGHT_MAX};
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use std::time::Duration;
@@ -26,6 +27,23 @@ pub(super) fn action() -> impl TypedValueParser<Value = ActionKind> {
     let kinds = [ActionKind::Open, ActionKind::MuteRetries, ActionKind::Cap, ActionKind::Shed];
     PossibleValuesParser::new(kinds.map(ActionKind::as_str))
         .map(|text| ActionKind::parse(&text).expect("is one of the possible values"))
+}
+
+/// How documents are read, by its name.
+pub(super) fn profile() -> impl TypedValueParser<Value = Profile> {
+    let profiles = [Profile::Fusebox, Profile::IstioCompat];
+    PossibleValuesParser::new(profiles.map(Profile::as_str))
+        .map(|text| Profile::parse(&text).expect("is one of the possible values"))
+}
+
+/// The weight of a subset.
+pub(super) fn weight(text: &str) -> Result<(String, u32), String> {
+    let (subset, weight) = text.split_once('=').unwrap_or_default();
+    let weight = weight.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+    weight
+        .filter(|_| !subset.is_empty())
+        .map(|weight| (subset.to_owned(), weight))
+        .ok_or_else(|| format!("a subset and its weight, 0 to {WEIGHT_MAX}, such as v2=10"))
 }
 
 /// The length of a lease.
@@ -87,6 +105,27 @@ mod tests {
         check("-5m", None);
         check("five minutes", None);
         check("", None);
+    }
+
+    /// Scenario: weights as people type them, and such that mean nothing or too much.
+    /// Guarantees: a subset and a number are needed; the refusal shows how.
+    #[test]
+    fn weights_are_read() {
+        let check = |text: &str, expected: Option<(&str, u32)>| {
+            let parsed = weight(text);
+            let expected = expected.map(|(subset, weight)| (subset.to_owned(), weight));
+            assert_eq!(parsed.clone().ok(), expected, "{text}");
+            assert!(parsed.err().is_none_or(|reason| reason.contains("v2=10")));
+        };
+        check("v1=90", Some(("v1", 90)));
+        check("v1=0", Some(("v1", 0)));
+        check("v1=2147483647", Some(("v1", 2_147_483_647)));
+        check("v1=2147483648", None);
+        check("v1=-1", None);
+        check("v1=10%", None);
+        check("v1=", None);
+        check("=1", None);
+        check("v1", None);
     }
 
     /// Scenario: durations of every size.

@@ -2,12 +2,15 @@
 //! data.
 
 mod lists;
+mod policy;
+
+pub(crate) use policy::{lint, result as policy_result};
 
 use super::parse;
 use super::table::{Align, Table, cut};
 use fusebox::format;
 use fusebox_proto::page::Noun;
-use fusebox_proto::view::{Health, Snapshot, Stamp, TripResult};
+use fusebox_proto::view::{Health, History, Snapshot, Stamp, TripResult};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -20,8 +23,14 @@ pub(crate) fn table(noun: Noun, snapshot: &Snapshot, width: Option<usize>, ascii
         Noun::Incidents => lists::incidents(snapshot, width),
         Noun::Breakers => lists::breakers(snapshot, width),
         Noun::Proxies => lists::proxies(snapshot, width),
+        Noun::Policy => policy::policy(snapshot, width),
     };
-    if ascii { text.replace(format::UNKNOWN, "-").replace('…', "~") } else { text }
+    if ascii { to_ascii(&text) } else { text }
+}
+
+/// What we draw that is no ASCII, in ASCII.
+fn to_ascii(text: &str) -> String {
+    text.replace(format::UNKNOWN, "-").replace('…', "~").replace('→', "->")
 }
 
 fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
@@ -43,6 +52,14 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
         ("spans", format!("{}/s", format::count(collector.spans_per_s))),
         ("collector", format!("{}{embedded}, up {up}", collector.version)),
     ];
+    if let Some(history) = collector.history {
+        let text = match history {
+            History::Memory => "in memory, ends with the collector",
+            History::Disk => "on disk",
+            History::Failing => "cannot be written: what happens is not kept",
+        };
+        lines.push(("history", text.to_owned()));
+    }
     if !collector.dropped.is_empty() {
         let dropped: Vec<String> =
             collector.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();

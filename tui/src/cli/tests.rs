@@ -1,6 +1,7 @@
 use super::args::{Act, Cli, Command, Demo, Lines, Output, Query, Reset, Trip};
 use clap::{CommandFactory as _, Parser as _};
 use fusebox_proto::command::{ActionKind, TTL_DEFAULT};
+use fusebox_proto::policy::Profile;
 use std::time::Duration;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -34,6 +35,11 @@ fn the_commands_are_those_of_the_contract() {
         "proxies",
         "trip",
         "reset",
+        "policy",
+        "apply",
+        "rollback",
+        "lint",
+        "shift",
         "completions",
     ];
     assert_eq!(names, expected);
@@ -88,6 +94,7 @@ fn questions_are_read() {
     check("incidents --output json", Output::Json, false);
     check("breakers --watch", Output::Table, true);
     check("proxies --output json --watch", Output::Json, true);
+    check("policy --output json", Output::Json, false);
 }
 
 fn trip_of(action: ActionKind, percent: Option<u8>, ttl_s: u64) -> Trip {
@@ -150,6 +157,32 @@ fn resets_are_read() {
     check("reset --all --now", None, true);
 }
 
+/// Scenario: the commands about the policy with each flag.
+/// Guarantees: without flags they act, take warnings, and keep the profile.
+#[test]
+fn policy_commands_are_read() {
+    let check = |line: &str, files: &[&str], flags: (bool, bool), profile: Option<Profile>| {
+        let Command::Apply(apply) = command(line) else { panic!("{line}") };
+        let named: Vec<&str> = apply.files.iter().filter_map(|path| path.to_str()).collect();
+        assert_eq!(named, files, "{line}");
+        assert_eq!((apply.dry_run, apply.strict, apply.profile), (flags.0, flags.1, profile));
+    };
+    check("apply -f a.yaml", &["a.yaml"], (false, false), None);
+    check("apply -f a.yaml b.yaml --dry-run", &["a.yaml", "b.yaml"], (true, false), None);
+    let compat = Some(Profile::IstioCompat);
+    let line = "apply -f a.yaml -f - --strict --profile istio-compat";
+    check(line, &["a.yaml", "-"], (false, true), compat);
+    let to = |line: &str| match command(line) {
+        Command::Rollback(rollback) => rollback.to,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((to("rollback"), to("rollback --to 7")), (None, Some(7)));
+    let Command::Shift(shift) = command("shift inventory v1=90 v2=10") else { panic!("a shift") };
+    assert_eq!(shift.weights, [("v1".to_owned(), 90), ("v2".to_owned(), 10)]);
+    let Command::Lint(lint) = command("lint") else { panic!("a lint") };
+    assert!(lint.files.is_empty() && !lint.strict);
+}
+
 /// Scenario: demos with each flag.
 /// Guarantees: without flags it is the founding story, watched, and nobody acts but its visitor.
 #[test]
@@ -196,7 +229,14 @@ fn wrong_words_exit_2_and_say_what_is_allowed() {
         }
     };
     check("nonsense", &["nonsense"]);
-    check("policy", &["policy"]);
+    check("audit", &["audit"]);
+    check("apply", &["--file"]);
+    check("apply -f a.yaml --profile envoy", &["envoy", "fusebox", "istio-compat"]);
+    check("rollback --to last", &["--to", "last"]);
+    check("shift", &["HOST"]);
+    check("shift inventory", &["SUBSET=WEIGHT"]);
+    check("shift inventory v1", &["v1", "v2=10"]);
+    check("lint --watch", &["--watch"]);
     check("--collector 127.0.0.1:4319", &["--collector", "http://127.0.0.1:4319"]);
     check("--collector https://collector:4319", &["--collector", "http://HOST:PORT"]);
     check("--theme pink", &["pink", "dark", "high-contrast"]);

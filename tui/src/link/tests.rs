@@ -57,6 +57,25 @@ impl Console for Scripted {
         Ok(Response::new(v1::CommandReply { results: vec![result.into()] }))
     }
 
+    async fn apply(&self, _: Call<v1::ApplyRequest>) -> Result<Response<v1::PolicyReply>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask for it"))
+    }
+
+    async fn rollback(
+        &self,
+        _: Call<v1::RollbackRequest>,
+    ) -> Result<Response<v1::PolicyReply>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask for it"))
+    }
+
+    async fn shift(&self, _: Call<v1::ShiftRequest>) -> Result<Response<v1::PolicyReply>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask for it"))
+    }
+
+    async fn lint(&self, _: Call<v1::LintRequest>) -> Result<Response<v1::LintReply>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask for it"))
+    }
+
     async fn reset(
         &self,
         call: Call<v1::ResetRequest>,

@@ -1,8 +1,8 @@
 //! From a key to a request: which edge, how dangerous, may it fire.
 //!
 //! The target is an edge, by name: that of the chosen incident on Triage, the chosen one
-//! elsewhere. How dangerous an action is (its *tier*) the collector computes for what it suggests;
-//! an action that refuses no more than the suggested one shares its tier, everything else asks.
+//! elsewhere. How dangerous an action is (its *tier*) the collector computes, for what it suggests
+//! and for what else could be done on the edge of an incident; everything else asks.
 
 use super::commands::{Command, Holder, Outcome, Request, Verb};
 use super::guard::{ARM_FOR, Armed, TARGET_CHANGED};
@@ -82,16 +82,21 @@ impl Model {
         matches!(kind, ActionKind::Cap | ActionKind::Shed).then_some(kind)
     }
 
+    /// What the collector knows of an action on this edge, suggested or not.
+    fn advice(&self, edge: &EdgeName, kind: ActionKind) -> Option<&SuggestedAction> {
+        let all = self.open_incidents().flat_map(|i| i.action.iter().chain(&i.alternatives));
+        let is_it = |a: &&SuggestedAction| {
+            a.action == kind && a.source == edge.source && a.destination == edge.destination
+        };
+        all.filter(is_it).max_by_key(|advice| advice.tier)
+    }
+
     /// What opening or muting the target would be.
     pub fn plan(&self, kind: ActionKind) -> Option<Plan> {
         let edge = self.target()?;
-        let suggestion = self.suggestion(&edge);
-        let tier = match suggestion {
-            Some(s) if harm(kind) <= harm(s.action) => s.tier,
-            Some(s) => s.tier.max(1),
-            None => 1,
-        };
-        let exact = suggestion.filter(|s| s.action == kind);
+        let exact = self.advice(&edge, kind);
+        let unknown = || self.suggestion(&edge).map_or(1, |suggestion| suggestion.tier.max(1));
+        let tier = exact.map_or_else(unknown, |advice| advice.tier);
         let ttl =
             exact.map_or(TTL_DEFAULT, |s| Duration::from_secs(s.ttl_s).clamp(TTL_MIN, TTL_MAX));
         let predicted = exact.map(|s| s.predicted.clone()).filter(|p| !p.is_empty());
@@ -227,7 +232,7 @@ impl Model {
             (_, Some(s)) if s.action == kind => {
                 "the collector is not certain enough to fire at once"
             }
-            (_, Some(_)) => "this refuses more than what is suggested",
+            (_, Some(_)) => "this may refuse what still succeeds",
         };
         self.overlay = Some(Overlay::Ask(Ask {
             edge: plan.edge,
@@ -330,9 +335,4 @@ pub fn incident_edge(incident: &Incident) -> Option<EdgeName> {
         }),
         None => incident.edge.clone(),
     }
-}
-
-/// Rank of an action by how much it refuses.
-fn harm(kind: ActionKind) -> usize {
-    ActionKind::ALL.iter().position(|k| *k == kind).unwrap_or(ActionKind::ALL.len())
 }

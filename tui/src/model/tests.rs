@@ -51,9 +51,10 @@ fn answer(desk: &mut Desk, applied: u64, proxies: u64) {
     desk.tell(Message::Answer { id, result: Ok(result) });
 }
 
-/// Scenario: keys in the storm, whose suggestion (mute) has tier 0, 1 or 2.
-/// Guarantees: what refuses no more than the suggestion shares its tier; what refuses more asks;
-/// nothing else consents than `y` or the name; esc does not.
+/// Scenario: keys in the storm, whose suggestion (mute) has tier 0, 1 or 2, and whose alternative
+/// (open) has tier 1.
+/// Guarantees: each fires as its own tier says; nothing else consents than `y` or the name; esc
+/// does not.
 #[test]
 fn tiers_decide_how_a_key_fires() {
     let check = |tier: u8, keys: &str, expected: &[&str]| {
@@ -81,22 +82,34 @@ fn tiers_decide_how_a_key_fires() {
     check(0, "o", &[]);
 }
 
-/// Scenario: an open circuit is suggested, at tier 0; a cap is.
-/// Guarantees: `t` fires at once, and so does `m`, which refuses less; `o` does what no other key
-/// does.
+/// Scenario: the storm suggests one action and has an alternative, each with its tier.
+/// Guarantees: a key has the tier of what it does; what the collector says nothing of asks, and is
+/// never easier than what is suggested; `o` does what no other key does.
 #[test]
-fn the_suggestion_sets_the_measure() {
-    let check = |kind, keys: &str, expected: &[&str]| {
-        let mut desk = storm();
-        suggest(&mut desk, |action| action.action = kind);
-        desk.press(keys);
-        assert_eq!(sent(&desk), expected, "{kind} {keys}");
-    };
-    check(ActionKind::Open, "t", &["trip open payment>inventory"]);
-    check(ActionKind::Open, "m", &["trip mute-retries payment>inventory"]);
-    check(ActionKind::Cap, "o", &["trip cap payment>inventory"]);
-    check(ActionKind::Cap, "m", &["trip mute-retries payment>inventory"]);
-    check(ActionKind::Cap, "t", &[]);
+fn each_action_has_its_own_tier() {
+    use ActionKind::{Cap, MuteRetries, Open};
+    let check =
+        |suggested: (ActionKind, u8), other: (ActionKind, u8), keys: &str, fires: &[&str]| {
+            let mut desk = storm();
+            suggest(&mut desk, |action| (action.action, action.tier) = suggested);
+            desk.data(|s| {
+                let alternative = &mut s.incidents[0].alternatives[0];
+                (alternative.action, alternative.tier) = other;
+            });
+            desk.press(keys);
+            assert_eq!(sent(&desk), fires, "{suggested:?}, {other:?}: {keys}");
+        };
+    let mute = "trip mute-retries payment>inventory";
+    let open = "trip open payment>inventory";
+    check((MuteRetries, 0), (Open, 0), "t", &[open]);
+    check((MuteRetries, 1), (Open, 0), "t", &[open]);
+    check((MuteRetries, 0), (Open, 1), "t", &[]);
+    check((MuteRetries, 0), (Open, 2), "ty", &[]);
+    check((Open, 0), (MuteRetries, 0), "m", &[mute]);
+    check((Open, 0), (Cap, 0), "m", &[]);
+    check((Open, 0), (Cap, 0), "my", &[mute]);
+    check((Open, 2), (Cap, 0), "my", &[]);
+    check((Cap, 0), (Open, 1), "o", &["trip cap payment>inventory"]);
 }
 
 /// Scenario: keys on an edge that no incident names, on each view.

@@ -145,7 +145,12 @@ fn draw_lease(pen: &mut Pen<'_>, (x, y): (u16, u16), share: f64) {
 
 fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName) {
     let Some(suggestion) = model.suggestion(edge) else {
-        let text = "no action is suggested: none that Fusebox can take would help";
+        let is_draining = model.incident().is_some_and(|incident| incident.phase == "draining");
+        let text = if is_draining {
+            "nothing to do: it drains"
+        } else {
+            "no action is suggested: none that Fusebox can take would help"
+        };
         pen.text(area.x, area.y, text, Role::Dim, area.width);
         return;
     };

@@ -65,11 +65,17 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, model: &Model) {
 
 fn cells(model: &Model, breaker: &Breaker) -> [(String, Role); 9] {
     let is_closed = breaker.state == BreakerState::Closed;
-    let is_partial = breaker.applied < breaker.proxies;
+    let is_partial = !is_closed && breaker.applied < breaker.proxies;
     let state = match (is_closed, is_partial) {
         (true, _) => Role::Dim,
         (false, true) => Role::Bad,
         (false, false) => Role::Warn,
+    };
+    // Nothing is in force on a closed circuit, so nothing is missing either.
+    let applied = if is_closed {
+        format::UNKNOWN.into()
+    } else {
+        format!("{} of {}", breaker.applied, breaker.proxies)
     };
     let left = breaker.until.filter(|_| !is_closed).map(|until| {
         format::countdown(Duration::from_millis(until.0.saturating_sub(model.wall().0)))
@@ -79,10 +85,7 @@ fn cells(model: &Model, breaker: &Breaker) -> [(String, Role); 9] {
     [
         (action::badge(breaker.state, None), state),
         (breaker.edge.replacen('>', "→", 1), Role::Text),
-        (
-            format!("{} of {}", breaker.applied, breaker.proxies),
-            if is_partial { Role::Bad } else { Role::Text },
-        ),
+        (applied, if is_partial { Role::Bad } else { Role::Text }),
         (left.unwrap_or_else(|| format::UNKNOWN.into()), Role::Text),
         (format::count(breaker.refused_total as f64), Role::Text),
         (format!("  {endpoint}"), Role::Dim),

@@ -5,6 +5,7 @@ use super::pen::Pen;
 use crate::format;
 use crate::model::{Link, Model, Screen};
 use crate::theme::Role;
+use fusebox_proto::view::History;
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -37,6 +38,13 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
 /// What the right side says, the most important last.
 fn chips(model: &Model) -> Vec<(String, Role)> {
     let mut chips = Vec::new();
+    match model.snapshot.status.collector.history {
+        Some(History::Memory) if !model.has_no_data() => {
+            chips.push((" IN MEMORY ".into(), Role::Dim));
+        }
+        Some(History::Failing) => chips.push((" HISTORY OFF ".into(), Role::Warn)),
+        _ => (),
+    }
     let dropped: u64 = model.snapshot.status.collector.dropped.values().sum();
     if 0 < dropped {
         chips.push((format!(" dropped {} ", format::count(dropped as f64)), Role::Warn));

@@ -8,7 +8,7 @@ use crate::model::{Effect, Link, Message, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use fusebox_proto::command::BreakerState;
 use fusebox_proto::view::{
-    CollectorStatus, EdgeView, Service, Snapshot, Stamp, Status, TripResult,
+    CollectorStatus, EdgeView, History, Service, Snapshot, Stamp, Status, TripResult,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -227,6 +227,27 @@ fn states_that_pass() {
         s.status.collector = CollectorStatus { dropped, ..s.status.collector.clone() };
     });
     golden("degraded", &desk);
+}
+
+/// Scenario: a collector whose history is on disk, in memory, or cannot be written.
+/// Guarantees: what will not last is said on every view, and only that.
+#[test]
+fn what_will_not_last_is_said() {
+    let check = |history: Option<History>, expected: &str| {
+        let mut desk = Desk::watching(World::Shop, false, 80, 24);
+        desk.data(|s| s.status.collector.history = history);
+        for (key, _) in SCREENS {
+            desk.key(key);
+            let screen = screen(&desk);
+            for chip in ["IN MEMORY", "HISTORY OFF"] {
+                assert_eq!(screen.contains(chip), chip == expected, "{history:?}: {screen}");
+            }
+        }
+    };
+    check(None, "");
+    check(Some(History::Disk), "");
+    check(Some(History::Memory), "IN MEMORY");
+    check(Some(History::Failing), "HISTORY OFF");
 }
 
 /// Scenario: forty healthy services more than anybody reads, beside the storm.

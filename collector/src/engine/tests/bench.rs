@@ -1,6 +1,7 @@
 //! A bench for the engine: made-up proxies, virtual time, outputs in a list.
 
 use crate::engine::{ConnectionId, Engine, Event, Limits, Output};
+use crate::record::Restored;
 use fusebox_proto::command::{
     Ack, AckResult, ActionKind, Command, HeldLease, ResetRequest, ResetScope, TripRequest,
 };
@@ -43,6 +44,7 @@ pub(super) fn window(destination: &str, counts: EdgeCounts, latency_us: u64) -> 
     EdgeWindow {
         destination: service(destination),
         route: String::new(),
+        subset: String::new(),
         protocol: Protocol::Http1,
         counts,
         latency,
@@ -82,6 +84,17 @@ impl Bench {
         self.outputs.clear();
     }
 
+    /// A new collector that begins with a history, `later` than now; the wall clock may have been
+    /// set meanwhile.
+    pub(super) fn restart_with(&mut self, restored: &Restored, later: Duration, wall_ms: i64) {
+        self.now = self.now.plus(later);
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(wall_ms);
+        self.start = self.now;
+        self.engine = Engine::restored(self.now, Limits::default(), restored);
+        self.outputs.clear();
+        self.drain();
+    }
+
     pub(super) fn handle(&mut self, event: Event) {
         self.engine.handle(self.now, event);
         self.drain();
@@ -104,6 +117,11 @@ impl Bench {
         self.now = self.start.plus(until.saturating_duration_since(self.start.instant));
     }
 
+    pub(super) fn next_connection(&mut self) -> ConnectionId {
+        self.connections += 1;
+        ConnectionId(self.connections)
+    }
+
     pub(super) fn connect(&mut self, proxy: &str, of: &str, to: &[&str]) -> Sidecar {
         self.connect_holding(proxy, of, to, Vec::new())
     }
@@ -115,8 +133,7 @@ impl Bench {
         to: &[&str],
         held: Vec<HeldLease>,
     ) -> Sidecar {
-        self.connections += 1;
-        let connection = ConnectionId(self.connections);
+        let connection = self.next_connection();
         let hello = Hello {
             proxy: ProxyId::new(proxy).unwrap(),
             service: service(of),
@@ -125,6 +142,7 @@ impl Bench {
             boot: 1,
             destinations: to.iter().map(|name| service(name)).collect(),
             held,
+            policy_version: 0,
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }

@@ -11,19 +11,23 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
-/// A storm through two proxies of payment, with retries that no proxy recognised in some, in its
-/// sixth second.
+/// A storm through two proxies of payment, in its sixth second.
 fn stormy() -> Bench {
+    storm_of("payment", "inventory", 6)
+}
+
+/// A storm of so many seconds, after half a minute of calm.
+fn storm_of(source: &str, destination: &str, seconds: u64) -> Bench {
     let mut bench = Bench::new();
-    let mut one = bench.connect("payment-0", "payment", &["inventory"]);
-    let mut two = bench.connect("payment-1", "payment", &["inventory"]);
-    let mut callee = bench.connect("inventory-0", "inventory", &[]);
-    for second in 0..36 {
+    let mut one = bench.connect("payment-0", source, &[destination]);
+    let mut two = bench.connect("payment-1", source, &[destination]);
+    let mut callee = bench.connect("inventory-0", destination, &[]);
+    for second in 0..30 + seconds {
         bench.advance(Duration::from_secs(1));
         let counts = if second < 30 { counts(200, 0, 2) } else { counts(200, 1_760, 1_900) };
         let attempts = counts.attempts() * 2;
         for sidecar in [&mut one, &mut two] {
-            let edges = vec![window("inventory", counts.clone(), 30_000)];
+            let edges = vec![window(destination, counts.clone(), 30_000)];
             bench.report(sidecar, edges, vec![inbound(200, 2, 40_000)]);
         }
         bench.report(&mut callee, Vec::new(), vec![inbound(attempts, 0, 20_000)]);
@@ -89,7 +93,7 @@ fn json_has_the_keys_of_the_contract() {
         ["health", "embedded", "services", "edges", "proxies", "incidents_open", "collector"];
     check(&json["status"], &status);
     assert_eq!(json["status"]["health"], "incident");
-    let collector = ["version", "uptime_s", "spans_per_s", "senders", "dropped"];
+    let collector = ["version", "uptime_s", "spans_per_s", "senders", "dropped", "history"];
     check(&json["status"]["collector"], &collector);
     let service = [
         "name",
@@ -139,10 +143,64 @@ fn json_has_the_keys_of_the_contract() {
         "counter_evidence",
         "suspects",
         "action",
+        "alternatives",
         "data_quality",
     ];
     check(&json["incidents"][0], &incident);
     assert_eq!(json["incidents"][0]["opened_at"].as_str().unwrap().len(), 24, "RFC 3339 with ms");
+}
+
+/// Scenario: storms between services with long names.
+/// Guarantees: the sentence fits on a line and is whole: names give way, nothing else.
+#[test]
+fn the_sentence_is_whole() {
+    let check = |source: &str, destination: &str| {
+        let summary = storm_of(source, destination, 6).incident().summary;
+        assert!(summary.chars().count() <= 110, "{summary}");
+        assert!(summary.contains(" 9.8 attempts per request since 14:00:30; "), "{summary}");
+        assert!(summary.ends_with(" is saturated."), "{summary}");
+        assert!(summary.starts_with(&source[..6]), "{summary}");
+    };
+    check("payment", "inventory");
+    check("payment-orchestrator-eu-west", "inventory-reservation-service");
+    check(&"payment-".repeat(9), &"inventory-".repeat(9));
+}
+
+/// Scenario: a storm that lasts longer than the windows remember.
+/// Guarantees: the evidence still says what was usual before it.
+#[test]
+fn what_was_usual_is_not_forgotten() {
+    let usual = |bench: &Bench| -> Vec<Option<f64>> {
+        bench.incident().evidence.iter().map(|signal| signal.baseline).collect()
+    };
+    let (young, old) = (storm_of("payment", "inventory", 6), storm_of("payment", "inventory", 120));
+    assert!(usual(&young).iter().all(Option::is_some), "{:?}", young.incident().evidence);
+    assert_eq!(usual(&young), usual(&old));
+}
+
+/// Scenario: a storm that a key can stop; next to nothing of what it carries succeeds.
+/// Guarantees: each other action is there with its own prediction and tier, least harm first, and
+/// to open costs so little that one key does it.
+#[test]
+fn alternatives_have_their_own_tier() {
+    let incident = stormy().incident();
+    let all: Vec<_> =
+        incident.alternatives.iter().map(|other| (other.action.as_str(), other.tier)).collect();
+    assert_eq!(incident.action.unwrap().action.as_str(), "mute-retries");
+    assert_eq!(all, [("cap", 0), ("shed", 0), ("open", 0)]);
+    let predicted: Vec<_> = incident.alternatives.iter().map(|other| &*other.predicted).collect();
+    assert!(predicted[0].starts_with("holds 3920 attempts/s at 500; "), "{predicted:?}");
+    assert!(predicted[1].starts_with("removes 1960 of 3920 attempts/s, "), "{predicted:?}");
+    assert!(predicted[2].starts_with("removes 3920 of 3920 attempts/s, "), "{predicted:?}");
+}
+
+/// Scenario: a service answers all that it sees, and its callers give up on most of it.
+/// Guarantees: its error ratio is what its callers get.
+#[test]
+fn a_victim_is_not_green() {
+    let snapshot = stormy().snapshot();
+    let inventory = snapshot.services.iter().find(|service| service.name == "inventory").unwrap();
+    assert!(0.85 < inventory.error_ratio.unwrap(), "{inventory:?}");
 }
 
 /// Scenario: traffic of 200 first attempts a second through each of two proxies, 1 % failing.

@@ -276,6 +276,8 @@ fn a_lease_ends_by_itself() {
         percent: Some(25),
         revision: command.revision,
         refused_total: 12,
+        endpoint: String::new(),
+        shadow: false,
     };
     bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), vec![ramp]);
     let breaker = bench.edge("payment", "inventory").breaker;
@@ -284,4 +286,53 @@ fn a_lease_ends_by_itself() {
     bench.report(&mut sidecars[0], Vec::new(), Vec::new());
     assert_eq!(bench.edge("payment", "inventory").breaker.state, BreakerState::Closed);
     assert!(bench.snapshot().breakers.is_empty());
+}
+
+/// Scenario: two of three proxies ejected an endpoint, one only counts what a breaker would do.
+/// Guarantees: each is a row of its own that says who and why; the circuit of the edge stays as it
+/// is.
+#[test]
+fn endpoints_and_shadows_stand_beside_the_edge() {
+    use fusebox_proto::report::{BreakerStatus, Cause};
+    let (mut bench, mut sidecars) = shop(3);
+    bench.advance(Duration::from_secs(1));
+    let ejected = |remaining_ms| BreakerStatus {
+        destination: service("inventory"),
+        state: BreakerState::Open,
+        cause: Cause::ConsecutiveFailures,
+        since_ms: 500,
+        remaining_ms: Some(remaining_ms),
+        percent: None,
+        revision: 0,
+        refused_total: 0,
+        endpoint: "10.0.0.7:80".to_owned(),
+        shadow: false,
+    };
+    let counted = BreakerStatus {
+        endpoint: String::new(),
+        shadow: true,
+        cause: Cause::SuccessWindow,
+        refused_total: 7,
+        ..ejected(1_000)
+    };
+    bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), vec![ejected(20_000)]);
+    bench.report_with(&mut sidecars[1], Vec::new(), Vec::new(), vec![ejected(30_000), counted]);
+    bench.report(&mut sidecars[2], Vec::new(), Vec::new());
+    let snapshot = bench.snapshot();
+    let rows: Vec<_> = (snapshot.breakers.iter())
+        .map(|row| (&*row.kind, row.endpoint.as_deref(), &*row.cause, row.applied, row.proxies))
+        .collect();
+    let expected = [
+        ("service", None, "success_window", 1, 3),
+        ("endpoint", Some("10.0.0.7:80"), "consecutive_failures", 2, 3),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(snapshot.breakers[0].reason.as_deref(), Some("shadow: counted, not enforced"));
+    assert_eq!(snapshot.breakers[0].refused_total, 7);
+    assert_eq!(snapshot.breakers[1].until.unwrap().0, bench.now.unix_ms + 30_000);
+    assert_eq!(bench.edge("payment", "inventory").breaker.state, BreakerState::Closed);
+    bench.advance(Duration::from_secs(1));
+    bench.report(&mut sidecars[0], Vec::new(), Vec::new());
+    bench.report(&mut sidecars[1], Vec::new(), Vec::new());
+    assert_eq!(bench.snapshot().breakers, Vec::new());
 }

@@ -79,6 +79,8 @@ pub(super) struct Outcome {
     pub(super) first_retry_s: Option<f64>,
     pub(super) phases: Vec<String>,
     pub(super) actions: Vec<String>,
+    /// When the first action was taken, and how long it said that draining takes, s.
+    pub(super) drain_told: Option<(u64, f64)>,
     pub(super) reopened: u64,
     /// Successful requests of each second.
     pub(super) goodput: Vec<u64>,
@@ -351,7 +353,8 @@ impl Mesh {
         self.counts[proxy].counts.in_flight = in_flight;
         let destination = super::bench::service("inventory");
         let protocol = Protocol::Http1;
-        let edge = EdgeWindow { destination, route: String::new(), protocol, counts, latency };
+        let (route, subset) = (String::new(), String::new());
+        let edge = EdgeWindow { destination, route, subset, protocol, counts, latency };
         let came_in = inbound(requests, 0, 5_000);
         let mut sidecar = self.sidecars[proxy].clone();
         self.bench.report(&mut sidecar, vec![edge], vec![came_in]);
@@ -395,6 +398,8 @@ impl Mesh {
         let incident = self.bench.incident();
         let Some(action) = incident.action else { return };
         self.outcome.actions.push(format!("{} {}", action.action, action.ttl_s));
+        let told = drain_told_s(&action.predicted);
+        self.outcome.drain_told.get_or_insert((self.second(), told));
         let edge = (&*action.source, &*action.destination);
         self.bench.trip("act", edge, action.action, action.ttl_s);
         self.deliver();
@@ -415,4 +420,10 @@ impl Mesh {
             self.lease = Some((action, until_us));
         }
     }
+}
+
+/// `… drains in about 12 s`; infinite where no figure is told.
+fn drain_told_s(predicted: &str) -> f64 {
+    let Some((_, told)) = predicted.split_once("drains in about ") else { return f64::INFINITY };
+    told.trim_end_matches(" s").parse().expect("a number")
 }

@@ -186,7 +186,7 @@ fn spans_beside_proxies() {
     ];
     assert_eq!(services, expected);
     let events: Vec<_> = snapshot.events.iter().map(|e| &*e.text).collect();
-    assert_eq!(events, ["payment has a new version, 2.14", "proxy payment-0 of payment connected"]);
+    assert_eq!(events, ["payment has a new version, 2.14", "proxy payment-0 connected"]);
 }
 
 /// Scenario: requests without trace context. Two calls each are usual; then each makes eight and

@@ -1,11 +1,12 @@
 //! Seven whole traces that real SDKs sent, beside the checkout.
 
 use super::*;
-use crate::samples::{body, samples};
+use crate::decode::tests::unpacked;
+use crate::samples::samples;
 use proptest::prelude::*;
 
 fn captured(name: &str) -> Option<SpanBatch> {
-    let body = body(&samples()?, &format!("traces/{name}.pb"));
+    let body = unpacked(&samples()?, &format!("traces/{name}.pb"));
     Some(crate::decode::protobuf(&body).unwrap())
 }
 

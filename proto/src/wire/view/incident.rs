@@ -33,6 +33,7 @@ impl From<Incident> for v1::Incident {
             counter_evidence: value.counter_evidence,
             suspects: all(value.suspects),
             action: value.action.map(Into::into),
+            alternatives: all(value.alternatives),
             data_quality: Some(value.data_quality.into()),
         }
     }
@@ -68,6 +69,7 @@ impl TryFrom<v1::Incident> for Incident {
                 .map(TryInto::try_into)
                 .transpose()
                 .map_err(|invalid: Invalid| invalid.within("action"))?,
+            alternatives: each(wire.alternatives, "alternatives", FACTS_MAX)?,
             data_quality: required(wire.data_quality, "data_quality")?
                 .try_into()
                 .map_err(|invalid: Invalid| invalid.within("data_quality"))?,

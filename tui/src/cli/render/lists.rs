@@ -226,7 +226,7 @@ pub(super) fn proxies(snapshot: &Snapshot, width: Option<usize>) -> String {
             proxy.namespace.clone(),
             proxy.instance.clone(),
             proxy.build.clone(),
-            proxy.policy_version.clone().unwrap_or_else(|| UNKNOWN.into()),
+            proxy.policy_version.map_or_else(|| UNKNOWN.into(), |version| version.to_string()),
             if proxy.connected { "yes" } else { "no" }.into(),
             millis(proxy.last_seen_ms as f64),
         ]);

@@ -24,6 +24,7 @@ fn storm() -> Snapshot {
     snapshot.status.collector.spans_per_s = 1_240.0;
     snapshot.status.collector.senders = 15;
     snapshot.status.collector.dropped.insert("late_spans".into(), 7);
+    snapshot.status.collector.history = Some(History::Disk);
     snapshot.services = services();
     snapshot.edges = edges();
     snapshot.incidents = incidents();
@@ -121,7 +122,7 @@ fn incidents() -> Vec<Incident> {
             destination: "inventory".into(),
             ttl_s: 45,
             tier: 0,
-            predicted: "inventory drains in 12 s".into(),
+            predicted: "inventory drains in about 12 s".into(),
         }),
         ..Incident::default()
     }]
@@ -151,6 +152,7 @@ fn a_storm_is_told_in_tables() {
             "senders    15",
             "spans      1.2k/s",
             "collector  0.1.0, up 3m12s",
+            "history    on disk",
             "dropped    7 late_spans",
             "           payment sends inventory 9.8 attempts per request since 14:01:48",
         ],
@@ -226,6 +228,22 @@ fn tables_fit_the_terminal() {
             assert!(text.is_ascii(), "{noun:?}: {text}");
         }
     }
+}
+
+/// Scenario: collectors that keep their history in each way, or do not say.
+/// Guarantees: whether it lasts is said in words.
+#[test]
+fn whether_the_history_lasts_is_said() {
+    let check = |history: Option<History>, expected: Option<&str>| {
+        let mut snapshot = Snapshot::default();
+        snapshot.status.collector.history = history;
+        let text = table(Noun::Status, &snapshot, None, false);
+        assert_eq!(text.lines().find_map(|line| line.strip_prefix("history    ")), expected);
+    };
+    check(None, None);
+    check(Some(History::Disk), Some("on disk"));
+    check(Some(History::Memory), Some("in memory, ends with the collector"));
+    check(Some(History::Failing), Some("cannot be written: what happens is not kept"));
 }
 
 /// Scenario: results of trips that went well, in part, and not at all, and of a reset.

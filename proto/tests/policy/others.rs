@@ -1,0 +1,122 @@
+//! `ServiceEntry`, `PeerAuthentication`, `IstioOperator`, `Gateway`.
+
+use super::{assert_says, compiled};
+use fusebox_proto::policy::*;
+use std::fmt::Debug;
+
+fn entry(spec: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: e, namespace: shop}}, \
+         spec: {{hosts: [api.example.com], {spec}}}}}"
+    )
+}
+
+/// Scenario: each field of a `ServiceEntry`.
+/// Guarantees: it sets what it names, with Istio's defaults for the rest.
+#[test]
+fn service_entry() {
+    #[track_caller]
+    fn check<T: PartialEq + Debug>(spec: &str, read: impl Fn(&ServiceEntry) -> T, expected: T) {
+        assert_eq!(read(&compiled(&entry(spec)).service_entries()[0]), expected, "{spec}");
+    }
+    let one = |text: &str| vec![text.into()];
+    check("", |e| (e.is_external, e.resolution, e.ports.len()), (true, Resolution::None, 0));
+    check("", |e| e.hosts[0].to_string(), "api.example.com".to_owned());
+    check("addresses: [10.0.0.0/8]", |e| e.addresses.clone(), one("10.0.0.0/8"));
+    check("addresses: [\"2001:db8::1\"]", |e| e.addresses.clone(), one("2001:db8::1"));
+    check("location: MESH_INTERNAL", |e| e.is_external, false);
+    check("resolution: DNS", |e| e.resolution, Resolution::Dns);
+    check("resolution: DNS_ROUND_ROBIN", |e| e.resolution, Resolution::DnsRoundRobin);
+    let port = |protocol: &str, target_port| {
+        vec![ServicePort {
+            number: 443,
+            protocol: protocol.into(),
+            name: "https".into(),
+            target_port,
+        }]
+    };
+    check(
+        "ports: [{number: 443, name: https, protocol: tls}]",
+        |e| e.ports.clone(),
+        port("TLS", 443),
+    );
+    check(
+        "ports: [{number: 443, name: https, targetPort: 8443}]",
+        |e| e.ports.clone(),
+        port("", 8443),
+    );
+    check("exportTo: [web]", |e| (e.is_visible_to("web"), e.is_visible_to("shop")), (true, false));
+    check("exportTo: [default]", |e| e.is_visible_to(""), true);
+    let endpoint = ServiceEndpoint {
+        address: "10.0.0.1".into(),
+        ports: vec![("https".into(), 8443)],
+        labels: vec![("version".into(), "v1".into())],
+        weight: 3,
+    };
+    let listed = "resolution: STATIC, endpoints: [{address: 10.0.0.1, ports: {https: 8443}, labels: {version: v1}, weight: 3}]";
+    check(listed, |e| e.endpoints.clone(), vec![endpoint]);
+    assert_says(
+        &entry("subjectAltNames: [a]"),
+        Severity::Warning,
+        "subjectAltNames: is not supported",
+    );
+    assert_says(&entry("resolution: DYNAMIC_DNS"), Severity::Warning, "DNS is taken");
+    assert_says(&entry("resolution: STATIC"), Severity::Error, "no endpoints");
+}
+
+/// Scenario: each field of a `PeerAuthentication`.
+/// Guarantees: modes of the namespace, of a workload, of a port.
+#[test]
+fn peer_authentication() {
+    #[track_caller]
+    fn check<T: PartialEq + Debug>(
+        spec: &str,
+        read: impl Fn(&PeerAuthentication) -> T,
+        expected: T,
+    ) {
+        let text = format!(
+            "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: p, namespace: \
+             shop}}, spec: {{{spec}}}}}"
+        );
+        assert_eq!(read(&compiled(&text).peer_authentications()[0]), expected, "{spec}");
+    }
+    check("mtls: {mode: STRICT}", |p| p.mode, Some(PeerMode::Strict));
+    check("mtls: {mode: PERMISSIVE}", |p| p.mode, Some(PeerMode::Permissive));
+    check("mtls: {mode: DISABLE}", |p| p.mode, Some(PeerMode::Disable));
+    check("mtls: {mode: UNSET}", |p| p.mode, None);
+    check("", |p| p.mode, None);
+    let selector = "selector: {matchLabels: {app: inventory}}";
+    check(selector, |p| p.selector.clone(), vec![("app".into(), "inventory".into())]);
+    let ports =
+        format!("{selector}, portLevelMtls: {{8080: {{mode: DISABLE}}, \"81\": {{mode: UNSET}}}}");
+    check(&ports, |p| p.ports.clone(), vec![(8080, Some(PeerMode::Disable)), (81, None)]);
+}
+
+/// Scenario: ingress gateways of an `IstioOperator`, one of them off, one without target ports.
+/// Guarantees: those that are on are kept; a port listens on itself unless it says another.
+#[test]
+fn istio_operator() {
+    let text = "{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, spec: {components: {ingressGateways: \
+        [{name: on, k8s: {service: {ports: [{port: 80}]}}}, {name: off, enabled: false}]}}}";
+    let policy = compiled(text);
+    let port = IngressPort { port: 80, target_port: 80, name: "".into() };
+    let on = IngressGateway { name: "on".into(), ports: vec![port] };
+    assert_eq!(policy.install().unwrap().ingress_gateways, [on]);
+    let twice = format!("{text}\n---\n{}", text.replace("spec:", "metadata: {name: two}, spec:"));
+    assert_says(&twice, Severity::Warning, "another IstioOperator goes before it");
+}
+
+/// Scenario: a `Gateway`.
+/// Guarantees: its servers are kept, and it is said that it opens none.
+#[test]
+fn gateway() {
+    let text = "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, namespace: shop}, spec: \
+        {selector: {istio: ingressgateway}, servers: [{port: {number: 443, name: https, protocol: https}, hosts: \
+        [\"*\"], tls: {mode: SIMPLE}}]}}";
+    let policy = compiled(text);
+    let server = GatewayServer { port: 443, protocol: "HTTPS".into(), hosts: vec!["*".into()] };
+    let gateway = &policy.gateways()[0];
+    assert_eq!((&*gateway.name, gateway.servers.as_slice()), ("shop/g", &[server][..]));
+    assert_says(text, Severity::Warning, "opens no listener by itself");
+    assert_says(text, Severity::Warning, "servers[0].tls: is not supported");
+}

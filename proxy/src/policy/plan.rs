@@ -1,0 +1,307 @@
+//! Where the requests of one listener go under the policy in force, worked out once for all of
+//! them.
+
+use super::edits::Edits;
+use crate::config::{Endpoint, Limits};
+use crate::edge::Way;
+use crate::outbound::Edge;
+use crate::pool::Pool;
+
+use fusebox_proto::policy::{
+    Action, Destination, DestinationPolicy, HttpRule, MutedAnswer, Percent, Policy, Retries,
+    Routes, Settings, Subset,
+};
+use fusebox_proto::{Now, ServiceId};
+use std::sync::Arc;
+
+/// What becomes of the requests of one listener.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// For requests that no rule is about.
+    pub(crate) direct: Target,
+    /// Of those requests.
+    pub(crate) retries: Option<Retries>,
+    /// The rules of its host; `None`: there are none.
+    pub(crate) rules: Option<Rules>,
+}
+
+/// The rules of a host, ready to be applied.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// As compiled.
+    pub(crate) routes: Arc<Routes>,
+    /// One for each of its rules, in the same order.
+    plans: Vec<RulePlan>,
+}
+
+impl Rules {
+    /// The plan of `rule`, which is one of these.
+    pub(crate) fn plan(&self, rule: &HttpRule) -> Option<&RulePlan> {
+        let at = self.routes.http.iter().position(|one| std::ptr::eq(Arc::as_ptr(one), rule))?;
+        self.plans.get(at)
+    }
+}
+
+/// What one rule needs, beside what it says.
+#[derive(Debug)]
+pub(crate) struct RulePlan {
+    /// Edits of requests.
+    pub(crate) request: Edits,
+    /// Edits of responses.
+    pub(crate) response: Edits,
+    /// One for each destination, in the same order.
+    pub(crate) branches: Vec<Branch>,
+    /// Where copies go, of how many requests.
+    pub(crate) mirrors: Vec<(Percent, Result<Target, NoTarget>)>,
+}
+
+/// A destination of a rule.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    /// Where to.
+    pub(crate) target: Result<Target, NoTarget>,
+    /// Edits of requests for it only.
+    pub(crate) request: Edits,
+    /// Edits of responses from it only.
+    pub(crate) response: Edits,
+}
+
+/// Why a destination cannot be reached from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTarget {
+    /// No outbound listener has endpoints of this host.
+    UnknownHost,
+    /// The host has no endpoint with the labels of the subset.
+    EmptySubset,
+}
+
+/// Some endpoints of a service, and the edge that traffic to them belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Counted and broken here.
+    pub(crate) edge: Arc<Edge>,
+    /// Sent there.
+    pub(crate) pool: Arc<Pool>,
+    /// Reported under this.
+    pub(crate) way: Option<Arc<Way>>,
+    /// What the caller of a muted retry gets.
+    pub(crate) muted: MutedAnswer,
+}
+
+/// What an outbound listener was told, as far as plans need it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    /// Where it leads.
+    pub(crate) edge: Arc<Edge>,
+    /// The host as it was configured.
+    pub(crate) host: String,
+    /// The port of that host.
+    pub(crate) port: u16,
+    /// Its endpoints.
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// Which pool: endpoints of one listener, cut down to a subset, with the settings of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PoolKey {
+    listener: usize,
+    subset: Option<Arc<str>>,
+    port: u16,
+}
+
+/// All pools to other services. They live on from one policy to the next, with what is under way
+/// on them, as long as their endpoints stay the same.
+#[derive(Debug)]
+pub(crate) struct Pools {
+    limits: Limits,
+    entries: Vec<PoolEntry>,
+}
+
+#[derive(Debug)]
+struct PoolEntry {
+    key: PoolKey,
+    endpoints: Vec<Endpoint>,
+    edge: Arc<Edge>,
+    pool: Arc<Pool>,
+    is_wanted: bool,
+    is_watched: bool,
+}
+
+impl Pools {
+    /// None yet.
+    pub(crate) const fn new(limits: Limits) -> Self {
+        Self { limits, entries: Vec::new() }
+    }
+
+    /// All of them, with the edges that they serve.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<Edge>, &Arc<Pool>)> {
+        self.entries.iter().map(|entry| (&entry.edge, &entry.pool))
+    }
+
+    fn get(
+        &mut self,
+        listener: &Listener,
+        key: PoolKey,
+        endpoints: Vec<Endpoint>,
+        settings: &Settings,
+        is_watched: bool,
+    ) -> Arc<Pool> {
+        let now = Now::read().instant;
+        let mut entries = self.entries.iter_mut();
+        let known = entries.find(|entry| entry.key == key && entry.endpoints == endpoints);
+        if let Some(known) = known {
+            // It may be asked for more than once in one plan: the settings are the same.
+            if !std::mem::replace(&mut known.is_wanted, true) {
+                known.pool.apply(now, self.limits, settings);
+            }
+            known.is_watched |= is_watched;
+            return Arc::clone(&known.pool);
+        }
+        let pool = Pool::new(now, &endpoints, self.limits, settings);
+        let edge = Arc::clone(&listener.edge);
+        let is_wanted = true;
+        let entry =
+            PoolEntry { key, endpoints, edge, pool: Arc::clone(&pool), is_wanted, is_watched };
+        self.entries.push(entry);
+        pool
+    }
+
+    /// Lets go of pools that no plan wants any more. What is under way on them ends as it would.
+    fn retire_unwanted(&mut self) {
+        self.entries.retain_mut(|entry| {
+            let is_wanted = std::mem::replace(&mut entry.is_wanted, false);
+            entry.pool.set_watched(std::mem::replace(&mut entry.is_watched, false));
+            if !is_wanted {
+                entry.pool.retire();
+            }
+            is_wanted
+        });
+    }
+}
+
+/// Works out the plans of all `listeners` of the proxy of `caller`.
+pub(crate) fn plans(
+    policy: &Policy,
+    caller: &ServiceId,
+    listeners: &[Listener],
+    pools: &mut Pools,
+) -> Vec<Plan> {
+    let mut planner = Planner { policy, caller, listeners, pools };
+    let plans = (0..listeners.len()).map(|at| planner.plan(at)).collect();
+    pools.retire_unwanted();
+    plans
+}
+
+struct Planner<'a> {
+    policy: &'a Policy,
+    caller: &'a ServiceId,
+    listeners: &'a [Listener],
+    pools: &'a mut Pools,
+}
+
+impl Planner<'_> {
+    fn plan(&mut self, at: usize) -> Plan {
+        let listener = &self.listeners[at];
+        let host = &listener.host;
+        let destination = self.policy.destination_or_default(self.caller.namespace(), host);
+        let direct = self.target(at, None, listener.port, destination, None);
+        let routes = self.policy.routes(self.caller.namespace(), host);
+        let rules = routes.filter(|routes| !routes.http.is_empty()).map(|routes| Rules {
+            routes: Arc::new(routes.clone()),
+            plans: routes.http.iter().map(|rule| self.rule(at, rule)).collect(),
+        });
+        Plan { direct, retries: self.policy.retries_unasked().cloned(), rules }
+    }
+
+    fn rule(&mut self, at: usize, rule: &HttpRule) -> RulePlan {
+        let branches = match &rule.action {
+            Action::Forward(destinations) => destinations
+                .iter()
+                .map(|one| Branch {
+                    target: self.destination(at, &one.destination, &rule.name),
+                    request: Edits::new(&one.request_headers),
+                    response: Edits::new(&one.response_headers),
+                })
+                .collect(),
+            Action::Redirect(_) | Action::Respond(_) => Vec::new(),
+        };
+        let mirror = |mirror: &fusebox_proto::policy::Mirror| {
+            (mirror.percent, self.destination(at, &mirror.destination, &rule.name))
+        };
+        let mirrors = rule.mirrors.iter().map(mirror).collect();
+        RulePlan {
+            request: Edits::new(&rule.request_headers),
+            response: Edits::new(&rule.response_headers),
+            branches,
+            mirrors,
+        }
+    }
+
+    fn destination(
+        &mut self,
+        at: usize,
+        destination: &Destination,
+        route: &Arc<str>,
+    ) -> Result<Target, NoTarget> {
+        let service = ServiceId::from_host(&destination.host, self.caller);
+        let service = service.map_err(|_| NoTarget::UnknownHost)?;
+        let leads = |at: &usize| is_same(&self.listeners[*at].edge.destination, &service);
+        let at = std::iter::once(at)
+            .chain(0..self.listeners.len())
+            .find(leads)
+            .ok_or(NoTarget::UnknownHost)?;
+        let port = destination.port.unwrap_or(self.listeners[at].port);
+        let host = &destination.host;
+        let settings = self.policy.destination_or_default(self.caller.namespace(), host);
+        let subset = match &destination.subset {
+            Some(name) => Some(settings.subset(name).ok_or(NoTarget::EmptySubset)?),
+            None => None,
+        };
+        let way = Way {
+            route: Arc::clone(route),
+            subset: destination.subset.clone().unwrap_or_default(),
+        };
+        let target = self.target(at, subset, port, settings, Some(Arc::new(way)));
+        if target.pool.endpoints().is_empty() { Err(NoTarget::EmptySubset) } else { Ok(target) }
+    }
+
+    fn target(
+        &mut self,
+        at: usize,
+        subset: Option<&Subset>,
+        port: u16,
+        policy: &DestinationPolicy,
+        way: Option<Arc<Way>>,
+    ) -> Target {
+        let listener = &self.listeners[at];
+        let name = subset.map(|subset| Arc::clone(&subset.name));
+        let settings = policy.settings(name.as_deref(), port);
+        let belongs = |endpoint: &&Endpoint| {
+            let label = |key: &str| endpoint.labels.get(key).map(String::as_str);
+            subset.is_none_or(|subset| subset.selects(label))
+        };
+        let endpoints = listener.endpoints.iter().filter(belongs).cloned().collect();
+        let key = PoolKey { listener: at, subset: name, port };
+        let is_watched = way.is_some()
+            || *settings != Settings::default()
+            || self.policy.retries_unasked().is_some();
+        Target {
+            edge: Arc::clone(&listener.edge),
+            pool: self.pools.get(listener, key, endpoints, settings, is_watched),
+            way,
+            muted: policy.muted_answer_for(self.caller.name()),
+        }
+    }
+}
+
+/// Whether a host of a document means a service of this proxy. A caller without a namespace stands
+/// in `default`.
+fn is_same(one: &ServiceId, other: &ServiceId) -> bool {
+    let namespace = |service: &ServiceId| match service.namespace() {
+        "" => "default".to_owned(),
+        own => own.to_owned(),
+    };
+    one.name() == other.name()
+        && one.environment() == other.environment()
+        && namespace(one) == namespace(other)
+}

@@ -1,0 +1,153 @@
+//! The policy on the command line, with real proxies.
+
+use crate::trip::parse;
+use fusebox_tests::eventually::eventually;
+use fusebox_tests::mesh::Mesh;
+use fusebox_tests::process::{self, Finished, free_port};
+use fusebox_tests::upstream::{Answer, Upstream};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A file of the founding guide.
+fn founding(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/tests/policy/valid");
+    folder.join(format!("founding-{name}.yaml")).to_str().expect("UTF-8").to_owned()
+}
+
+const FOUNDING: [&str; 4] =
+    ["inventory-canary", "payment-circuit-breaker", "strict-mtls", "control-plane"];
+
+#[track_caller]
+fn json(finished: &Finished, code: i32) -> Value {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    parse(&finished.stdout)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a temporary folder");
+    path
+}
+
+/// Scenario: the four files of the founding guide, tried and applied without a proxy, moved, rolled
+/// back; the collector is killed and started again on the same data directory.
+/// Guarantees: each step is one command; documents come back byte for byte, also over the crash;
+/// numbers go on.
+#[tokio::test]
+async fn the_founding_files_are_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut mesh = Mesh::start(&["--data-dir", data.to_str().expect("UTF-8")]).await;
+    for (name, number) in FOUNDING.into_iter().zip(1..) {
+        let file = founding(name);
+        let tried =
+            mesh.fusebox(&["apply", "-f", &file, "--dry-run", "--strict", "--output", "json"]);
+        assert_eq!(json(&tried, 0)["outcome"], "dry_run");
+        let applied =
+            json(&mesh.fusebox(&["apply", "-f", &file, "--strict", "--output", "json"]), 0);
+        assert_eq!((&applied["outcome"], &applied["version"]), (&"applied".into(), &number.into()));
+    }
+    let documents = async || mesh.api("policy").await.unwrap()["documents"].clone();
+    let before = documents().await;
+    let shifted = mesh.fusebox(&["shift", "inventory", "v1=75", "v2=25"]);
+    assert_eq!(shifted.code, Some(0), "{shifted:?}");
+    let change = "VirtualService/inventory-route: spec.http[0].route[1].weight: 10 → 25";
+    assert!(shifted.stdout.contains(change), "{shifted:?}");
+    assert_ne!(documents().await, before);
+    let back = mesh.fusebox(&["rollback", "--reason", "bad canary"]);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert_eq!(documents().await, before);
+
+    mesh.kill_collector();
+    mesh.start_collector().await;
+    let policy = json(&mesh.fusebox(&["policy", "--output", "json"]), 0);
+    assert_eq!((&policy["version"], &policy["documents"]), (&6.into(), &before));
+    assert_eq!(policy["versions"][0]["reason"], "bad canary");
+    let table = mesh.fusebox(&["policy"]).stdout;
+    assert!(table.contains("version 6, 5 documents") && table.contains("rollback to 4"), "{table}");
+    let again =
+        json(&mesh.fusebox(&["apply", "-f", &founding(FOUNDING[0]), "--output", "json"]), 0);
+    assert_eq!((&again["outcome"], &again["version"]), (&"unchanged".into(), &6.into()));
+}
+
+/// Scenario: files and words that are wrong, one each.
+/// Guarantees: exit 2; file, line, field or what is allowed are named; nothing is applied.
+#[tokio::test]
+async fn wrong_files_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = Mesh::start(&[]).await;
+    let canary = std::fs::read_to_string(founding(FOUNDING[0])).unwrap();
+    let path = |name: &str, text: &str| {
+        write(folder.path(), name, text).to_str().expect("UTF-8").to_owned()
+    };
+    let check = |args: &[&str], says: &[&str]| {
+        let finished = mesh.fusebox(args);
+        assert_eq!(finished.code, Some(2), "{args:?}: {finished:?}");
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(says.iter().all(|word| said.contains(word)), "{says:?} is not in {said}");
+    };
+    let weight = path("weight.yaml", &canary.replace("weight: 90", "weight: lots"));
+    check(&["apply", "-f", &weight], &["weight.yaml:27", "route[0].weight", "refused"]);
+    check(&["lint", "-f", &weight], &["weight.yaml:27", "1 error"]);
+    let warns = path("warns.yaml", &canary.replace("weight: 90", "weight: 90\n          wait: 1"));
+    check(&["apply", "-f", &warns, "--strict"], &["warns.yaml:28", "wait"]);
+    check(&["lint", "-f", &warns, "--strict"], &["warns.yaml:28", "wait"]);
+    check(&["apply", "-f", "no-such.yaml"], &["no-such.yaml"]);
+    check(&["apply"], &["--file"]);
+    check(&["rollback"], &["nothing was applied"]);
+    check(&["shift", "inventory", "v2=1"], &["inventory"]);
+    check(&["--read-only", "rollback"], &["--read-only"]);
+    assert_eq!(mesh.api("policy").await.unwrap()["version"], Value::Null);
+    let applied = mesh.fusebox(&["apply", "-f", &warns]);
+    assert_eq!(applied.code, Some(0), "warnings alone do not refuse: {applied:?}");
+    check(&["shift", "inventory", "v2=1"], &["also sends to v1"]);
+    check(&["rollback", "--to", "9"], &["kept are 1 to 1"]);
+}
+
+/// Scenario: lint with a collector, through the API, and without any.
+/// Guarantees: the same findings; without a collector files are looked at alone, which is said, and
+/// without files that is a failure.
+#[tokio::test]
+async fn lint_has_a_twin_and_works_alone() {
+    let mesh = Mesh::start(&[]).await;
+    let file = founding(FOUNDING[0]);
+    assert_eq!(mesh.fusebox(&["apply", "-f", &file]).code, Some(0));
+    let printed = json(&mesh.fusebox(&["lint", "--output", "json"]), 0);
+    assert_eq!(printed, mesh.api("lint").await.unwrap());
+    assert!(printed.to_string().contains("Istio would retry twice here"), "{printed}");
+
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let alone = process::run("fusebox", &["--collector", &nobody, "lint", "-f", &file]);
+    assert_eq!(alone.code, Some(0), "{alone:?}");
+    assert!(alone.stdout.contains("Istio would retry twice here"), "{alone:?}");
+    assert!(alone.stderr.contains("without live figures"), "{alone:?}");
+    assert_eq!(process::run("fusebox", &["--collector", &nobody, "lint"]).code, Some(1));
+}
+
+/// Scenario: a policy is applied to a mesh whose proxy refuses every policy.
+/// Guarantees: exit 1 with the proxy's reason; the API tells the same; the version stands, for
+/// proxies that can take it.
+#[tokio::test]
+async fn a_proxy_that_refuses_is_told() {
+    let mesh = Mesh::start(&[]).await;
+    let app = Upstream::start(|_, _| Answer::status(200)).await;
+    let proxy = mesh.proxy("payment", Some(app.address()), &[]).await;
+    let applied = mesh.fusebox(&["apply", "-f", &founding(FOUNDING[0]), "--output", "json"]);
+    let applied = json(&applied, 1);
+    assert_eq!((&applied["applied"], &applied["proxies"]), (&0.into(), &1.into()), "{applied}");
+    let note = applied["note"].as_str().expect("a note");
+    assert!(note.contains("takes no policy"), "{applied}");
+    let policy = eventually("the refusal", LIMIT, || async {
+        let policy = mesh.api("policy").await.map_err(|e| e.to_string())?;
+        let is_told = policy["proxies"][0]["result"] == "rejected";
+        if is_told { Ok(policy) } else { Err(policy.to_string()) }
+    })
+    .await;
+    assert_eq!(policy["proxies"][0]["version"], Value::Null, "{policy}");
+    let reason = policy["proxies"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("takes no policy"), "{policy}");
+    proxy.process.kill();
+}
