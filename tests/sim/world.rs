@@ -200,20 +200,17 @@ impl World {
 
     fn run_until(&mut self, end: Instant) -> Result<(), String> {
         loop {
-            let timers = self.sidecars.iter().filter_map(Sidecar::poll_timeout);
-            let timers = timers.chain(self.engine.as_ref().and_then(Engine::poll_timeout));
-            let timers = timers.chain(self.console.poll_timeout());
-            let next = timers.chain(self.agenda.next_at()).min().unwrap_or(end).min(end);
-            let ahead = next.saturating_duration_since(self.now.instant);
-            self.now = self.now.plus(ahead);
-            for sidecar in &mut self.sidecars {
-                if sidecar.poll_timeout().is_some_and(|at| at <= self.now.instant) {
-                    sidecar.handle_timeout(self.now);
-                }
+            let sidecars_at = self.sidecars.iter().filter_map(Sidecar::poll_timeout).min();
+            let engine_at = self.engine.as_ref().and_then(Engine::poll_timeout);
+            let timers = [sidecars_at, engine_at, self.console.poll_timeout()];
+            let next = timers.into_iter().flatten().chain(self.agenda.next_at()).min();
+            let next = next.unwrap_or(end).min(end);
+            self.now = self.now.plus(next.saturating_duration_since(self.now.instant));
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= next);
+            if is_due(sidecars_at) {
+                self.sidecars.iter_mut().for_each(|sidecar| sidecar.handle_timeout(self.now));
             }
-            if let Some(engine) = &mut self.engine
-                && engine.poll_timeout().is_some_and(|at| at <= self.now.instant)
-            {
+            if let Some(engine) = self.engine.as_mut().filter(|_| is_due(engine_at)) {
                 engine.handle_timeout(self.now);
             }
             self.perform_outputs()?;
