@@ -1,6 +1,6 @@
 //! Bodies that real SDKs sent, for tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bodies of real SDKs, beside the checkout; `None` where they are not, which fails when
 /// `FUSEBOX_REAL=1` asks for them.
@@ -17,4 +17,9 @@ pub(crate) fn samples() -> Option<PathBuf> {
     );
     println!("skipped: {} is not beside the checkout", folder.display());
     None
+}
+
+/// A file of [`samples`], as it is.
+pub(crate) fn read(folder: &Path, file: &str) -> Vec<u8> {
+    std::fs::read(folder.join(file)).expect("a file of the samples")
 }

@@ -422,7 +422,7 @@ proptest! {
 
 /// The body in a file of the samples, unpacked.
 pub(crate) fn unpacked(folder: &Path, file: &str) -> Vec<u8> {
-    let bytes = std::fs::read(folder.join(file)).unwrap();
+    let bytes = crate::samples::read(folder, file);
     if file.strip_suffix(".gz").is_none() {
         return bytes;
     }

@@ -1,6 +1,6 @@
 //! Bodies exactly as real SDKs and Envoys sent them, sent again.
 
-use crate::samples::samples;
+use crate::samples::{read, samples};
 use crate::support::{Watcher, frame, grpc, post, start};
 use fusebox_collector::Running;
 use serde::Deserialize;
@@ -20,8 +20,7 @@ struct Sample {
 }
 
 fn manifest(root: &Path) -> Vec<Sample> {
-    let manifest = std::fs::read(root.join("MANIFEST.json")).expect("a manifest");
-    serde_json::from_slice(&manifest).expect("a manifest")
+    serde_json::from_slice(&read(root, "MANIFEST.json")).expect("a manifest")
 }
 
 /// Headers that the client here sets itself.
@@ -29,7 +28,7 @@ const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connect
 
 /// Sends one body as its SDK did, and holds the answer to the specification.
 async fn resend(collector: &Running, root: &Path, sample: &Sample) {
-    let body = std::fs::read(root.join(&sample.file)).expect("a body");
+    let body = read(root, &sample.file);
     let headers: Vec<(&str, &str)> = (sample.headers.iter())
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| !name.starts_with(':'))

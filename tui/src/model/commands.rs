@@ -165,8 +165,12 @@ impl Commands {
                 && match &command.outcome {
                     Outcome::Waiting => true,
                     Outcome::Answered { result, at } if 0 < result.applied => {
-                        result.expires_at.is_none_or(|at| wall < at)
-                            && holder(&command.edge, Some(*at)) != Holder::Other
+                        match holder(&command.edge, Some(*at)) {
+                            // A proxy that got it late holds it beyond the time that was answered.
+                            Holder::Me => true,
+                            Holder::Other => false,
+                            Holder::Unknown => result.expires_at.is_none_or(|at| wall < at),
+                        }
                     }
                     // The answer was lost, or proxies took it later.
                     Outcome::Answered { .. } | Outcome::Failed(_) => {

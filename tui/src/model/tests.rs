@@ -355,6 +355,32 @@ fn a_failure_hides_no_fact() {
     check("ana@laptop", "mu", Ok(0), true);
 }
 
+/// Scenario: a lease whose end, as it was answered, has passed, and proxies that still hold it: they
+/// took it late. It is mine, someone else's, or nobody says whose.
+/// Guarantees: mine can be undone for as long as it is in force.
+#[test]
+fn a_late_lease_can_be_undone() {
+    let check = |by: Option<&str>, undoable: bool| {
+        let mut desk = storm();
+        desk.press("m");
+        let Some(Effect::Send(request)) = desk.effects.last() else { panic!("it fires") };
+        let ended = Some(Stamp(desk.model.wall().0));
+        let result =
+            TripResult { applied: 3, proxies: 3, expires_at: ended, ..TripResult::default() };
+        let id = request.id().to_owned();
+        desk.tell(Message::Answer { id, result: Ok(result) });
+        desk.wait(1_000);
+        desk.data(|s| {
+            hold(s, BreakerState::RetriesMuted, 3, "ana@laptop");
+            s.breakers.iter_mut().for_each(|row| row.by = by.map(Into::into));
+        });
+        assert_eq!(desk.model.undoable().is_some(), undoable, "{by:?}");
+    };
+    check(Some("ana@laptop"), true);
+    check(Some("raj@bastion"), false);
+    check(None, false);
+}
+
 /// Scenario: the end of a lease, through the ramp and at once, acknowledged by some and by all.
 /// Guarantees: a circuit is shown as closed once all proxies say so, not before.
 #[test]
