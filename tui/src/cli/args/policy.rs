@@ -88,7 +88,7 @@ pub(crate) struct Lint {
 /// `fusebox shift`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Shift {
-    /// A host of a VirtualService, or a service of an HTTPRoute
+    /// A host that a route document names
     pub(crate) host: String,
 
     /// Each subset that the rule sends to, with its part of the traffic: v1=90 v2=10
