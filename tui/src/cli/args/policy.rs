@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Apply {
     /// A file of documents, a folder of them, or - for standard input; may be given several times
-    #[arg(short = 'f', long = "file", env = "FUSEBOX_FILE", value_name = "FILE", required = true, num_args = 1.., value_delimiter = None)]
+    #[arg(short = 'f', long = "file", env = "FUSEBOX_FILE", value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
 
     /// Change nothing; say what would change, and what there is to say about it
@@ -88,7 +88,7 @@ pub(crate) struct Lint {
 /// `fusebox shift`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Shift {
-    /// A host of a VirtualService, or a service of an HTTPRoute
+    /// A host that a route document names
     pub(crate) host: String,
 
     /// Each subset that the rule sends to, with its part of the traffic: v1=90 v2=10

@@ -67,14 +67,16 @@ pub(crate) fn result(result: &PolicyResult, ascii: bool) -> String {
     if 0 < result.changes_left_out {
         let _ = writeln!(text, "and {} more changes", result.changes_left_out);
     }
-    let version = result.version.map_or_else(|| "no version".into(), |v| format!("version {v}"));
+    let stays = result.version.map(|version| format!(", version {version} stays"));
+    let stays = stays.unwrap_or_default();
     let mut line = match result.outcome {
-        PolicyOutcome::Refused => format!("refused: nothing changed, {version} stays"),
-        PolicyOutcome::Unchanged => format!("nothing changes: {version} stays"),
-        PolicyOutcome::DryRun => format!("not applied, as asked: {version} stays"),
+        PolicyOutcome::Refused => format!("refused: nothing changed{stays}"),
+        PolicyOutcome::Unchanged => format!("nothing changes{stays}"),
+        PolicyOutcome::DryRun => format!("not applied, as asked{stays}"),
         PolicyOutcome::Applied => {
             let PolicyResult { applied, proxies, .. } = result;
-            format!("{version}, applied on {applied} of {proxies} proxies")
+            let version = result.version.unwrap_or(0);
+            format!("version {version}, applied on {applied} of {proxies} proxies")
         }
     };
     if let Some(ms) = result.applied_ms {

@@ -1,7 +1,10 @@
 use super::*;
 use fusebox_proto::command::{ActionKind, BreakerState};
+use fusebox_proto::policy::{Change, Finding, Severity};
 use fusebox_proto::view::{
-    Advisory, Breaker, EdgeBreaker, EdgeName, EdgeView, Incident, Proxy, Service, SuggestedAction,
+    Advisory, Breaker, EdgeBreaker, EdgeName, EdgeView, Incident, LintResult, PolicyDocument,
+    PolicyOutcome, PolicyProxy, PolicyResult, PolicySet, PolicyStanding, PolicyVersion, Proxy,
+    Service, SuggestedAction,
 };
 
 /// 14:05:00 UTC of some day.
@@ -204,6 +207,122 @@ fn a_storm_is_told_in_tables() {
     );
 }
 
+/// A canary that one of two proxies refuses.
+fn canary() -> Snapshot {
+    let mut snapshot = Snapshot { at: at(0), ..Snapshot::default() };
+    let document = |kind: &str, name: &str| PolicyDocument {
+        kind: kind.into(),
+        name: name.into(),
+        ..PolicyDocument::default()
+    };
+    let version = |version, seconds_ago, what: &str, reason: &str| PolicyVersion {
+        version,
+        at: at(seconds_ago),
+        by: "ana@laptop".into(),
+        reason: reason.into(),
+        what: what.into(),
+        documents: 2,
+    };
+    snapshot.policy.set = PolicySet {
+        version: Some(2),
+        documents: [document("DestinationRule", "inventory"), document("VirtualService", "route")]
+            .into(),
+        versions: vec![
+            version(2, 9, "shift inventory v1=75 v2=25", "canary"),
+            version(1, 192, "apply", ""),
+        ],
+        ..PolicySet::default()
+    };
+    snapshot.policy.proxies = vec![
+        PolicyProxy {
+            id: "payment-1".into(),
+            version: Some(2),
+            result: PolicyStanding::Applied,
+            reason: String::new(),
+        },
+        PolicyProxy {
+            id: "payment-2".into(),
+            version: Some(1),
+            result: PolicyStanding::Rejected,
+            reason: "no room".into(),
+        },
+    ];
+    snapshot
+}
+
+/// Scenario: a policy of two versions, with a proxy that refuses the newer.
+/// Guarantees: what is in force where, and what to roll back to, is on one screen.
+#[test]
+fn a_policy_is_one_screen() {
+    check(
+        Noun::Policy,
+        &canary(),
+        &[
+            "version 2, 2 documents, profile fusebox",
+            "",
+            "KIND             NAMESPACE  NAME",
+            "DestinationRule             inventory",
+            "VirtualService              route",
+            "",
+            "PROXY      VERSION  RESULT    REASON",
+            "payment-1        2  applied",
+            "payment-2        1  rejected  no room",
+            "",
+            "VERSION       MADE  BY          WHAT                         REASON",
+            "      2     9s ago  ana@laptop  shift inventory v1=75 v2=25  canary",
+            "      1  3m12s ago  ana@laptop  apply",
+        ],
+    );
+    let mut foreign = Snapshot::default();
+    foreign.policy.set.notice = "the mesh runs policy version 7".into();
+    check(
+        Noun::Policy,
+        &foreign,
+        &["no policy was applied here", "the mesh runs policy version 7"],
+    );
+}
+
+/// Scenario: what can become of a request about the policy, and findings of a lint.
+/// Guarantees: findings first, then changes, then one sentence; a mesh without flaw is told.
+#[test]
+fn policy_results_are_told() {
+    let change = Change {
+        object: "VirtualService/route".into(),
+        field: "spec.http[0].route[1].weight".into(),
+        before: Some("10".into()),
+        after: Some("25".into()),
+    };
+    let finding = Finding::new(Severity::Warning, "DestinationRule/r", "spec.host", "is unknown");
+    let result = PolicyResult {
+        outcome: PolicyOutcome::Applied,
+        version: Some(3),
+        changes: vec![change],
+        changes_left_out: 7,
+        findings: vec![finding.clone()],
+        applied: 1,
+        proxies: 2,
+        note: "p2 refused: no room".into(),
+        ..PolicyResult::default()
+    };
+    let lines = "warning: DestinationRule/r: spec.host: is unknown\n\
+                 VirtualService/route: spec.http[0].route[1].weight: 10 -> 25\n\
+                 and 7 more changes\n\
+                 version 3, applied on 1 of 2 proxies; p2 refused: no room\n";
+    assert_eq!(policy_result(&result, true), lines);
+    let check = |outcome, version, expected: &str| {
+        let result = PolicyResult { outcome, version, ..PolicyResult::default() };
+        assert_eq!(policy_result(&result, false), format!("{expected}\n"));
+    };
+    check(PolicyOutcome::Refused, None, "refused: nothing changed");
+    check(PolicyOutcome::Unchanged, Some(3), "nothing changes, version 3 stays");
+    check(PolicyOutcome::DryRun, Some(3), "not applied, as asked, version 3 stays");
+    let found = LintResult { findings: vec![finding], findings_left_out: 2 };
+    let lines = "warning: DestinationRule/r: spec.host: is unknown\n\
+                 and 2 more findings\n0 errors, 1 warning\n";
+    assert_eq!(lint(&found), lines);
+    assert_eq!(lint(&LintResult::default()), "nothing to say\n");
+}
+
 /// Scenario: each noun where there is nothing.
 /// Guarantees: nothing is said in words, never by an empty table.
 #[test]
@@ -214,6 +333,7 @@ fn nothing_is_told_in_words() {
     check(Noun::Incidents, &empty, &["no incidents"]);
     check(Noun::Breakers, &empty, &["all circuits are closed"]);
     check(Noun::Proxies, &empty, &["no proxies"]);
+    check(Noun::Policy, &empty, &["no policy was applied here"]);
 }
 
 /// Scenario: each noun on a narrow terminal, and without anything but ASCII.
