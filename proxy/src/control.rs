@@ -2,7 +2,7 @@
 //!
 //! The data path never waits for anything here.
 
-pub(crate) mod endpoints;
+mod endpoints;
 mod link;
 mod ticker;
 

@@ -34,7 +34,7 @@ use fusebox_proto::Now;
 use fusebox_proto::policy::Settings;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Some endpoints of a service, with connections of their own.
@@ -45,6 +45,8 @@ pub(crate) struct Pool {
     core: Mutex<Upstream>,
     /// Whether the core is asked although there is only one endpoint to choose.
     is_watched: AtomicBool,
+    /// Requests at once.
+    requests_max: AtomicUsize,
     is_upgrading: AtomicBool,
 }
 
@@ -70,6 +72,7 @@ impl Pool {
             endpoints,
             core: Mutex::new(core),
             is_watched: AtomicBool::new(false),
+            requests_max: AtomicUsize::new(of_pool.requests_max),
             is_upgrading: AtomicBool::new(of_pool.is_upgrading),
         })
     }
@@ -77,6 +80,7 @@ impl Pool {
     /// Follows a change of policy. What is under way stays as it is.
     pub(crate) fn apply(&self, now: Instant, limits: Limits, settings: &Settings) {
         let of_pool = PoolSettings::new(limits, &settings.pool);
+        self.requests_max.store(of_pool.requests_max, Relaxed);
         self.is_upgrading.store(of_pool.is_upgrading, Relaxed);
         self.endpoints.iter().for_each(|endpoint| endpoint.apply(of_pool));
         self.core.lock().set_policy(now, settings);

@@ -1,7 +1,6 @@
 //! `/config` and `/breakers`.
 
 use crate::config::Endpoint;
-use crate::control::endpoints::cause;
 use crate::outbound::Edge;
 use crate::outlier::Ejection;
 use crate::pool::Pool;
@@ -104,7 +103,7 @@ fn endpoints(pool: &Pool, now: Now) -> impl Iterator<Item = Value> {
 fn ejection(ejection: Ejection, now: Now) -> Value {
     let remaining = ejection.until.saturating_duration_since(now.instant);
     json!({
-        "cause": cause(ejection.detection.by).as_str(),
+        "cause": ejection.detection.by.cause().as_str(),
         "reason": ejection.detection.to_string(),
         "remaining_ms": u64::try_from(remaining.as_millis()).ok(),
     })

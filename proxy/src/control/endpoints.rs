@@ -1,7 +1,7 @@
-//! What happened to endpoints in a window, and to circuits in shadow: for the report.
+//! What happened to endpoints in a window: for the report.
 
 use crate::outbound::Edge;
-use crate::outlier::{Detector, Ejection, Event, What};
+use crate::outlier::{Ejection, Event, What};
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 use crate::report_log::Window;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Adds it to `window`.
 pub(super) fn gather(proxy: &Proxy, now: Now, window: &mut Window) {
     for edge in &proxy.edges {
-        shadows(edge, now, window);
+        shadows(edge);
         for pool in proxy.edge_pools(edge) {
             for event in pool.take_events() {
                 happened(edge, &pool, now, event, window);
@@ -30,33 +30,20 @@ pub(super) fn gather(proxy: &Proxy, now: Now, window: &mut Window) {
     }
 }
 
-/// Why an endpoint is out.
-pub(crate) const fn cause(detector: Detector) -> Cause {
-    match detector {
-        Detector::ConsecutiveErrors => Cause::ConsecutiveFailures,
-        Detector::ConsecutiveGatewayErrors => Cause::ConsecutiveGatewayErrors,
-        Detector::ConsecutiveLocalOriginFailures => Cause::ConsecutiveLocalOriginFailures,
-        Detector::SuccessRate | Detector::SuccessRateLocalOrigin => Cause::SuccessRate,
-        Detector::FailurePercentage | Detector::FailurePercentageLocalOrigin => {
-            Cause::FailurePercentage
-        }
-    }
-}
-
 fn happened(edge: &Edge, pool: &Pool, now: Now, event: Event, window: &mut Window) {
     let endpoint = pool.address(event.host);
     let (closed, open) = (BreakerState::Closed, BreakerState::Open);
     let (from, to, cause, shadow) = match event.what {
         What::Ejected { detection, .. } => {
             tracing::warn!("{}: {endpoint} is ejected: {detection}", edge.name);
-            (closed, open, cause(detection.by), false)
+            (closed, open, detection.by.cause(), false)
         }
         What::Unejected { lasted } => {
             tracing::info!("{}: {endpoint} is back after {} s", edge.name, lasted.as_secs());
             window.breakers.push(status(edge, endpoint, BreakerState::Closed));
             (open, closed, Cause::EjectionElapsed, false)
         }
-        What::Shadowed { detection, .. } => (closed, open, cause(detection.by), true),
+        What::Shadowed { detection, .. } => (closed, open, detection.by.cause(), true),
         What::Unshadowed { cost } => {
             tracing::info!(
                 "{}: {endpoint} would have been ejected; of {} attempts meanwhile {} succeeded",
@@ -83,14 +70,10 @@ fn happened(edge: &Edge, pool: &Pool, now: Now, event: Event, window: &mut Windo
     });
 }
 
-/// Circuits whose policy only counts what they would do.
-fn shadows(edge: &Edge, now: Now, window: &mut Window) {
-    let (standing, trips) = {
-        let mut core = edge.core.lock();
-        core.handle_timeout(now);
-        let trips: Vec<_> = core.take_shadow_trips().collect();
-        (core.shadow(), trips)
-    };
+/// Circuits whose policy only counts what they would do. Their standing is in the report already;
+/// what an opening would have cost is for the log.
+fn shadows(edge: &Edge) {
+    let trips: Vec<_> = edge.core.lock().take_shadow_trips().collect();
     for trip in trips {
         tracing::info!(
             "{} would have opened and refused {} attempts, of which {} succeeded",
@@ -98,29 +81,6 @@ fn shadows(edge: &Edge, now: Now, window: &mut Window) {
             trip.refused,
             trip.succeeded
         );
-        let change = |from, to, cause, at_unix_ms| Transition {
-            destination: edge.destination.clone(),
-            from,
-            to,
-            cause,
-            revision: 0,
-            at_unix_ms,
-            endpoint: String::new(),
-            shadow: true,
-        };
-        let (closed, open) = (BreakerState::Closed, BreakerState::Open);
-        window.transitions.push(change(closed, open, trip.cause, trip.opened_unix_ms));
-        if let Some(at) = trip.closed_unix_ms {
-            window.transitions.push(change(open, closed, Cause::ProbeSucceeded, at));
-        }
-    }
-    if let Some(standing) = standing.filter(|shadow| shadow.state != BreakerState::Closed) {
-        let refused_total = standing.refused;
-        window.breakers.push(BreakerStatus {
-            refused_total,
-            shadow: true,
-            ..status(edge, "", standing.state)
-        });
     }
 }
 
@@ -132,7 +92,7 @@ fn out_of(
     shadow: bool,
 ) -> BreakerStatus {
     BreakerStatus {
-        cause: cause(ejection.detection.by),
+        cause: ejection.detection.by.cause(),
         since_ms: ms(now.instant, ejection.since),
         remaining_ms: Some(ms(ejection.until, now.instant)),
         shadow,

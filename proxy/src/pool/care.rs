@@ -5,7 +5,7 @@ use crate::balance::EndpointId;
 use crate::edge::Overflow;
 use crate::outlier::{Event, Observed};
 use crate::retry::{RetryPermit, Spent, Tried};
-use crate::upstream::{Choice, Unplaced, UpstreamStatus};
+use crate::upstream::{Choice, UpstreamStatus};
 use fusebox_proto::Now;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,18 +18,27 @@ impl Pool {
     /// # Errors
     /// What refuses it.
     pub(crate) fn pick(self: &Arc<Self>, now: Instant, tried: &Tried) -> Result<Picked, Overflow> {
-        if !self.is_watched.load(Relaxed) && self.endpoints.len() == 1 {
-            return Ok(Picked::new(Arc::clone(self), 0, None));
+        let picked = if !self.is_watched.load(Relaxed) && self.endpoints.len() == 1 {
+            Picked::new(Arc::clone(self), 0, None)
+        } else {
+            let points = [rand::random(), rand::random()];
+            let choice = self.core.lock().pick(now, tried, points);
+            let choice = choice.map_err(|_| Overflow::AllEjected)?;
+            // Endpoints are numbered by their places.
+            let at = choice.endpoint().0 as usize;
+            Picked::new(Arc::clone(self), at, Some(choice))
+        };
+        // Counted before it is looked at: of two workers at the limit none passes it.
+        let requests_max = self.requests_max.load(Relaxed);
+        if requests_max != usize::MAX && requests_max < self.load() {
+            return Err(Overflow::Connections);
         }
-        let points = [rand::random(), rand::random()];
-        let choice = self.core.lock().pick(now, tried, points);
-        let choice = choice.map_err(|unplaced| match unplaced {
-            Unplaced::Nobody(_) => Overflow::AllEjected,
-            Unplaced::Overflow => Overflow::Connections,
-        })?;
-        // Endpoints are numbered by their places.
-        let at = choice.endpoint().0 as usize;
-        Ok(Picked::new(Arc::clone(self), at, Some(choice)))
+        Ok(picked)
+    }
+
+    /// Requests that wait or are under way.
+    fn load(&self) -> usize {
+        self.endpoints.iter().map(|endpoint| endpoint.load()).sum()
     }
 
     /// Asks leave for a retry of an attempt that has ended.

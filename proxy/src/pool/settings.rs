@@ -22,6 +22,8 @@ pub(super) struct PoolSettings {
     pub(super) connections_max: Option<usize>,
     /// Requests of all endpoints together that wait for a connection.
     pub(super) pending_max: Option<usize>,
+    /// Requests at once, of all endpoints together.
+    pub(super) requests_max: usize,
     /// A connection closes after so many requests; 1: no keep-alive.
     pub(super) requests_per_connection_max: Option<u32>,
     /// Requests at once on one HTTP/2 connection.
@@ -54,6 +56,7 @@ impl PoolSettings {
             },
             connections_max,
             pending_max,
+            requests_max: count(policy.requests_max).unwrap_or(usize::MAX),
             requests_per_connection_max: policy.requests_per_connection_max,
             streams_per_connection_max: streams.clamp(1, STREAMS_PER_CONNECTION),
             idle_timeout: if idle.is_zero() { Duration::MAX } else { idle },
