@@ -70,8 +70,8 @@ fn a_seed_replays_to_the_letter() {
 
 #[track_caller]
 fn check_is_found(plant: Plant) {
-    let lives = (1..=64).map(|seed| World::new(seed, plant).live());
-    assert!(lives.into_iter().any(|life| life.is_err()), "{plant:?} was not found in 64 lives");
+    let lives = (1..=256).map(|seed| World::new(seed, plant).live());
+    assert!(lives.into_iter().any(|life| life.is_err()), "{plant:?} was not found in 256 lives");
 }
 
 /// Scenario: a proxy that takes old commands over new ones.
