@@ -1,6 +1,7 @@
 //! The policy on the command line, with real proxies.
 
-use crate::trip::parse;
+use crate::trip::{parse, signal};
+use fusebox_tests::client;
 use fusebox_tests::eventually::eventually;
 use fusebox_tests::mesh::Mesh;
 use fusebox_tests::process::{self, Finished, free_port};
@@ -127,27 +128,62 @@ async fn lint_has_a_twin_and_works_alone() {
     assert_eq!(process::run("fusebox", &["--collector", &nobody, "lint"]).code, Some(1));
 }
 
-/// Scenario: a policy is applied to a mesh whose proxy refuses every policy.
-/// Guarantees: exit 1 with the proxy's reason; the API tells the same; the version stands, for
-/// proxies that can take it.
+/// A rule that answers all calls of inventory itself.
+const TEAPOT: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: teapot}
+spec:
+  hosts: [inventory]
+  http: [{directResponse: {status: 418}}]
+";
+
+/// Scenario: a rule is applied to a mesh with two real proxies, and rolled back; then one of them
+/// is stopped, and it is applied again.
+/// Guarantees: the command returns when the proxies have it: the next request follows, and follows
+/// the rollback; a proxy that does not answer is told as pending, with exit 4.
 #[tokio::test]
-async fn a_proxy_that_refuses_is_told() {
+async fn proxies_follow_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "teapot.yaml", TEAPOT);
+    let file = file.to_str().expect("UTF-8");
     let mesh = Mesh::start(&[]).await;
-    let app = Upstream::start(|_, _| Answer::status(200)).await;
-    let proxy = mesh.proxy("payment", Some(app.address()), &[]).await;
-    let applied = mesh.fusebox(&["apply", "-f", &founding(FOUNDING[0]), "--output", "json"]);
-    let applied = json(&applied, 1);
-    assert_eq!((&applied["applied"], &applied["proxies"]), (&0.into(), &1.into()), "{applied}");
-    let note = applied["note"].as_str().expect("a note");
-    assert!(note.contains("takes no policy"), "{applied}");
-    let policy = eventually("the refusal", LIMIT, || async {
-        let policy = mesh.api("policy").await.map_err(|e| e.to_string())?;
-        let is_told = policy["proxies"][0]["result"] == "rejected";
-        if is_told { Ok(policy) } else { Err(policy.to_string()) }
+    let inventory = Upstream::start(|_, _| Answer::status(200)).await;
+    let to: [(&str, &[std::net::SocketAddr]); 1] = [("inventory", &[inventory.address()])];
+    let one = mesh.proxy("payment", None, &to).await;
+    let other = mesh.proxy("payment", None, &to).await;
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for proxy in [&one, &other] {
+            statuses
+                .push(client::get(proxy.outbound[0], "/", &[]).await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 200]);
+    let applied = json(&mesh.fusebox(&["apply", "-f", file, "--output", "json"]), 0);
+    assert_eq!((&applied["applied"], &applied["proxies"]), (&2.into(), &2.into()), "{applied}");
+    assert_eq!(statuses().await, [418, 418]);
+    json(&mesh.fusebox(&["rollback", "--output", "json"]), 0);
+    assert_eq!(statuses().await, [200, 200]);
+
+    signal("-STOP", &other);
+    let applied = json(&mesh.fusebox(&["apply", "-f", file, "--output", "json"]), 4);
+    assert_eq!((&applied["applied"], &applied["proxies"]), (&1.into(), &2.into()), "{applied}");
+    let policy = mesh.api("policy").await.unwrap();
+    let result = |instance: &str| {
+        let mut proxies = policy["proxies"].as_array().into_iter().flatten();
+        let is_it = |proxy: &&Value| proxy["id"].as_str().is_some_and(|id| id.ends_with(instance));
+        proxies.find(is_it).expect("the proxy is told")["result"].clone()
+    };
+    assert_eq!(
+        (result(&one.instance), result(&other.instance)),
+        ("applied".into(), "pending".into())
+    );
+    signal("-CONT", &other);
+    eventually("the proxy that was stopped follows", LIMIT, || async {
+        let statuses = statuses().await;
+        if statuses == [418, 418] { Ok(()) } else { Err(format!("{statuses:?}")) }
     })
     .await;
-    assert_eq!(policy["proxies"][0]["version"], Value::Null, "{policy}");
-    let reason = policy["proxies"][0]["reason"].as_str().expect("a reason");
-    assert!(reason.contains("takes no policy"), "{policy}");
-    proxy.process.kill();
 }

@@ -9,8 +9,8 @@ use crate::proxy::Proxy;
 use fusebox_proto::command::{Ack, AckResult, Command, ToProxy, Welcome};
 use fusebox_proto::policy::{Push, PushAck};
 use fusebox_proto::report::{FromProxy, Hello};
-use fusebox_proto::wire::v1;
 use fusebox_proto::wire::v1::control_client::ControlClient;
+use fusebox_proto::wire::{MESSAGE_LEN_MAX, v1};
 use fusebox_proto::{Invalid, Now};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -124,7 +124,7 @@ impl Session {
         {
             request.metadata_mut().insert("authorization", bearer);
         }
-        let mut client = ControlClient::new(channel);
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MESSAGE_LEN_MAX);
         let attaching = async {
             let mut from = client.attach(request).await?.into_inner();
             let first = from.message().await?.ok_or(LinkError::Closed)?;

@@ -66,30 +66,6 @@ async fn max_connections_and_pending_requests() {
     }
 }
 
-/// Scenario: two endpoints share a limit of three connections.
-/// Guarantees: both get one at least, and the fourth request waits for a connection.
-#[tokio::test]
-async fn max_connections_is_for_all_endpoints() {
-    let (a, gate, mut arrivals) = Server::gated().await;
-    let policy = "{connectionPool: {tcp: {maxConnections: 2}, http: {http1MaxPendingRequests: 1}}}";
-    let proxy = proxy(&[a.address], policy);
-    let address = proxy.address();
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        waiting.push(tokio::spawn(get_owned(address)));
-        arrivals.recv().await.unwrap();
-    }
-    waiting.push(tokio::spawn(get_owned(address)));
-    waiting.push(tokio::spawn(get_owned(address)));
-    let (refused, _, rest) = futures_util::future::select_all(waiting).await;
-    assert_eq!(refused.unwrap().status, 503);
-    gate.add_permits(3);
-    for answer in rest {
-        assert_eq!(answer.await.unwrap().status, 200);
-    }
-    assert_eq!(a.connections(), 2);
-}
-
 /// Scenario: two requests are allowed at once, of either protocol, and three come.
 /// Guarantees: the third is refused at once.
 #[tokio::test]
