@@ -788,7 +788,7 @@ pub struct PolicySet {
     /// How its documents are read.
     #[prost(enumeration = "PolicyProfile", tag = "2")]
     pub profile: i32,
-    /// At most 4096, together at most 8 MiB.
+    /// At most 5000, together at most 8 MiB.
     #[prost(message, repeated, tag = "3")]
     pub documents: ::prost::alloc::vec::Vec<PolicyDocument>,
     /// Those that are kept, newest first; at most 64.

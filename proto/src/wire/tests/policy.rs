@@ -2,8 +2,8 @@
 
 use crate::Invalid;
 use crate::policy::{
-    ApplyRequest, Change, Finding, LintRequest, Profile, RollbackRequest, Severity, ShiftRequest,
-    SourceFile,
+    ApplyRequest, Change, DOCUMENTS_MAX, Finding, LintRequest, Profile, RollbackRequest, Severity,
+    ShiftRequest, SourceFile,
 };
 use crate::view::{
     LintResult, PolicyDocument, PolicyOutcome, PolicyProxy, PolicyResult, PolicySet,
@@ -164,7 +164,7 @@ fn wrong_fields_are_refused_with_a_path() {
         assert_eq!(PolicyView::try_from(wire).map_err(|e| e.field), Err(field.to_owned()));
     };
     check(|set| set.profile = 0, "set.profile");
-    check(|set| set.documents = vec![set.documents[0].clone(); 4_097], "set.documents");
+    check(|set| set.documents = vec![set.documents[0].clone(); DOCUMENTS_MAX + 1], "set.documents");
     check(|set| set.documents[0].text = "a: \x1b[2J\n".into(), "set.documents[0].text");
     check(|set| set.versions[0].at_unix_ms = u64::MAX, "set.versions[0].at_unix_ms");
 
