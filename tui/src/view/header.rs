@@ -38,8 +38,10 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
 /// What the right side says, the most important last.
 fn chips(model: &Model) -> Vec<(String, Role)> {
     let mut chips = Vec::new();
-    match model.snapshot.status.collector.history {
-        Some(History::Memory) if !model.has_no_data() => {
+    let status = &model.snapshot.status;
+    match status.collector.history {
+        // An embedded collector never keeps anything: its own chip says it.
+        Some(History::Memory) if !model.has_no_data() && !status.embedded => {
             chips.push((" IN MEMORY ".into(), Role::Dim));
         }
         Some(History::Failing) => chips.push((" HISTORY OFF ".into(), Role::Warn)),

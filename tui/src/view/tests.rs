@@ -230,12 +230,13 @@ fn states_that_pass() {
 }
 
 /// Scenario: a collector whose history is on disk, in memory, or cannot be written.
-/// Guarantees: what will not last is said on every view, and only that.
+/// Guarantees: what will not last is said on every view, and only that; of an embedded collector
+/// `EMBEDDED` says it.
 #[test]
 fn what_will_not_last_is_said() {
-    let check = |history: Option<History>, expected: &str| {
+    let check = |history: Option<History>, embedded: bool, expected: &str| {
         let mut desk = Desk::watching(World::Shop, false, 80, 24);
-        desk.data(|s| s.status.collector.history = history);
+        desk.data(|s| (s.status.collector.history, s.status.embedded) = (history, embedded));
         for (key, _) in SCREENS {
             desk.key(key);
             let screen = screen(&desk);
@@ -244,10 +245,11 @@ fn what_will_not_last_is_said() {
             }
         }
     };
-    check(None, "");
-    check(Some(History::Disk), "");
-    check(Some(History::Memory), "IN MEMORY");
-    check(Some(History::Failing), "HISTORY OFF");
+    check(None, false, "");
+    check(Some(History::Disk), false, "");
+    check(Some(History::Memory), false, "IN MEMORY");
+    check(Some(History::Memory), true, "");
+    check(Some(History::Failing), false, "HISTORY OFF");
 }
 
 /// Scenario: forty healthy services more than anybody reads, beside the storm.
