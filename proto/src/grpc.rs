@@ -1,4 +1,5 @@
-//! What a gRPC status says of how a call ended: one reading for proxies and for spans.
+//! What a gRPC status says of how a call ended: one reading for proxies and for spans, and one for
+//! whoever speaks HTTP only.
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,5 +20,23 @@ pub const fn ending(status: i64) -> Ending {
         0 | 3 | 5..=11 | 16 => Ending::Answered,
         1 | 4 => Ending::GivenUp,
         _ => Ending::Failed,
+    }
+}
+
+/// The HTTP status that a gRPC status counts as, as in Envoy.
+pub const fn http_status(grpc_status: u16) -> u16 {
+    match grpc_status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::body::End;
 use crate::edge::Outcome;
-use crate::outlier::{self, Observed};
+use crate::outlier::Observed;
 use crate::refuse::{
     GRPC_PUSHBACK, GRPC_STATUS, GRPC_UNAVAILABLE, OVERLOADED, RATELIMITED, REFUSED,
 };
 use crate::retry::{self, Pushback};
 use crate::spans::{Ending, Error};
+use fusebox_proto::grpc;
 use fusebox_proto::report::Protocol;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use http::{StatusCode, Version, request};
@@ -95,7 +96,7 @@ impl Answer {
         match self {
             Self { is_refusal: true, .. } => None,
             Self { is_grpc: true, http_status: 200, grpc_status, .. } => {
-                grpc_status.map(|status| Observed::Answered(outlier::http_status(status)))
+                grpc_status.map(|status| Observed::Answered(grpc::http_status(status)))
             }
             Self { http_status, .. } => Some(Observed::Answered(http_status)),
         }
@@ -108,7 +109,7 @@ impl Answer {
             End::TimedOut => Some(Observed::TimedOut),
             End::Complete(_) if self.is_refusal || self.seen_at_head().is_some() => None,
             End::Complete(_) => {
-                verdict.ending.grpc_status.map(|it| Observed::Answered(outlier::http_status(it)))
+                verdict.ending.grpc_status.map(|it| Observed::Answered(grpc::http_status(it)))
             }
         }
     }

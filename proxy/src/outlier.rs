@@ -68,7 +68,8 @@ pub struct Outlier {
 /// What became of an attempt, as Envoy tells its detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// The endpoint answered with this HTTP status; for gRPC [`http_status`] of its status.
+    /// The endpoint answered with this HTTP status; for gRPC
+    /// [`http_status`](fusebox_proto::grpc::http_status) of its status.
     Answered(u16),
     /// A raw TCP session was opened, and that is all there is to know.
     Opened,
@@ -269,24 +270,6 @@ impl Outlier {
         debug_assert!(self.hosts.is_sorted_by_key(|host| host.id));
         debug_assert!(self.events.len() <= EVENTS_MAX);
         debug_assert!(self.counters.ejections_active as usize <= self.hosts.len());
-    }
-}
-
-/// The HTTP status that a gRPC status counts as, as in Envoy.
-pub const fn http_status(grpc_status: u16) -> u16 {
-    match grpc_status {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
     }
 }
 

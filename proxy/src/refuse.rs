@@ -17,6 +17,7 @@ use crate::body::{Guard, ResponseBody};
 use crate::edge::{Original, Refusal};
 use crate::forward::SendError;
 use crate::gate::Rejected;
+use fusebox_proto::grpc;
 use fusebox_proto::policy::MutedAnswer;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode, Version};
@@ -108,7 +109,9 @@ pub(crate) fn by_policy_grpc<G: Guard>(
     edge: &str,
     is_grpc: bool,
 ) -> Response<ResponseBody<G>> {
-    let mut response = by_policy(http_of_grpc(status), word, edge, is_grpc);
+    let http = StatusCode::from_u16(grpc::http_status(status));
+    let http = http.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = by_policy(http, word, edge, is_grpc);
     if is_grpc {
         response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(status));
     }
@@ -144,25 +147,6 @@ fn grpc_of_http(status: StatusCode) -> u16 {
         429 | 502 | 503 | 504 => GRPC_UNAVAILABLE,
         _ => 2,
     }
-}
-
-/// As Envoy maps a gRPC status for a caller that does not speak gRPC.
-fn http_of_grpc(status: u16) -> StatusCode {
-    let http = match status {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
-    };
-    StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The HTTP status for a request that the server left without an answer.

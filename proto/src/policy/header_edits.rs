@@ -66,12 +66,17 @@ fn operations(fields: Fields<'_>, authority: &mut Option<String>) -> HeaderEdits
         }
         check_len(&at, list.len());
     }
-    if let Some(at) = fields.get("remove") {
-        edits.remove = at.items().filter_map(|at| edited_name(&at, at.text()?)).collect();
-        check_len(&at, edits.remove.len());
-    }
+    edits.remove = removed(&fields);
     fields.finish(&[]);
     edits
+}
+
+/// The names in `remove`, which both APIs write alike.
+fn removed(fields: &Fields<'_>) -> Vec<Box<str>> {
+    let Some(at) = fields.get("remove") else { return Vec::new() };
+    let names: Vec<_> = at.items().filter_map(|at| edited_name(&at, at.text()?)).collect();
+    check_len(&at, names.len());
+    names
 }
 
 /// `{name: ..., value: ...}` lists of the Gateway API.
@@ -90,10 +95,7 @@ pub(super) fn modifier(fields: Fields<'_>) -> HeaderEdits {
         }
         check_len(&at, list.len());
     }
-    if let Some(at) = fields.get("remove") {
-        edits.remove = at.items().filter_map(|at| edited_name(&at, at.text()?)).collect();
-        check_len(&at, edits.remove.len());
-    }
+    edits.remove = removed(&fields);
     fields.finish(&[]);
     edits
 }

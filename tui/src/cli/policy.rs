@@ -26,9 +26,10 @@ pub(crate) async fn apply(
     by: String,
     ascii: bool,
 ) -> Result<Exit, Failure> {
-    let Apply { files, dry_run, strict, profile, reason, output } = apply;
+    let Apply { files, dry_run, strict, profile, why, output } = apply;
     let (files, request_id) = (read(&files)?, request_id());
-    let request = ApplyRequest { request_id, files, dry_run, strict, profile, reason, by };
+    let request =
+        ApplyRequest { request_id, files, dry_run, strict, profile, reason: why.reason, by };
     let mut client = target.connect().await?;
     let reply = target.answer(client.apply(v1::ApplyRequest::from(request))).await?;
     finish(reply, output, ascii)
@@ -41,8 +42,8 @@ pub(crate) async fn rollback(
     by: String,
     ascii: bool,
 ) -> Result<Exit, Failure> {
-    let Rollback { to, reason, output } = rollback;
-    let request = RollbackRequest { request_id: request_id(), to, reason, by };
+    let Rollback { to, why, output } = rollback;
+    let request = RollbackRequest { request_id: request_id(), to, reason: why.reason, by };
     let mut client = target.connect().await?;
     let reply = target.answer(client.rollback(v1::RollbackRequest::from(request))).await?;
     finish(reply, output, ascii)
@@ -55,8 +56,8 @@ pub(crate) async fn shift(
     by: String,
     ascii: bool,
 ) -> Result<Exit, Failure> {
-    let Shift { host, weights, reason, output } = shift;
-    let request = ShiftRequest { request_id: request_id(), host, weights, reason, by };
+    let Shift { host, weights, why, output } = shift;
+    let request = ShiftRequest { request_id: request_id(), host, weights, reason: why.reason, by };
     let mut client = target.connect().await?;
     let reply = target.answer(client.shift(v1::ShiftRequest::from(request))).await?;
     finish(reply, output, ascii)

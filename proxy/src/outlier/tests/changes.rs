@@ -207,6 +207,6 @@ fn grpc_statuses_are_mapped() {
     let mapped =
         [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401, 500];
     for (status, expected) in (0..).zip(mapped) {
-        assert_eq!(http_status(status), expected, "{status}");
+        assert_eq!(fusebox_proto::grpc::http_status(status), expected, "{status}");
     }
 }

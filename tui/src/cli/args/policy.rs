@@ -27,6 +27,17 @@ pub(crate) struct Apply {
     #[arg(long, env = "FUSEBOX_PROFILE", value_name = "NAME", value_parser = parse::profile())]
     pub(crate) profile: Option<Profile>,
 
+    #[command(flatten)]
+    pub(crate) why: Why,
+
+    /// How to print
+    #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// What every change of the policy is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Why {
     /// Why, for whoever looks at the versions
     #[arg(
         long,
@@ -36,10 +47,6 @@ pub(crate) struct Apply {
         hide_default_value = true
     )]
     pub(crate) reason: String,
-
-    /// How to print
-    #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
-    pub(crate) output: Output,
 }
 
 /// `fusebox rollback`
@@ -49,15 +56,8 @@ pub(crate) struct Rollback {
     #[arg(long, env = "FUSEBOX_TO", value_name = "VERSION")]
     pub(crate) to: Option<u64>,
 
-    /// Why, for whoever looks at the versions
-    #[arg(
-        long,
-        env = "FUSEBOX_REASON",
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
 
     /// How to print
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
@@ -95,15 +95,8 @@ pub(crate) struct Shift {
     #[arg(required = true, num_args = 1.., value_name = "SUBSET=WEIGHT", value_parser = parse::weight)]
     pub(crate) weights: Vec<(String, u32)>,
 
-    /// Why, for whoever looks at the versions
-    #[arg(
-        long,
-        env = "FUSEBOX_REASON",
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
 
     /// How to print
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
