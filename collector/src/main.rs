@@ -4,31 +4,27 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use fusebox_collector::{Options, StartError};
 use rustix::process::Signal;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How long calls in flight may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// What is logged where `FUSEBOX_LOG` does not say otherwise.
-const LOG_DEFAULT: &str = "info";
+/// Exit code for wrong usage.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let filter = EnvFilter::try_from_env("FUSEBOX_LOG").unwrap_or_else(|_| LOG_DEFAULT.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    if let Err(reason) = fusebox_proto::log::start() {
+        eprintln!("fusebox-collector: {reason}");
+        return ExitCode::from(USAGE);
+    }
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fusebox-collector: {error:#}");
             let is_usage = error.downcast_ref().is_some_and(StartError::is_usage);
-            ExitCode::from(if is_usage { 2 } else { 1 })
+            ExitCode::from(if is_usage { USAGE } else { 1 })
         }
     }
 }

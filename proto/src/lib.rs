@@ -25,6 +25,7 @@ pub mod delta;
 pub mod grpc;
 pub mod invalid;
 pub mod latency;
+pub mod log;
 pub mod name;
 pub mod now;
 pub mod page;

@@ -14,6 +14,10 @@ pub use policy::{
 use crate::command::{ActionKind, BreakerState};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The first moment that RFC 3339 has no year for, ms since the Unix epoch.
+const YEAR_10_000_MS: u64 = 253_402_300_800_000;
 
 /// A wall-clock time, ms since the Unix epoch; in JSON RFC 3339 UTC with milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,19 +25,19 @@ pub struct Stamp(pub u64);
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = i64::try_from(self.0).unwrap_or(i64::MAX);
-        match jiff::Timestamp::from_millisecond(ms) {
-            Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => write!(f, "{ms} ms"),
+        if YEAR_10_000_MS <= self.0 {
+            return write!(f, "{} ms", self.0);
         }
+        let at = UNIX_EPOCH + Duration::from_millis(self.0);
+        humantime::format_rfc3339_millis(at).fmt(f)
     }
 }
 
 impl Stamp {
-    /// Parses RFC 3339.
+    /// Parses RFC 3339 in UTC, as it is written here.
     pub fn parse(text: &str) -> Option<Self> {
-        let at: jiff::Timestamp = text.parse().ok()?;
-        u64::try_from(at.as_millisecond()).ok().map(Self)
+        let at = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(at.as_millis()).ok().map(Self)
     }
 }
 

@@ -4,7 +4,6 @@ use clap::Parser;
 use fusebox_proxy::cli::Args;
 use fusebox_proxy::{Running, StartError, start};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,13 +16,10 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FUSEBOX_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    if let Err(reason) = fusebox_proto::log::start() {
+        eprintln!("fusebox-proxy: {reason}");
+        return ExitCode::from(USAGE);
+    }
     raise_descriptor_limit();
     let started = args.config().map_err(StartError::Invalid).and_then(start);
     let running = match started {

@@ -54,6 +54,16 @@ impl Learned {
         }
     }
 
+    /// The client span `exit` leads to `callee` as far as anyone can tell. That is remembered for
+    /// its address alone: without one, all calls for a like target would go where the first of
+    /// them was thought to go, and which is the first is an accident.
+    pub(super) fn guess(&mut self, now: Instant, exit: &Span, callee: &Callee) {
+        let [whole, _] = keys(exit);
+        if let Some(whole) = whole {
+            self.learn_key(now, whole, callee);
+        }
+    }
+
     fn learn_key(&mut self, now: Instant, key: Key, callee: &Callee) {
         if let Some(entry) = self.entries.get_mut(&key) {
             let is_new = entry.callee.service != callee.service;

@@ -62,7 +62,7 @@ impl Reader<'_> {
         let named = if is_sidecar { &exits[..1] } else { &exits[..] };
         let external = named.iter().find_map(|exit| callee::external(exit));
         match &external {
-            Some(external) => learned.learn(self.now, self.span(leaf), external),
+            Some(external) => learned.guess(self.now, self.span(leaf), external),
             None => self.found.unplaced += 1,
         }
         external

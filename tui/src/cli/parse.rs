@@ -3,8 +3,6 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fusebox_proto::command::{ActionKind, TTL_MAX, TTL_MIN};
 use fusebox_proto::policy::{Profile, WEIGHT_MAX};
-use jiff::SignedDuration;
-use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use std::time::Duration;
 
 /// The longest demo.
@@ -57,8 +55,7 @@ pub(super) fn length(text: &str) -> Result<Duration, String> {
 }
 
 fn within(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let parsed: Option<SignedDuration> = text.parse().ok();
-    let duration = parsed.and_then(|signed| Duration::try_from(signed).ok());
+    let duration = humantime::parse_duration(text).ok();
     duration.filter(|duration| (min..=max).contains(duration)).ok_or_else(|| {
         format!("a time from {} to {} with its unit, such as 90s or 5m", time(min), time(max))
     })
@@ -66,13 +63,15 @@ fn within(text: &str, min: Duration, max: Duration) -> Result<Duration, String> 
 
 /// A time as it is typed: `5m`, `1h30m`, `4m51s`. Below a second it has milliseconds.
 pub(super) fn time(duration: Duration) -> String {
-    let whole = if duration < Duration::from_secs(1) {
-        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-    } else {
-        Duration::from_secs(duration.as_secs())
-    };
-    let signed = SignedDuration::try_from(whole).unwrap_or(SignedDuration::MAX);
-    SpanPrinter::new().spacing(Spacing::None).duration_to_string(&signed)
+    if duration < Duration::from_secs(1) && !duration.is_zero() {
+        return format!("{}ms", duration.as_millis());
+    }
+    let seconds = duration.as_secs();
+    let units = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let written: String = (units.into_iter().filter(|(count, _)| 0 < *count))
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if written.is_empty() { "0s".to_owned() } else { written }
 }
 
 #[cfg(test)]

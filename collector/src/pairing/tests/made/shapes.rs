@@ -364,3 +364,19 @@ fn environments_stay_apart() {
         .collect();
     assert_eq!(edges, ["prod//a>prod//b", "test//a>test//b:1"]);
 }
+
+/// Scenario: two calls of one service for a like target that say no address; above each of them is
+/// a client span with an address of its own. The first is settled before the second comes.
+/// Guarantees: where the first was thought to go says nothing of the second, so that the order in
+/// which they come makes no difference.
+#[test]
+fn a_guess_without_an_address_is_not_remembered() {
+    let sent = |id, parent| span("a", SpanKind::Producer, id, parent, 0, 9).http("/x");
+    let first = [client("a", 1, 0, 0, 9).to("x:1"), sent(2, 1)];
+    let second = [sent(3, 0), client("a", 4, 3, 0, 9).to("y:1")];
+    let expected = ["a > x:1: 1 first; 1 success", "a > y:1: 1 first; 1 success"];
+    for (early, late) in [(&first, &second), (&second, &first)] {
+        let arrivals = vec![(0.0, batch(early.clone())), (10.0, batch(late.clone()))];
+        assert_eq!(Sums::of(&told(arrivals)).edges(), expected);
+    }
+}
