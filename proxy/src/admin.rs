@@ -62,7 +62,7 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
     let tasks = TaskTracker::new();
     listen::accept(listener, tasks, closing.clone(), |stream| {
         let (admin, peer) = (admin.clone(), stream.peer_addr().ok());
-        connection::serve(stream, closing.clone(), move |request| {
+        connection::serve(stream, closing.clone(), false, move |request| {
             let answer = admin.answer(&request, peer);
             async move { answer }
         })

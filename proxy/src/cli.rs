@@ -1,11 +1,14 @@
 //! The command line of `fusebox-proxy`.
 
+mod operation;
+
 use crate::config::{
     ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound, Token,
 };
 use clap::Parser;
 use fusebox_proto::policy::{self, Document};
 use fusebox_proto::{Invalid, ServiceId};
+use operation::OperationArgs;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,6 +71,11 @@ pub struct Args {
     /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082
     #[arg(long, value_name = "LISTEN=HOST@ENDPOINT[,ENDPOINT]...", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
     outbound: Vec<Outbound>,
+    /// Forward the names of HTTP/1 headers in the letters in which they came
+    #[arg(long, env = "FUSEBOX_PRESERVE_HEADER_CASE")]
+    preserve_header_case: bool,
+    #[command(flatten)]
+    operation: OperationArgs,
 }
 
 impl Args {
@@ -96,7 +104,8 @@ impl Args {
             insecure: self.insecure,
             inbound: self.inbound,
             outbound: self.outbound,
-            limits: Limits::default(),
+            limits: Limits { preserve_header_case: self.preserve_header_case, ..Limits::default() },
+            operation: self.operation.operation()?,
         };
         config.check()?;
         Ok(config)

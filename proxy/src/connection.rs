@@ -39,8 +39,12 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves `stream` with `respond` until either side closes it, or until `closing` and then the end
 /// of what is in flight.
-pub(crate) async fn serve<R, F, B>(stream: TcpStream, closing: CancellationToken, respond: R)
-where
+pub(crate) async fn serve<R, F, B>(
+    stream: TcpStream,
+    closing: CancellationToken,
+    preserve_header_case: bool,
+    respond: R,
+) where
     R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
@@ -53,7 +57,7 @@ where
             Ok::<_, Infallible>(response.map(|body| watch::Counted::new(body, busy)))
         })
     });
-    let builder = builder();
+    let builder = builder(preserve_header_case);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut sweeps = tokio::time::interval(watch::SWEEP_INTERVAL);
@@ -77,11 +81,12 @@ where
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(preserve_header_case: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .max_buf_size(BUFFER_LEN_MAX)
+        .preserve_header_case(preserve_header_case)
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_LEN)

@@ -6,6 +6,7 @@ mod endpoints;
 mod link;
 mod ticker;
 
+use crate::access_log;
 use crate::admin::{self, Admin};
 use crate::policy;
 use crate::proxy::Proxy;
@@ -38,6 +39,9 @@ pub(crate) async fn run(
     let mut ticker = tokio::spawn(ticker::run(Arc::clone(&proxy), totals, closing.clone()));
     if let Some(directory) = proxy.config.state_dir.clone() {
         ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
+    }
+    if let Some(log) = &proxy.common.log {
+        ends.spawn(access_log::write::run(Arc::clone(log), gathered.clone()));
     }
     if let Some(url) = proxy.config.collector.clone() {
         let (tell, address) = watch::channel(None);

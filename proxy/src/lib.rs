@@ -38,6 +38,7 @@ pub mod report_log;
 pub mod retry;
 pub mod upstream;
 
+mod access_log;
 mod admin;
 mod body;
 mod buckets;
@@ -45,8 +46,10 @@ mod connection;
 mod control;
 mod exchange;
 mod forward;
+mod forwarded;
 mod gate;
 mod inbound;
+mod interim;
 mod listen;
 mod outbound;
 mod policy;

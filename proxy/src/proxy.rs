@@ -1,5 +1,6 @@
 //! Everything that the threads of one proxy share.
 
+use crate::access_log::LogRing;
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
@@ -63,6 +64,7 @@ impl Proxy {
     /// # Errors
     /// If a name in `config` is none.
     pub(crate) fn new(config: Config, policy: InForce, now: Now) -> Result<Self, Invalid> {
+        let log = config.operation.access_log.as_ref().map(LogRing::open).transpose()?;
         let mut proxy = Self {
             id: config.proxy_id()?,
             edges: Vec::new(),
@@ -97,6 +99,7 @@ impl Proxy {
             caller: caller(&proxy.config.service),
             tally: Tally::default(),
             copies: AtomicUsize::new(0),
+            log,
         });
         let plans = proxy.plans(&policy.policy);
         for (listener, plan) in proxy.listeners.iter().zip(plans) {
@@ -111,7 +114,7 @@ impl Proxy {
         proxy.set_service_breakers(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
-        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, tracing))).collect();
+        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, &common))).collect();
         proxy.common = common;
         Ok(proxy)
     }
@@ -172,7 +175,7 @@ impl Proxy {
         PushAck { version, rejected: None }
     }
 
-    fn inbound(&self, now: Now, config: &InboundConfig, tracing: Tracing) -> Inbound {
+    fn inbound(&self, now: Now, config: &InboundConfig, common: &Common) -> Inbound {
         Inbound {
             core: Arc::clone(&self.inbound_core),
             pool: Pool::new(
@@ -183,8 +186,10 @@ impl Proxy {
             ),
             app: self.config.service.to_string(),
             host: host(self.config.service.name()),
-            tracing,
+            tracing: common.tracing,
             spans: Arc::clone(&self.spans),
+            log: common.log.clone(),
+            trusted_hops: self.config.operation.trusted_hops,
         }
     }
 

@@ -5,10 +5,12 @@
 //! port), so that an operator's command and `/metrics` answer also while the workers have all they
 //! can do.
 
+use crate::access_log::LogRing;
 use crate::body::BodyError;
 use crate::config::Config;
 use crate::connection;
 use crate::control;
+use crate::forwarded::Peer;
 use crate::listen;
 use crate::policy;
 use crate::proxy::Proxy;
@@ -56,6 +58,7 @@ pub struct Running {
     phase: Phase,
     workers: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
+    log: Option<Arc<LogRing>>,
 }
 
 /// How far the end of a proxy has come.
@@ -103,6 +106,7 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
         phase: Phase::default(),
         workers: Vec::new(),
         control: None,
+        log: proxy.common.log.clone(),
     };
     running.spawn_workers(&proxy, inbound, outbound)?;
     running.spawn_control(&proxy, admin)?;
@@ -129,6 +133,13 @@ impl Running {
     /// Where the outbound listeners listen, in the order of the configuration.
     pub fn outbound(&self) -> &[SocketAddr] {
         &self.outbound
+    }
+
+    /// Opens the access log anew, after its file was renamed.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
     }
 
     /// Waits for a thread to end before its time, which it never should.
@@ -168,21 +179,23 @@ impl Running {
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
-            let door = Door { tasks: tasks.clone(), closing: self.phase.closing.clone() };
+            let door = Door {
+                tasks: tasks.clone(),
+                closing: self.phase.closing.clone(),
+                preserve_header_case: proxy.config.limits.preserve_header_case,
+            };
             let _context = runtime.enter();
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
                 let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(
-                    door.clone()
-                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
-                );
+                accepts.spawn(door.clone().open(socket, move |peer, request| {
+                    Arc::clone(&listener).respond(peer, request)
+                }));
             }
             for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
                 let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(
-                    door.clone()
-                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
-                );
+                accepts.spawn(door.clone().open(socket, move |peer, request| {
+                    Arc::clone(&listener).respond(peer, request)
+                }));
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
             let serving = serve(accepts, tasks.clone(), phase.clone());
@@ -216,18 +229,22 @@ impl Drop for Running {
 struct Door {
     tasks: TaskTracker,
     closing: CancellationToken,
+    preserve_header_case: bool,
 }
 
 impl Door {
     async fn open<R, F, B>(self, socket: TcpListener, respond: R)
     where
-        R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        R: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
     {
-        let Self { tasks, closing } = self;
+        let Self { tasks, closing, preserve_header_case } = self;
         listen::accept(socket, tasks, closing.clone(), |stream| {
-            connection::serve(stream, closing.clone(), respond.clone())
+            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+            let respond = respond.clone();
+            let respond = move |request| respond(Arc::clone(&peer), request);
+            connection::serve(stream, closing.clone(), preserve_header_case, respond)
         })
         .await;
     }

@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by a panic")]
 
+mod access_log;
 mod admin;
 mod binary;
 mod collector;
 mod forward;
+mod heads;
 mod life;
 mod malformed;
 mod outlier;

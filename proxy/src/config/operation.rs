@@ -1,0 +1,46 @@
+//! How a proxy is operated: what it writes, what it believes, how it ends.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is in flight at the end may take this long: below the 30 s that orchestrators give.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
+
+/// How a proxy is operated.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// A JSON line for each request.
+    pub access_log: Option<AccessLog>,
+    /// Proxies in front of inbound listeners whose `x-forwarded-*` are believed; `None`: all
+    /// callers are, because they are of the mesh.
+    pub trusted_hops: Option<u8>,
+    /// What is in flight at the end may take this long.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Operation {
+    fn default() -> Self {
+        Self { access_log: None, trusted_hops: None, drain_timeout: DRAIN_TIMEOUT_DEFAULT }
+    }
+}
+
+/// Where the access log goes, and which requests are in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// A file, which is appended to; `None`: standard output.
+    pub path: Option<PathBuf>,
+    /// Which requests.
+    pub only: Only,
+}
+
+/// Which requests are in the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Only {
+    /// All of them.
+    #[default]
+    All,
+    /// Refused, failed, 5xx, or broken off.
+    Failures,
+    /// Refused by this proxy.
+    Refusals,
+}
