@@ -44,6 +44,7 @@ mod body;
 mod buckets;
 mod connection;
 mod control;
+mod drain;
 mod exchange;
 mod forward;
 mod forwarded;

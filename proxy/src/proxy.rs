@@ -2,6 +2,7 @@
 
 use crate::access_log::LogRing;
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
+use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
 use crate::outbound::{Common, Edge, Outbound, Tally};
@@ -46,6 +47,8 @@ pub(crate) struct Proxy {
     pub(crate) inbound: Vec<Arc<Inbound>>,
     /// Counters of all inbound listeners.
     pub(crate) inbound_core: Arc<Mutex<InboundCore>>,
+    /// Its end.
+    pub(crate) drain: Arc<Drain>,
     /// Spans that wait for export.
     pub(crate) spans: Arc<SpanRing>,
     /// Closed windows that no collector has taken yet.
@@ -71,6 +74,7 @@ impl Proxy {
             outbound: Vec::new(),
             inbound: Vec::new(),
             inbound_core: Arc::default(),
+            drain: Arc::default(),
             spans: Arc::default(),
             // The wall clock counts the lives of a process, unless it is set back for longer than
             // one of them.
@@ -191,6 +195,12 @@ impl Proxy {
             log: common.log.clone(),
             trusted_hops: self.config.operation.trusted_hops,
         }
+    }
+
+    /// Begins the end that the operator chose.
+    pub(crate) fn begin_drain(&self, now: Instant) {
+        let operation = &self.config.operation;
+        self.drain.begin(now, operation.drain_grace, operation.drain_timeout);
     }
 
     /// Attempts on the way to `edge` that wait for a connection.

@@ -5,11 +5,11 @@
 //! port), so that an operator's command and `/metrics` answer also while the workers have all they
 //! can do.
 
-use crate::access_log::LogRing;
 use crate::body::BodyError;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, Terms};
 use crate::control;
+use crate::drain::Drain;
 use crate::forwarded::Peer;
 use crate::listen;
 use crate::policy;
@@ -56,18 +56,20 @@ pub struct Running {
     inbound: Vec<SocketAddr>,
     outbound: Vec<SocketAddr>,
     phase: Phase,
+    proxy: Arc<Proxy>,
     workers: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
-    log: Option<Arc<LogRing>>,
 }
 
 /// How far the end of a proxy has come.
 #[derive(Clone, Debug, Default)]
 struct Phase {
-    /// How long what is in flight may take once `closing` is called; set before it.
+    /// How long telling the collector the rest may take; set before `flush`.
     grace: Arc<OnceLock<Duration>>,
     /// Accept no more, finish what is in flight.
-    closing: CancellationToken,
+    drain: Arc<Drain>,
+    /// The last worker ended.
+    drained: CancellationToken,
     /// All workers ended: tell the collector the rest, and end.
     flush: CancellationToken,
     /// A thread ended before its time.
@@ -103,10 +105,10 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
         admin: proxy.config.admin,
         inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
         outbound: proxy.config.outbound.iter().map(|one| one.listen).collect(),
-        phase: Phase::default(),
+        phase: Phase { drain: Arc::clone(&proxy.drain), ..Phase::default() },
+        proxy: Arc::clone(&proxy),
         workers: Vec::new(),
         control: None,
-        log: proxy.common.log.clone(),
     };
     running.spawn_workers(&proxy, inbound, outbound)?;
     running.spawn_control(&proxy, admin)?;
@@ -135,9 +137,15 @@ impl Running {
         &self.outbound
     }
 
+    /// Whether there is a file that may be renamed under it.
+    pub fn has_log_file(&self) -> bool {
+        let log = self.proxy.config.operation.access_log.as_ref();
+        log.is_some_and(|log| log.path.is_some())
+    }
+
     /// Opens the access log anew, after its file was renamed.
     pub fn reopen_log(&self) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &self.proxy.common.log {
             log.reopen();
         }
     }
@@ -145,6 +153,22 @@ impl Running {
     /// Waits for a thread to end before its time, which it never should.
     pub async fn broken(&self) {
         self.phase.broken.cancelled().await;
+    }
+
+    /// Begins the end that the configuration describes, as `POST /drain` does. Once
+    /// [`drained`](Self::drained), [`shutdown`](Self::shutdown) is quick.
+    pub fn drain(&self) {
+        self.proxy.begin_drain(Now::read().instant);
+    }
+
+    /// Whether the end has begun.
+    pub fn is_draining(&self) -> bool {
+        self.phase.drain.is_draining()
+    }
+
+    /// Waits until nothing is in flight any more, or was cut off: the end has begun by then.
+    pub async fn drained(&self) {
+        self.phase.drained.cancelled().await;
     }
 
     /// Stops accepting, lets what is in flight finish within `grace`, tells the collector the
@@ -155,7 +179,7 @@ impl Running {
 
     fn stop(&mut self, grace: Duration) {
         self.phase.grace.get_or_init(|| grace);
-        self.phase.closing.cancel();
+        self.phase.drain.begin(Now::read().instant, Duration::ZERO, grace);
         // A thread that panicked has said so already.
         for worker in self.workers.drain(..) {
             let _ = worker.join();
@@ -176,14 +200,15 @@ impl Running {
         // One tracker for all: a connection of one worker may use one to a server that lives on
         // another, so that none ends before all are done.
         let tasks = TaskTracker::new();
+        let last = Arc::new(self.phase.drained.clone().drop_guard());
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
-            let door = Door {
-                tasks: tasks.clone(),
-                closing: self.phase.closing.clone(),
+            let terms = Terms {
+                drain: Arc::clone(&proxy.drain),
                 preserve_header_case: proxy.config.limits.preserve_header_case,
             };
+            let door = Door { tasks: tasks.clone(), terms };
             let _context = runtime.enter();
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
                 let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
@@ -198,7 +223,12 @@ impl Running {
                 }));
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
-            let serving = serve(accepts, tasks.clone(), phase.clone());
+            let serving = serve(accepts, tasks.clone(), Arc::clone(&proxy.drain));
+            let last = Arc::clone(&last);
+            let serving = async move {
+                serving.await;
+                drop(last);
+            };
             self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
         }
         Ok(())
@@ -228,8 +258,7 @@ impl Drop for Running {
 #[derive(Clone)]
 struct Door {
     tasks: TaskTracker,
-    closing: CancellationToken,
-    preserve_header_case: bool,
+    terms: Terms,
 }
 
 impl Door {
@@ -239,30 +268,35 @@ impl Door {
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
     {
-        let Self { tasks, closing, preserve_header_case } = self;
-        listen::accept(socket, tasks, closing.clone(), |stream| {
+        let Self { tasks, terms } = self;
+        let drain = Arc::clone(&terms.drain);
+        listen::accept(socket, tasks, drain.closes(), |stream| {
             let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
             let respond = respond.clone();
             let respond = move |request| respond(Arc::clone(&peer), request);
-            connection::serve(stream, closing.clone(), preserve_header_case, respond)
+            connection::serve(stream, terms.clone(), respond)
         })
         .await;
     }
 }
 
-/// Waits for `closing`, then for the connections.
-async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, phase: Phase) {
+/// Waits until no listener accepts any more, then for the connections.
+async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, drain: Arc<Drain>) {
     tokio::select! {
-        biased;
-        () = phase.closing.cancelled() => (),
-        // They end at `closing` only; before it, by a panic.
-        _ = accepts.join_next() => return,
+        () = drain.closes() => (),
+        _ = accepts.join_next() => (),
+    }
+    // They end with a drain only; without one, by a panic.
+    if !drain.is_draining() {
+        return;
     }
     while accepts.join_next().await.is_some() {}
     tasks.close();
-    let grace = phase.grace.get().copied().unwrap_or_default();
-    // What is not done by then is cut off.
-    let _ = tokio::time::timeout(grace, tasks.wait()).await;
+    tokio::select! {
+        biased;
+        () = tasks.wait() => (),
+        () = drain.cut() => (),
+    }
 }
 
 fn take_socket(sockets: &mut Vec<StdListener>) -> io::Result<TcpListener> {
@@ -297,7 +331,7 @@ struct Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if !self.phase.closing.is_cancelled() {
+        if !self.phase.drain.is_draining() {
             tracing::error!("the thread {} ended", self.name);
             self.phase.broken.cancel();
         }

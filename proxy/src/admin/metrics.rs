@@ -24,6 +24,9 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
         &labels(&[("version", version), ("proxy", proxy.id.as_str())]),
         1,
     );
+    let name = "fusebox_proxy_draining";
+    page.kind(name, "gauge", "1 once the proxy is on its way to its end.");
+    page.value(name, "", u8::from(proxy.drain.is_draining()));
     edges(&mut page, totals);
     refusals(&mut page, totals);
     latencies(&mut page, totals);

@@ -21,13 +21,20 @@ pub(super) struct OperationArgs {
     /// strangers call [default: all callers are believed]
     #[arg(long, value_name = "N", env = "FUSEBOX_TRUSTED_HOPS")]
     trusted_hops: Option<u8>,
+    /// How long listeners accept after SIGTERM or POST /drain, while /readyz says 503
+    #[arg(long, value_name = "TIME", value_parser = drain_time, default_value = "0s", env = "FUSEBOX_DRAIN_GRACE")]
+    drain_grace: Duration,
     /// How long requests in flight may take at the end, such as 20s or 5m
-    #[arg(long, value_name = "TIME", value_parser = drain_timeout, default_value = "20s", env = "FUSEBOX_DRAIN_TIMEOUT")]
+    #[arg(long, value_name = "TIME", value_parser = drain_time, default_value = "20s", env = "FUSEBOX_DRAIN_TIMEOUT")]
     drain_timeout: Duration,
 }
 
 impl OperationArgs {
     pub(super) fn operation(self) -> Result<Operation, Invalid> {
+        if self.drain_timeout < self.drain_grace {
+            let reason = "is longer than --drain-timeout, of which it is a part";
+            return Err(Invalid::new("--drain-grace", reason));
+        }
         if self.access_log.is_none() && self.access_log_only.is_some() {
             let reason = "chooses among the lines of --access-log, which is not given";
             return Err(Invalid::new("--access-log-only", reason));
@@ -39,6 +46,7 @@ impl OperationArgs {
         Ok(Operation {
             access_log,
             trusted_hops: self.trusted_hops,
+            drain_grace: self.drain_grace,
             drain_timeout: self.drain_timeout,
         })
     }
@@ -53,7 +61,7 @@ fn only(text: &str) -> Result<Only, String> {
 }
 
 /// `20s`, `5m`, `500ms`, `0s`.
-fn drain_timeout(text: &str) -> Result<Duration, String> {
+fn drain_time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; allowed is 0s to 1h, such as 500ms, 20s or 5m");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -79,7 +87,7 @@ mod tests {
     #[test]
     fn times() {
         let check = |text: &str, expected: Option<u64>| {
-            let parsed = drain_timeout(text);
+            let parsed = drain_time(text);
             if let Err(message) = &parsed {
                 assert!(message.contains("20s"), "{message}");
             }
@@ -95,6 +103,6 @@ mod tests {
         check("s", None);
         check("-1s", None);
         check("99999999999999999999s", None);
-        assert_eq!(drain_timeout("20s"), Ok(DRAIN_TIMEOUT_DEFAULT));
+        assert_eq!(drain_time("20s"), Ok(DRAIN_TIMEOUT_DEFAULT));
     }
 }

@@ -14,13 +14,20 @@ pub struct Operation {
     /// Proxies in front of inbound listeners whose `x-forwarded-*` are believed; `None`: all
     /// callers are, because they are of the mesh.
     pub trusted_hops: Option<u8>,
-    /// What is in flight at the end may take this long.
+    /// At the end connections are still accepted for so long, by whoever has not heard of it.
+    pub drain_grace: Duration,
+    /// What is in flight at the end may take this long, from its beginning on.
     pub drain_timeout: Duration,
 }
 
 impl Default for Operation {
     fn default() -> Self {
-        Self { access_log: None, trusted_hops: None, drain_timeout: DRAIN_TIMEOUT_DEFAULT }
+        Self {
+            access_log: None,
+            trusted_hops: None,
+            drain_grace: Duration::ZERO,
+            drain_timeout: DRAIN_TIMEOUT_DEFAULT,
+        }
     }
 }
 
@@ -43,4 +50,15 @@ pub enum Only {
     Failures,
     /// Refused by this proxy.
     Refusals,
+}
+
+impl Only {
+    /// As on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Failures => "failures",
+            Self::Refusals => "refusals",
+        }
+    }
 }

@@ -75,10 +75,8 @@ pub(super) async fn run(
     let mut told = String::new();
     loop {
         let began = Now::read();
-        let attached = tokio::select! {
-            attached = Session::attach(&proxy, &endpoint) => attached,
-            () = closing.cancelled() => return,
-        };
+        // Not given up at `closing`: what is left is to be told, and that has a bound of its own.
+        let attached = Session::attach(&proxy, &endpoint).await;
         let ended = match attached {
             Ok((session, welcome)) => {
                 tracing::info!("attached to the collector {url}, version {}", welcome.build);

@@ -7,6 +7,7 @@ mod access_log;
 mod admin;
 mod binary;
 mod collector;
+mod drain;
 mod forward;
 mod heads;
 mod life;

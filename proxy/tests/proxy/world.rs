@@ -169,6 +169,11 @@ impl Proxy {
         self.running().admin()
     }
 
+    /// Waits until nothing is in flight any more.
+    pub(crate) async fn drained(&self) {
+        self.running().drained().await;
+    }
+
     /// Stops it as SIGTERM does.
     pub(crate) async fn shutdown(mut self, grace: Duration) {
         let running = self.0.take().expect("it runs until dropped");
