@@ -59,10 +59,17 @@ impl Guard for NoGuard {
 
 type Answer = Response<ResponseBody<NoGuard>>;
 
-/// Serves the admin port until `closing`.
+/// Serves the admin port until `closing`, or until a successor does.
 pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: CancellationToken) {
     let tasks = TaskTracker::new();
-    listen::accept(listener, tasks, closing.cancelled(), |stream| {
+    let drain = Arc::clone(&admin.proxy.drain);
+    let until = async {
+        tokio::select! {
+            () = closing.cancelled() => (),
+            () = drain.handed_over().cancelled() => (),
+        }
+    };
+    listen::accept(listener, tasks, until, |stream| {
         let (admin, peer) = (admin.clone(), stream.peer_addr().ok());
         connection::serve(stream, Terms::default(), move |request| {
             let answer = admin.answer(&request, peer);
@@ -70,6 +77,7 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
         })
     })
     .await;
+    closing.cancelled().await;
 }
 
 impl Admin {

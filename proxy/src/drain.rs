@@ -58,6 +58,7 @@ pub(crate) struct Drain {
     /// For those who ask at each request.
     is_draining: AtomicBool,
     began: CancellationToken,
+    handed_over: CancellationToken,
     ends: watch::Sender<Option<Ends>>,
 }
 
@@ -66,6 +67,7 @@ impl Default for Drain {
         Self {
             is_draining: AtomicBool::new(false),
             began: CancellationToken::new(),
+            handed_over: CancellationToken::new(),
             ends: watch::Sender::new(None),
         }
     }
@@ -84,6 +86,17 @@ impl Drain {
             *ends = Some(Ends { closes, cut });
         });
         self.began.cancel();
+    }
+
+    /// Begins because a successor serves on the same sockets: nothing is accepted any more.
+    pub(crate) fn hand_over(&self, now: Instant, timeout: Duration) {
+        self.handed_over.cancel();
+        self.begin(now, Duration::ZERO, timeout);
+    }
+
+    /// Cancelled once a successor serves: the admin port and the collector are its own.
+    pub(crate) fn handed_over(&self) -> &CancellationToken {
+        &self.handed_over
     }
 
     /// Whether it began.

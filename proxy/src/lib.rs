@@ -60,6 +60,7 @@ mod proxy;
 mod refuse;
 mod run;
 mod spans;
+mod takeover;
 mod totals;
 
 pub use config::Config;

@@ -17,6 +17,7 @@ use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -100,7 +101,7 @@ impl Proxy {
         let common = Arc::new(Common {
             seed,
             tracing,
-            caller: caller(&proxy.config.service),
+            caller: caller(&proxy.config),
             tally: Tally::default(),
             copies: AtomicUsize::new(0),
             log,
@@ -252,11 +253,12 @@ impl Proxy {
     }
 }
 
-/// The own application, as `sourceLabels` and `sourceNamespace` see it: all that a proxy knows of
-/// its labels is the service's name, which is the `app` of every chart.
-fn caller(service: &ServiceId) -> Caller {
-    let labels = [("app".to_owned(), service.name().to_owned())].into();
-    Caller { namespace: service.namespace().to_owned(), labels }
+/// The own application, as `sourceLabels` and `sourceNamespace` see it: its name is the `app` of every
+/// chart, unless the operator says otherwise.
+fn caller(config: &Config) -> Caller {
+    let mut labels: BTreeMap<_, _> = [("app".to_owned(), config.service.name().to_owned())].into();
+    labels.extend(config.operation.labels.clone());
+    Caller { namespace: config.service.namespace().to_owned(), labels }
 }
 
 /// A host that stands in where an HTTP/1.0 request names none.

@@ -5,6 +5,8 @@
 //! port), so that an operator's command and `/metrics` answer also while the workers have all they
 //! can do.
 
+mod binder;
+
 use crate::body::BodyError;
 use crate::config::Config;
 use crate::connection::{self, Terms};
@@ -14,11 +16,14 @@ use crate::forwarded::Peer;
 use crate::listen;
 use crate::policy;
 use crate::proxy::Proxy;
+use crate::takeover::Estate;
+use binder::{Binder, share};
 use fusebox_proto::{Invalid, Now};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -42,6 +47,12 @@ pub enum StartError {
         /// The address.
         listen: SocketAddr,
         /// What the system says.
+        source: io::Error,
+    },
+    /// The predecessor, or the operator who named it.
+    #[error("cannot take over from the proxy on the same --state-dir: {source}")]
+    Takeover {
+        /// What is wrong.
         source: io::Error,
     },
     /// The system gives no threads, no sockets.
@@ -84,23 +95,19 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
     config.check()?;
     let policy = policy::at_start(&config)?;
     let workers = config.workers;
-    let bind = |flag, listen: &mut SocketAddr, workers| {
-        let bound = listen::bind(*listen, workers).and_then(|bound| {
-            *listen = bound[0].local_addr()?;
-            Ok(bound)
-        });
-        bound.map_err(|source| StartError::Bind { flag, listen: *listen, source })
-    };
-    let admin = bind("--admin", &mut config.admin, 1)?.remove(0);
-    let inbound = config.inbound.iter_mut().map(|one| bind("--inbound", &mut one.listen, workers));
+    let mut binder = Binder::new(&config)?;
+    let admin = binder.bind("--admin", &mut config.admin, 1)?.remove(0);
+    let inbound = config.inbound.iter_mut();
+    let inbound = inbound.map(|one| binder.bind("--inbound", &mut one.listen, workers));
     let inbound = inbound.collect::<Result<Vec<_>, _>>()?;
-    let outbound =
-        config.outbound.iter_mut().map(|one| bind("--outbound", &mut one.listen, workers));
+    let outbound = config.outbound.iter_mut();
+    let outbound = outbound.map(|one| binder.bind("--outbound", &mut one.listen, workers));
     let outbound = outbound.collect::<Result<Vec<_>, _>>()?;
     if config.instance.is_empty() {
         config.instance = format!("{}-{}", machine(), config.admin.port());
     }
     let proxy = Arc::new(Proxy::new(config, policy, Now::read())?);
+    binder.apply_leases(&proxy, Now::read());
     let mut running = Running {
         admin: proxy.config.admin,
         inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
@@ -111,7 +118,9 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
         control: None,
     };
     running.spawn_workers(&proxy, inbound, outbound)?;
-    running.spawn_control(&proxy, admin)?;
+    let successors = binder.door();
+    running.spawn_control(&proxy, admin, successors)?;
+    binder.serving();
     Ok(running)
 }
 
@@ -190,7 +199,7 @@ impl Running {
         }
     }
 
-    /// `inbound` and `outbound` hold, for each listener, a socket for each worker.
+    /// `inbound` and `outbound` hold, for each listener, at least a socket for each worker.
     fn spawn_workers(
         &mut self,
         proxy: &Arc<Proxy>,
@@ -210,17 +219,22 @@ impl Running {
             };
             let door = Door { tasks: tasks.clone(), terms };
             let _context = runtime.enter();
+            let left = proxy.config.workers - number;
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
-                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(door.clone().open(socket, move |peer, request| {
-                    Arc::clone(&listener).respond(peer, request)
-                }));
+                for socket in share(sockets, left) {
+                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                    accepts.spawn(door.clone().open(socket, move |peer, request| {
+                        Arc::clone(&listener).respond(peer, request)
+                    }));
+                }
             }
             for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
-                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(door.clone().open(socket, move |peer, request| {
-                    Arc::clone(&listener).respond(peer, request)
-                }));
+                for socket in share(sockets, left) {
+                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                    accepts.spawn(door.clone().open(socket, move |peer, request| {
+                        Arc::clone(&listener).respond(peer, request)
+                    }));
+                }
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
             let serving = serve(accepts, tasks.clone(), Arc::clone(&proxy.drain));
@@ -234,7 +248,12 @@ impl Running {
         Ok(())
     }
 
-    fn spawn_control(&mut self, proxy: &Arc<Proxy>, admin: StdListener) -> io::Result<()> {
+    fn spawn_control(
+        &mut self,
+        proxy: &Arc<Proxy>,
+        admin: StdListener,
+        successors: Option<(UnixListener, Estate)>,
+    ) -> io::Result<()> {
         let runtime = runtime()?;
         let admin = {
             let _context = runtime.enter();
@@ -242,7 +261,7 @@ impl Running {
         };
         let phase = self.phase.clone();
         let (flush, grace) = (phase.flush.clone(), Arc::clone(&phase.grace));
-        let control = control::run(Arc::clone(proxy), admin, flush, grace);
+        let control = control::run(Arc::clone(proxy), admin, successors, flush, grace);
         self.control = Some(spawn_thread("fusebox-control", phase, runtime, control)?);
         Ok(())
     }
@@ -297,11 +316,6 @@ async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, drain: Arc<Drain>) 
         () = tasks.wait() => (),
         () = drain.cut() => (),
     }
-}
-
-fn take_socket(sockets: &mut Vec<StdListener>) -> io::Result<TcpListener> {
-    let socket = sockets.pop().ok_or_else(|| io::Error::other("a worker without a socket"))?;
-    TcpListener::from_std(socket)
 }
 
 fn runtime() -> io::Result<Runtime> {

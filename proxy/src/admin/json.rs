@@ -62,6 +62,7 @@ fn operation(operation: &Operation) -> Value {
             "path": log.path.as_ref().map_or("-".into(), |path| path.display().to_string()),
             "only": log.only.as_str(),
         })),
+        "labels": operation.labels,
         "trusted_hops": operation.trusted_hops,
         "drain_grace_ms": ms(operation.drain_grace),
         "drain_timeout_ms": ms(operation.drain_timeout),

@@ -2,11 +2,17 @@
 
 use crate::config::operation::{AccessLog, Only, Operation};
 use fusebox_proto::Invalid;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A drain may take no longer than this.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+
+/// Kubernetes allows no longer value of a label; a key is a few of these.
+const LABEL_LEN_MAX: usize = 63;
+/// More labels than this are refused.
+const LABELS_MAX: usize = 64;
 
 /// How a proxy is operated.
 #[derive(Debug, clap::Args)]
@@ -21,6 +27,14 @@ pub(super) struct OperationArgs {
     /// strangers call [default: all callers are believed]
     #[arg(long, value_name = "N", env = "FUSEBOX_TRUSTED_HOPS")]
     trusted_hops: Option<u8>,
+    /// A label of the application, for sourceLabels of policies, such as version=v2; app is the
+    /// service's name unless it is given
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label, value_delimiter = ' ', env = "FUSEBOX_LABEL")]
+    labels: Vec<(String, String)>,
+    /// Take the listeners over from the proxy that runs on the same --state-dir, if there is one;
+    /// it then drains and ends
+    #[arg(long, requires = "state_dir", env = "FUSEBOX_TAKEOVER")]
+    takeover: bool,
     /// How long listeners accept after SIGTERM or POST /drain, while /readyz says 503
     #[arg(long, value_name = "TIME", value_parser = drain_time, default_value = "0s", env = "FUSEBOX_DRAIN_GRACE")]
     drain_grace: Duration,
@@ -46,10 +60,36 @@ impl OperationArgs {
         Ok(Operation {
             access_log,
             trusted_hops: self.trusted_hops,
+            labels: labels(self.labels)?,
+            takeover: self.takeover,
             drain_grace: self.drain_grace,
             drain_timeout: self.drain_timeout,
         })
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let allowed = format!("allowed is KEY=VALUE, the value of at most {LABEL_LEN_MAX} characters");
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("has no '='; {allowed}"))?;
+    if key.is_empty() || LABEL_LEN_MAX * 5 < key.len() || LABEL_LEN_MAX < value.len() {
+        return Err(format!("{text:?} is no label; {allowed}"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn labels(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Invalid> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in pairs {
+        if let Some(other) = labels.insert(key.clone(), value) {
+            let reason = format!("{key:?} is given twice, once as {other:?}");
+            return Err(Invalid::new("--label", reason));
+        }
+    }
+    if LABELS_MAX < labels.len() {
+        let reason = format!("{} labels; at most {LABELS_MAX}", labels.len());
+        return Err(Invalid::new("--label", reason));
+    }
+    Ok(labels)
 }
 
 fn only(text: &str) -> Result<Only, String> {

@@ -1,5 +1,6 @@
 //! How a proxy is operated: what it writes, what it believes, how it ends.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,11 @@ pub struct Operation {
     /// Proxies in front of inbound listeners whose `x-forwarded-*` are believed; `None`: all
     /// callers are, because they are of the mesh.
     pub trusted_hops: Option<u8>,
+    /// Labels of the own application, as `sourceLabels` see them, beside `app` with the service's
+    /// name, which one of these may replace.
+    pub labels: BTreeMap<String, String>,
+    /// Whether the listeners of a proxy that runs on the same state directory are taken over.
+    pub takeover: bool,
     /// At the end connections are still accepted for so long, by whoever has not heard of it.
     pub drain_grace: Duration,
     /// What is in flight at the end may take this long, from its beginning on.
@@ -25,6 +31,8 @@ impl Default for Operation {
         Self {
             access_log: None,
             trusted_hops: None,
+            labels: BTreeMap::new(),
+            takeover: false,
             drain_grace: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
         }

@@ -94,6 +94,10 @@ pub(super) async fn run(
             tracing::warn!("collector {url}: {telling}; the proxy works on alone");
             told = telling;
         }
+        if proxy.drain.handed_over().is_cancelled() {
+            // The collector has the successor, which goes by the same name.
+            return closing.cancelled().await;
+        }
         backoff.disconnected(Now::read().instant.saturating_duration_since(began.instant));
         tokio::select! {
             () = tokio::time::sleep(backoff.wait(rand::random())) => (),
@@ -192,7 +196,8 @@ impl Session {
     }
 }
 
-fn hello(proxy: &Proxy) -> Hello {
+/// What a proxy says of itself first.
+pub(crate) fn hello(proxy: &Proxy) -> Hello {
     let now = Now::read();
     let held = proxy.edges.iter().filter_map(|edge| edge.core.lock().held(now));
     Hello {

@@ -8,7 +8,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-fn program(flags: &str) -> Command {
+/// The program, with these flags and nothing of the environment.
+pub(crate) fn program(flags: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fusebox-proxy"));
     command.args(flags.split_whitespace()).env_clear().kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -49,12 +50,17 @@ async fn exit_codes() {
     check(&config, 2, "spec.http[0].route[0].weight").await;
 }
 
-type Lines = tokio::io::Lines<BufReader<tokio::process::ChildStderr>>;
+pub(crate) type Lines = tokio::io::Lines<BufReader<tokio::process::ChildStderr>>;
 
 /// Where a program listens that was just started: admin and outbound.
-async fn listens(child: &mut Child) -> (SocketAddr, Vec<SocketAddr>, Lines) {
+pub(crate) async fn listens(child: &mut Child) -> (SocketAddr, Vec<SocketAddr>, Lines) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let line = lines.next_line().await.unwrap().unwrap();
+    let line = loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if line.contains("outbound [") {
+            break line;
+        }
+    };
     let (_, admin) = line.split_once("admin ").unwrap();
     let admin = admin.split(',').next().unwrap().parse().unwrap();
     let (_, listeners) = line.split_once("outbound [").unwrap();
