@@ -2,14 +2,15 @@
 //!
 //! | | |
 //! |---|---|
-//! | `GET /healthz` | 200 while the process works |
-//! | `GET /readyz` | 200 while it accepts traffic; with or without a collector |
+//! | `GET /healthz` | 200 while the process works, also while it drains |
+//! | `GET /readyz` | 200 while it accepts traffic, with or without a collector; 503 once it drains |
 //! | `GET /metrics` | counters since the start, in Prometheus' text format |
 //! | `GET /config` | what it was told |
 //! | `GET /breakers` | every edge and where its circuit stands |
+//! | `POST /drain` | ends the proxy as SIGTERM does: politely, within `--drain-timeout` |
 //! | `POST /breakers/reset` | towards closed, through the ramp; `?destination=NAME` for one edge, `?now` at once |
 //!
-//! The last one works without a collector, so only the own machine may ask for it, and no web page
+//! The last two work without a collector, so only the own machine may ask for them, and no web page
 //! in a browser there.
 
 mod json;
@@ -17,7 +18,8 @@ mod metrics;
 mod policy;
 
 use crate::body::{End, Guard, ResponseBody};
-use crate::connection;
+use crate::connection::{self, Terms};
+use crate::drain::Stage;
 use crate::listen;
 use crate::proxy::Proxy;
 use crate::totals::Totals;
@@ -57,54 +59,79 @@ impl Guard for NoGuard {
 
 type Answer = Response<ResponseBody<NoGuard>>;
 
-/// Serves the admin port until `closing`.
+/// Serves the admin port until `closing`, or until a successor does.
 pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: CancellationToken) {
     let tasks = TaskTracker::new();
-    listen::accept(listener, tasks, closing.clone(), |stream| {
+    let drain = Arc::clone(&admin.proxy.drain);
+    let until = async {
+        tokio::select! {
+            () = closing.cancelled() => (),
+            () = drain.handed_over().cancelled() => (),
+        }
+    };
+    listen::accept(listener, tasks, until, |stream| {
         let (admin, peer) = (admin.clone(), stream.peer_addr().ok());
-        connection::serve(stream, closing.clone(), move |request| {
+        connection::serve(stream, Terms::default(), move |request| {
             let answer = admin.answer(&request, peer);
             async move { answer }
         })
     })
     .await;
+    closing.cancelled().await;
 }
 
 impl Admin {
     fn answer(&self, request: &Request<Incoming>, peer: Option<SocketAddr>) -> Answer {
         let now = Now::read();
         match (request.method(), request.uri().path()) {
-            (&Method::GET | &Method::HEAD, "/healthz") => own(StatusCode::OK, TEXT, "ok\n".into()),
+            (&Method::GET | &Method::HEAD, "/healthz") => match self.proxy.drain.stage(now.instant)
+            {
+                Stage::Serving => own(StatusCode::OK, TEXT, "ok\n".into()),
+                stage => own(StatusCode::OK, TEXT, format!("{}\n", stage.as_str())),
+            },
             (&Method::GET | &Method::HEAD, "/readyz") => {
-                own(StatusCode::OK, TEXT, "ready\n".into())
+                match self.proxy.drain.stage(now.instant) {
+                    Stage::Serving => own(StatusCode::OK, TEXT, "ready\n".into()),
+                    stage => refusal(StatusCode::SERVICE_UNAVAILABLE, stage.as_str()),
+                }
             }
             (&Method::GET | &Method::HEAD, "/metrics") => {
                 own(StatusCode::OK, METRICS, metrics::text(&self.proxy, &self.totals.lock(), now))
             }
             (&Method::GET | &Method::HEAD, "/config") => {
-                own(StatusCode::OK, JSON, json::config(&self.proxy))
+                own(StatusCode::OK, JSON, json::config(&self.proxy, now))
             }
             (&Method::GET | &Method::HEAD, "/breakers") => {
                 own(StatusCode::OK, JSON, json::breakers(&self.proxy, now))
             }
             (&Method::POST, "/breakers/reset") => self.reset(request, peer, now),
+            (&Method::POST, "/drain") => self.drain(request, peer, now),
             (_, "/healthz" | "/readyz" | "/metrics" | "/config" | "/breakers") => {
                 refusal(StatusCode::METHOD_NOT_ALLOWED, "allowed is GET")
             }
-            (_, "/breakers/reset") => refusal(StatusCode::METHOD_NOT_ALLOWED, "allowed is POST"),
+            (_, "/breakers/reset" | "/drain") => {
+                refusal(StatusCode::METHOD_NOT_ALLOWED, "allowed is POST")
+            }
             _ => refusal(
                 StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz, /metrics, /config, /breakers and POST /breakers/reset",
+                "there are /healthz, /readyz, /metrics, /config, /breakers, POST /breakers/reset and \
+                 POST /drain",
             ),
         }
     }
 
-    fn reset(&self, request: &Request<Incoming>, peer: Option<SocketAddr>, now: Now) -> Answer {
-        if !peer.is_some_and(|peer| peer.ip().is_loopback()) {
-            return refusal(StatusCode::FORBIDDEN, "only from the own machine");
+    fn drain(&self, request: &Request<Incoming>, peer: Option<SocketAddr>, now: Now) -> Answer {
+        if let Some(refused) = strange(request, peer) {
+            return refused;
         }
-        if request.headers().contains_key(ORIGIN) {
-            return refusal(StatusCode::FORBIDDEN, "not from a web page");
+        tracing::info!("told to drain at the admin port");
+        self.proxy.begin_drain(now.instant);
+        own(StatusCode::OK, JSON, format!("{}\n", self.proxy.drain.page(now.instant)))
+    }
+
+    fn reset(&self, request: &Request<Incoming>, peer: Option<SocketAddr>, now: Now) -> Answer {
+        if let Some(refused) = strange(request, peer) {
+            return refused;
         }
         let (mut destination, mut at_once) = (None, false);
         for pair in request.uri().query().unwrap_or_default().split('&') {
@@ -133,6 +160,15 @@ impl Admin {
         tracing::warn!("reset at the admin port: {}", reset.join(", "));
         own(StatusCode::OK, JSON, serde_json::json!({ "reset": reset }).to_string())
     }
+}
+
+/// The answer to whoever may not tell the proxy what to do.
+fn strange(request: &Request<Incoming>, peer: Option<SocketAddr>) -> Option<Answer> {
+    if !peer.is_some_and(|peer| peer.ip().is_loopback()) {
+        return Some(refusal(StatusCode::FORBIDDEN, "only from the own machine"));
+    }
+    let is_from_a_page = request.headers().contains_key(ORIGIN);
+    is_from_a_page.then(|| refusal(StatusCode::FORBIDDEN, "not from a web page"))
 }
 
 fn refusal(status: StatusCode, text: &str) -> Answer {

@@ -9,8 +9,9 @@ mod prefix;
 
 pub(crate) use prefix::{hold, read_ahead};
 
+use crate::interim::{self, Unwanted};
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -32,6 +33,19 @@ pub(crate) struct RequestBody {
     ahead: Option<Box<Ahead>>,
     /// What was not read ahead.
     rest: Option<Incoming>,
+    /// Until the server wants it. Boxed: few callers ask first.
+    hold: Option<Box<interim::Hold>>,
+}
+
+/// Why a request body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The caller broke off, or sent what is no body.
+    #[error(transparent)]
+    Caller(#[from] hyper::Error),
+    /// The server does not want it.
+    #[error(transparent)]
+    Unwanted(#[from] Unwanted),
 }
 
 /// What was read ahead of a body.
@@ -75,6 +89,32 @@ impl RequestBody {
         Self { rest, ..Self::default() }
     }
 
+    /// The same; if its caller asks first, held until the server wants it.
+    pub(crate) fn expecting(
+        incoming: Incoming,
+        headers: &HeaderMap,
+    ) -> (Self, Option<interim::Expecting>) {
+        let body = Self::new(incoming);
+        if body.is_empty() {
+            return (body, None);
+        }
+        let (hold, expecting) = interim::hold(headers).unzip();
+        (Self { hold: hold.map(Box::new), ..body }, expecting)
+    }
+
+    /// Lets the body of `request` go when the server says so, if it is held.
+    pub(crate) fn listen(request: &mut Request<Self>) {
+        if let Some(hold) = request.body_mut().hold.take() {
+            hold.listen(request);
+            request.body_mut().hold = Some(hold);
+        }
+    }
+
+    /// Lets it go, if it is held. Says whether it was.
+    pub(crate) fn let_go(&mut self) -> bool {
+        self.hold.take().inspect(|hold| hold.open()).is_some()
+    }
+
     /// Whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_none() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
@@ -82,7 +122,7 @@ impl RequestBody {
 
     /// The same body again, if all of it is at hand.
     pub(crate) fn copy(&self) -> Option<Self> {
-        self.rest.is_none().then(|| Self { ahead: self.ahead.clone(), rest: None })
+        self.rest.is_none().then(|| Self { ahead: self.ahead.clone(), ..Self::default() })
     }
 
     /// Reads what is left and throws it away, so that the connection stays usable after a request
@@ -106,17 +146,24 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+        if let Some(hold) = &mut self.hold {
+            let is_wanted = ready!(hold.poll(cx));
+            self.hold = None;
+            is_wanted?;
+        }
         if let Some(frame) = self.ahead.as_mut().and_then(|ahead| ahead.next()) {
             return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.rest {
-            Some(rest) => Pin::new(rest).poll_frame(cx),
+            Some(rest) => Pin::new(rest)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|it| it.map_err(RequestError::Caller))),
             None => Poll::Ready(None),
         }
     }
@@ -194,6 +241,11 @@ impl<G: Guard> ResponseBody<G> {
         let deadline = deadline.filter(|_| guard.is_some());
         let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at.into())));
         Self::Forwarded { incoming, guard, deadline }
+    }
+
+    /// Whether the answer is ours.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
     }
 }
 

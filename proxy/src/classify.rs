@@ -93,6 +93,19 @@ pub enum Class {
     Hedge,
 }
 
+impl Class {
+    /// As in metrics and in the access log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Unclassified => "unclassified",
+            Self::Retry { grade: Grade::Certain, .. } => "retry_certain",
+            Self::Retry { grade: Grade::Probable, .. } => "retry_probable",
+            Self::Hedge => "hedge",
+        }
+    }
+}
+
 /// How the attempt ended that a retry repeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Original {

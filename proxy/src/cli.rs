@@ -1,11 +1,14 @@
 //! The command line of `fusebox-proxy`.
 
+mod operation;
+
 use crate::config::{
     ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound, Token,
 };
 use clap::Parser;
 use fusebox_proto::policy::{self, Document};
 use fusebox_proto::{Invalid, ServiceId};
+use operation::OperationArgs;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,6 +71,11 @@ pub struct Args {
     /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082
     #[arg(long, value_name = "LISTEN=HOST@ENDPOINT[,ENDPOINT]...", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
     outbound: Vec<Outbound>,
+    /// Forward the names of HTTP/1 headers in the letters in which they came
+    #[arg(long, env = "FUSEBOX_PRESERVE_HEADER_CASE")]
+    preserve_header_case: bool,
+    #[command(flatten)]
+    operation: OperationArgs,
 }
 
 impl Args {
@@ -96,7 +104,8 @@ impl Args {
             insecure: self.insecure,
             inbound: self.inbound,
             outbound: self.outbound,
-            limits: Limits::default(),
+            limits: Limits { preserve_header_case: self.preserve_header_case, ..Limits::default() },
+            operation: self.operation.operation()?,
         };
         config.check()?;
         Ok(config)
@@ -188,6 +197,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::operation::{AccessLog, Only};
 
     fn parse(flags: &str) -> Result<Config, String> {
         let words = std::iter::once("fusebox-proxy").chain(flags.split_whitespace());
@@ -219,6 +229,19 @@ mod tests {
             "prod/shop/inventory"
         );
         assert_eq!(outbound.endpoints[1].to_string(), "[::1]:8082;version=v2;zone=a");
+
+        let operated = parse(
+            "--service a --inbound 127.0.0.1:1=127.0.0.1:2 --access-log - --access-log-only refusals \
+             --trusted-hops 1 --preserve-header-case --drain-grace 5s --drain-timeout 1m \
+             --label version=v2 --label app=shop --state-dir /tmp/a --takeover",
+        )
+        .unwrap();
+        assert!(operated.limits.preserve_header_case);
+        let operation = operated.operation;
+        assert_eq!(operation.access_log, Some(AccessLog { path: None, only: Only::Refusals }));
+        assert_eq!((operation.trusted_hops, operation.takeover), (Some(1), true));
+        assert_eq!(operation.labels["version"], "v2");
+        assert_eq!(operation.drain_timeout, std::time::Duration::from_mins(1));
 
         let exposed = parse("--service a --insecure --inbound 0.0.0.0:1=127.0.0.1:2").unwrap();
         assert!(exposed.insecure);
@@ -259,6 +282,18 @@ mod tests {
         check(&format!("{some} --collector http://h:1/x"), "--collector", "path");
         check(&format!("{some} --what"), "--what", "unexpected");
         check(&format!("{some} --token-file /does/not/exist"), "--token-file", "No such file");
+        check(&format!("{some} --label a"), "--label", "KEY=VALUE");
+        check(&format!("{some} --label a=1 --label a=2"), "--label", "twice");
+        check(&format!("{some} --trusted-hops x"), "--trusted-hops", "invalid");
+        check(&format!("{some} --access-log-only refusals"), "--access-log-only", "not given");
+        check(
+            &format!("{some} --access-log - --access-log-only x"),
+            "--access-log-only",
+            "failures",
+        );
+        check(&format!("{some} --drain-timeout 20"), "--drain-timeout", "5m");
+        check(&format!("{some} --drain-grace 30s"), "--drain-grace", "--drain-timeout");
+        check(&format!("{some} --takeover"), "--takeover", "--state-dir");
         let long = "n".repeat(200);
         check(&format!("--service {long} --inbound 127.0.0.1:1=127.0.0.1:2"), "--service", "128");
         check(&format!("--service a --outbound 127.0.0.1:1={long}@h:1"), "--outbound", "128");

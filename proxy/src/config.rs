@@ -1,7 +1,10 @@
 //! What a proxy is told at its start: plain data, checked once.
 
+pub mod operation;
+
 use fusebox_proto::policy::Document;
 use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
+use operation::Operation;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -53,6 +56,8 @@ pub struct Config {
     pub policy: Vec<Document>,
     /// Where the last good policy of a collector is kept over a restart; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// How it is operated.
+    pub operation: Operation,
 }
 
 impl Config {
@@ -72,6 +77,7 @@ impl Config {
             limits: Limits::default(),
             policy: Vec::new(),
             state_dir: None,
+            operation: Operation::default(),
         }
     }
 
@@ -219,7 +225,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Bounds of one endpoint's pool, over all workers.
+/// Bounds of one endpoint's pool, over all workers, and how HTTP/1 is written on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections to one endpoint, those being opened included.
@@ -232,6 +238,8 @@ pub struct Limits {
     pub streams_max: usize,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
+    /// Names of HTTP/1 headers are written in the letters in which they came, in both directions.
+    pub preserve_header_case: bool,
 }
 
 impl Default for Limits {
@@ -247,6 +255,7 @@ impl Default for Limits {
             // Streams cost a tenth of a connection.
             streams_max: 10_240,
             connect_timeout: Duration::from_secs(5),
+            preserve_header_case: false,
         }
     }
 }

@@ -8,18 +8,20 @@
 mod watch;
 
 use crate::body::BodyError;
+use crate::drain::{Drain, IDLE_PATIENCE};
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Sleep;
 use watch::{Watch, Watched};
 
 /// Buffers of one connection, in each direction: what a slow reader can cost. A head must fit in.
@@ -37,34 +39,56 @@ const HEADERS_LEN_MAX: u32 = 64 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves `stream` with `respond` until either side closes it, or until `closing` and then the end
-/// of what is in flight.
-pub(crate) async fn serve<R, F, B>(stream: TcpStream, closing: CancellationToken, respond: R)
+/// What all connections of a listener have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// When they end.
+    pub(crate) drain: Arc<Drain>,
+    /// Names of HTTP/1 headers are written in the letters in which they came.
+    pub(crate) preserve_header_case: bool,
+}
+
+/// Serves `stream` with `respond` until either side closes it, or until the drain begins and what is
+/// in flight is over. No connection that is in use is closed under its caller: HTTP/2 says where it
+/// stops, HTTP/1 with its next answer.
+pub(crate) async fn serve<R, F, B>(stream: TcpStream, terms: Terms, respond: R)
 where
     R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
-    let watch = Arc::new(Watch::default());
-    let service = service_fn(|request| {
+    let Terms { drain, preserve_header_case } = terms;
+    let watch = Arc::new(Watch::new(Arc::clone(&drain)));
+    let service = service_fn(|request: Request<Incoming>| {
         let busy = Watch::busy(&watch);
+        let is_http1 = request.version() != Version::HTTP_2;
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
-        respond(request).map(move |response| {
+        respond(request).map(move |mut response| {
+            if is_http1 && busy.is_last() {
+                announce_end(&mut response);
+            }
             Ok::<_, Infallible>(response.map(|body| watch::Counted::new(body, busy)))
         })
     });
-    let builder = builder();
+    let builder = builder(preserve_header_case);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut sweeps = tokio::time::interval(watch::SWEEP_INTERVAL);
     sweeps.tick().await;
+    let mut patience = pin!(None::<Sleep>);
     let mut is_closing = false;
     loop {
         tokio::select! {
             biased;
             // How it ended concerns the one at the other side, who knows.
             _ = connection.as_mut() => return,
-            () = closing.cancelled(), if !is_closing => {
+            () = drain.began(), if patience.is_none() => {
+                patience.set(Some(tokio::time::sleep(IDLE_PATIENCE)));
+                if watch.is_http2() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = elapsed(patience.as_mut()), if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -77,11 +101,27 @@ where
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+/// Waits for a timer, if there is one.
+async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
+    match timer.as_pin_mut() {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// No request comes after this answer.
+fn announce_end<B>(response: &mut Response<B>) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn builder(preserve_header_case: bool) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .max_buf_size(BUFFER_LEN_MAX)
+        .preserve_header_case(preserve_header_case)
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_LEN)

@@ -6,12 +6,17 @@ mod endpoints;
 mod link;
 mod ticker;
 
+pub(crate) use link::hello;
+
+use crate::access_log;
 use crate::admin::{self, Admin};
 use crate::policy;
 use crate::proxy::Proxy;
 use crate::spans::{encode, export};
+use crate::takeover::{self, Estate};
 use crate::totals::Totals;
 use parking_lot::Mutex;
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -28,6 +33,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(
     proxy: Arc<Proxy>,
     admin: TcpListener,
+    successors: Option<(UnixListener, Estate)>,
     closing: CancellationToken,
     grace: Arc<OnceLock<Duration>>,
 ) {
@@ -36,8 +42,19 @@ pub(crate) async fn run(
     let pages = Admin { proxy: Arc::clone(&proxy), totals: Arc::clone(&totals) };
     ends.spawn(admin::run(admin, pages, closing.clone()));
     let mut ticker = tokio::spawn(ticker::run(Arc::clone(&proxy), totals, closing.clone()));
+    if let Some((door, estate)) = successors {
+        let waiting = takeover::run(Arc::clone(&proxy), door, estate);
+        let closing = closing.clone();
+        ends.spawn(async move {
+            waiting.await;
+            closing.cancelled().await;
+        });
+    }
     if let Some(directory) = proxy.config.state_dir.clone() {
         ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
+    }
+    if let Some(log) = &proxy.common.log {
+        ends.spawn(access_log::write::run(Arc::clone(log), gathered.clone()));
     }
     if let Some(url) = proxy.config.collector.clone() {
         let (tell, address) = watch::channel(None);

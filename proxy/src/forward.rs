@@ -17,7 +17,8 @@ use crate::edge::Overflow;
 use crate::outlier::Observed;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
 use crate::retry::Ended;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
+use http::header::EXPECT;
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -142,9 +143,10 @@ async fn send_http1(
     let mut may_resend = true;
     for _ in 0..UNSENT_MAX {
         let mut lease = picked.http1(now).await?;
-        let Some(request) = outgoing.take() else { break };
+        let Some(mut request) = outgoing.take() else { break };
         let may_copy = may_resend && lease.is_used() && request.method().is_idempotent();
         let copy = if may_copy { Copy::of(&request) } else { None };
+        RequestBody::listen(&mut request);
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
             Err(error) => error,
@@ -169,7 +171,10 @@ async fn send_http2(
 ) -> Result<(Response<Incoming>, Http2Lease), SendError> {
     for _ in 0..UNSENT_MAX {
         let lease = picked.http2(now).await?;
-        let Some(request) = outgoing.take() else { break };
+        let Some(mut request) = outgoing.take() else { break };
+        if request.body_mut().let_go() {
+            request.headers_mut().remove(EXPECT);
+        }
         let copy = Copy::of(&request);
         let mut error = match lease.sender().try_send_request(request).await {
             Ok(response) => return Ok((response, lease)),
@@ -219,6 +224,8 @@ pub(crate) struct Copy {
     uri: Uri,
     version: Version,
     headers: HeaderMap,
+    /// The letters of header names, where they are kept.
+    extensions: Extensions,
     body: RequestBody,
 }
 
@@ -231,6 +238,7 @@ impl Copy {
             uri: request.uri().clone(),
             version: request.version(),
             headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
         })
     }
 
@@ -242,6 +250,7 @@ impl Copy {
             uri: head.uri.clone(),
             version: head.version,
             headers: head.headers.clone(),
+            extensions: head.extensions.clone(),
         })
     }
 
@@ -252,6 +261,7 @@ impl Copy {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
+        *request.extensions_mut() = self.extensions;
         request
     }
 }

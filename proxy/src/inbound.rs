@@ -4,10 +4,12 @@ mod window;
 
 pub(crate) use window::InboundCore;
 
+use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
 use crate::body::{End, Guard, RequestBody, ResponseBody};
 use crate::edge::Outcome;
 use crate::exchange::{self, Answer, Verdict};
 use crate::forward::{self, Exchange, SendError};
+use crate::forwarded::{self, Peer};
 use crate::gate;
 use crate::outbound::latency_us;
 use crate::pool::{Picked, Pool};
@@ -17,8 +19,9 @@ use crate::retry::Tried;
 use crate::spans::{Draft, SpanRing};
 use fusebox_proto::Now;
 use fusebox_proto::report::Protocol;
+use fusebox_proto::trace::TraceContext;
 use http::header::HeaderValue;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -39,23 +42,49 @@ pub(crate) struct Inbound {
     pub(crate) tracing: Tracing,
     /// Where spans go.
     pub(crate) spans: Arc<SpanRing>,
+    /// Where lines go, if somebody wants them.
+    pub(crate) log: Option<Arc<LogRing>>,
+    /// Proxies in front that are believed; `None`: all callers are.
+    pub(crate) trusted_hops: Option<u8>,
 }
 
 impl Inbound {
     /// Answers one request to the application.
     pub(crate) async fn respond(
         self: Arc<Self>,
+        peer: Arc<Peer>,
         request: Request<Incoming>,
-    ) -> Response<ResponseBody<Serving>> {
+    ) -> Response<Logged<ResponseBody<Serving>>> {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
+        let mut logging = Logging::begin(self.log.as_ref(), Side::Inbound, &peer, &head);
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
-            return refuse::malformed(rejected, version);
+            return logged(refuse::malformed(rejected, version), logging);
         }
+        forwarded::inbound(&mut head, &peer, self.trusted_hops);
+        let (body, expecting) = RequestBody::expecting(incoming, &head.headers);
+        let mut response = self.forward(head, body, logging.as_mut()).await;
+        if let Some(expecting) = expecting {
+            expecting.answered(&mut response, version);
+        }
+        logged(response, logging)
+    }
+
+    async fn forward(
+        self: Arc<Self>,
+        mut head: request::Parts,
+        body: RequestBody,
+        logging: Option<&mut Logging>,
+    ) -> Response<ResponseBody<Serving>> {
         let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
         let now = Now::read();
-        let mut visit = Visit::new(&self, now, &mut head);
-        let mut outgoing = Some(Request::from_parts(head, RequestBody::new(incoming)));
+        let context = propagate::read(&mut head.headers);
+        let is_logged = logging.is_some();
+        if let Some(logging) = logging {
+            logging.trace(context);
+        }
+        let mut visit = Visit::new(&self, now, context, &mut head);
+        let mut outgoing = Some(Request::from_parts(head, body));
         let sent = match self.pool.pick(now.instant, &Tried::default()) {
             Ok(picked) => forward::send(visit.sent_to(picked), now.instant, &mut outgoing).await,
             Err(overflow) => Err(SendError::Overflow(overflow)),
@@ -65,8 +94,12 @@ impl Inbound {
                 let (mut head, incoming) = response.into_parts();
                 let answer = Answer::new(head.status, &head.headers, is_grpc);
                 gate::strip_response(&mut head.headers);
+                let trail = is_logged.then(|| visit.trail());
                 let serving = Serving { visit, exchange, answer };
-                Response::from_parts(head, ResponseBody::forwarded(incoming, serving, None))
+                let body = ResponseBody::forwarded(incoming, serving, None);
+                let mut response = Response::from_parts(head, body);
+                Trail::leave_if(trail, &mut response);
+                response
             }
             Err(error) => {
                 if let Some(unsent) = outgoing {
@@ -77,8 +110,11 @@ impl Inbound {
                     _ => Outcome::Failure,
                 };
                 let status = refuse::failure_status(&error).as_u16();
+                let trail = is_logged.then(|| visit.trail());
                 visit.end(Verdict::unanswered(outcome, status, is_grpc), Now::read());
-                refuse::failed(&error, &format!("app={}", self.app), is_grpc)
+                let mut response = refuse::failed(&error, &format!("app={}", self.app), is_grpc);
+                Trail::leave_if(trail, &mut response);
+                response
             }
         }
     }
@@ -96,9 +132,13 @@ struct Visit {
 }
 
 impl Visit {
-    fn new(inbound: &Arc<Inbound>, now: Now, head: &mut http::request::Parts) -> Self {
+    fn new(
+        inbound: &Arc<Inbound>,
+        now: Now,
+        context: Option<TraceContext>,
+        head: &mut request::Parts,
+    ) -> Self {
         let protocol = exchange::protocol(head);
-        let context = propagate::read(&mut head.headers);
         let place = propagate::place(inbound.tracing, context, &mut head.headers);
         let span =
             place.map(|place| Box::new(Draft::new(place, protocol, head, None, now.instant)));
@@ -109,6 +149,11 @@ impl Visit {
 
     fn sent_to(&mut self, picked: Picked) -> &Picked {
         self.picked.insert(picked)
+    }
+
+    fn trail(&self) -> Trail {
+        let endpoint = self.picked.as_ref().map(|picked| picked.address().to_owned());
+        Trail { endpoint, ..Trail::default() }
     }
 
     fn end(mut self, verdict: Verdict, now: Now) {

@@ -38,15 +38,19 @@ pub mod report_log;
 pub mod retry;
 pub mod upstream;
 
+mod access_log;
 mod admin;
 mod body;
 mod buckets;
 mod connection;
 mod control;
+mod drain;
 mod exchange;
 mod forward;
+mod forwarded;
 mod gate;
 mod inbound;
+mod interim;
 mod listen;
 mod outbound;
 mod policy;
@@ -56,6 +60,7 @@ mod proxy;
 mod refuse;
 mod run;
 mod spans;
+mod takeover;
 mod totals;
 
 pub use config::Config;

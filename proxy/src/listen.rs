@@ -1,13 +1,14 @@
 //! Listening sockets and the loops that accept on them.
 
+use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Connections that the kernel completes before we accept them.
@@ -47,18 +48,29 @@ fn socket(listen: SocketAddr, is_shared: bool) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Accepts until `closing`, and gives each connection a task of its own: what goes wrong in one
+/// Accepts until `closing`, then what came before that, and gives each connection a task of its own: what goes wrong in one
 /// ends with it.
 pub(crate) async fn accept<S, F>(
     listener: TcpListener,
     tasks: TaskTracker,
-    closing: CancellationToken,
+    closing: impl Future<Output = ()>,
     serve: S,
 ) where
     S: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(CALLERS_MAX));
+    let mut closing = pin!(closing);
+    let begin = |stream: TcpStream, place| {
+        // Without it answers wait for acknowledgements; a socket that refuses it is dead.
+        if stream.set_nodelay(true).is_ok() {
+            let served = serve(stream);
+            tasks.spawn(async move {
+                served.await;
+                drop(place);
+            });
+        }
+    };
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -66,23 +78,19 @@ pub(crate) async fn accept<S, F>(
         };
         let (place, accepted) = tokio::select! {
             next = next => next,
-            () = closing.cancelled() => return,
+            () = closing.as_mut() => break,
         };
         match accepted {
-            Ok((stream, _peer)) => {
-                // Without it answers wait for acknowledgements; a socket that refuses it is dead.
-                if stream.set_nodelay(true).is_ok() {
-                    let served = serve(stream);
-                    tasks.spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
-                }
-            }
+            Ok((stream, _peer)) => begin(stream, place),
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+    // What waits in the backlog would be reset with the socket.
+    while let Some(Ok((stream, _peer))) = listener.accept().now_or_never() {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+        begin(stream, Ok(place));
     }
 }

@@ -2,14 +2,11 @@
 
 use clap::Parser;
 use fusebox_proxy::cli::Args;
+use fusebox_proxy::config::operation::DRAIN_TIMEOUT_DEFAULT;
 use fusebox_proxy::{Running, StartError, start};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// What is in flight at SIGTERM may take this long: below the 30 s that orchestrators give.
-const GRACE: Duration = Duration::from_secs(20);
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code for wrong usage.
 const USAGE: u8 = 2;
@@ -40,11 +37,12 @@ fn main() -> ExitCode {
         running.outbound()
     );
     match wait(&running) {
-        Ok(true) => {
-            running.shutdown(GRACE);
+        Ok(End::Drained) => {
+            running.shutdown(DRAIN_TIMEOUT_DEFAULT);
             ExitCode::SUCCESS
         }
-        Ok(false) => ExitCode::FAILURE,
+        Ok(End::Now) => ExitCode::SUCCESS,
+        Ok(End::Broken) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("fusebox-proxy: cannot wait for signals: {error}");
             ExitCode::FAILURE
@@ -62,16 +60,48 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Waits for a signal to end; `false` if a thread ended first.
-fn wait(running: &Running) -> std::io::Result<bool> {
+/// How it came to an end.
+enum End {
+    /// Politely.
+    Drained,
+    /// A second signal: whoever sent it does not want to wait.
+    Now,
+    /// A thread ended before its time.
+    Broken,
+}
+
+/// Waits for the end: a signal or a word at the admin port begins it, a second signal hastens it.
+fn wait(running: &Running) -> std::io::Result<End> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        Ok(tokio::select! {
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
-            () = running.broken() => false,
-        })
+        let mut hangup =
+            running.has_log_file().then(|| signal(SignalKind::hangup())).transpose()?;
+        loop {
+            tokio::select! {
+                biased;
+                () = running.broken() => return Ok(End::Broken),
+                () = running.drained() => return Ok(End::Drained),
+                _ = terminate.recv() => (),
+                _ = interrupt.recv() => (),
+                () = recv(&mut hangup) => {
+                    running.reopen_log();
+                    continue;
+                }
+            }
+            if running.is_draining() {
+                return Ok(End::Now);
+            }
+            running.drain();
+        }
     })
+}
+
+/// Waits for a signal that is listened for only where it means something.
+async fn recv(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
 }

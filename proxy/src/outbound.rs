@@ -7,9 +7,11 @@ mod route;
 mod send;
 mod tally;
 
+use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
 use crate::body::{RequestBody, ResponseBody, read_ahead};
 use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
 use crate::exchange;
+use crate::forwarded::{self, Peer};
 use crate::gate::{self, Rejected};
 use crate::policy::edits::Edits;
 use crate::policy::plan::{Plan, Target};
@@ -78,6 +80,8 @@ pub(crate) struct Common {
     pub(crate) tally: Tally,
     /// Copies for mirrors that are under way.
     pub(crate) copies: AtomicUsize,
+    /// Where lines go, if somebody wants them.
+    pub(crate) log: Option<Arc<LogRing>>,
 }
 
 type Answered = Response<ResponseBody<Crossing>>;
@@ -117,24 +121,45 @@ struct Terms<'p> {
 
 impl Outbound {
     /// Answers one request of the application: by the server, or here.
-    pub(crate) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Answered {
+    pub(crate) async fn respond(
+        self: Arc<Self>,
+        peer: Arc<Peer>,
+        request: Request<Incoming>,
+    ) -> Response<Logged<ResponseBody<Crossing>>> {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
+        let mut logging = Logging::begin(self.common.log.as_ref(), Side::Outbound, &peer, &head);
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
-            return refuse::malformed(rejected, version);
+            return logged(refuse::malformed(rejected, version), logging);
         }
+        forwarded::outbound(&mut head.headers, &peer);
         head.headers.remove(ENVOY_ATTEMPT_COUNT);
         let protocol = exchange::protocol(&head);
         let trace = propagate::read(&mut head.headers);
-        let call = Call { head, body: RequestBody::new(incoming), trace, protocol };
+        if let Some(logging) = &mut logging {
+            logging.trace(trace);
+        }
+        let (body, expecting) = RequestBody::expecting(incoming, &head.headers);
+        let call = Call { head, body, trace, protocol };
         let plan = Arc::clone(&self.plan.read());
-        match &plan.rules {
+        let mut response = match &plan.rules {
             None => {
                 let terms = Terms { retries: plan.retries.as_ref(), ..Terms::default() };
                 self.forward(&plan.direct, call, terms).await
             }
             // In a place of its own: without rules nobody pays for its size.
             Some(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
+        };
+        if let Some(expecting) = expecting {
+            expecting.answered(&mut response, version);
+        }
+        logged(response, logging)
+    }
+
+    /// Leaves in `response` what its line in the access log tells of it, if there is a log.
+    fn leave_trail(&self, response: &mut Answered, trail: impl FnOnce() -> Trail) {
+        if self.common.log.is_some() {
+            trail().leave(response);
         }
     }
 
@@ -157,7 +182,8 @@ impl Outbound {
 
     fn refuse(&self, now: Now, target: &Target, mut call: Call, refusal: Refusal) -> Answered {
         let is_grpc = call.is_grpc();
-        let response = refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
+        let mut response = refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
+        self.leave_trail(&mut response, || target.trail());
         let speaks = (call.trace, call.protocol);
         if let Some(span) = self.span(now, target, &mut call.head, speaks) {
             let grpc_status = is_grpc.then_some(refuse::GRPC_UNAVAILABLE);
@@ -186,6 +212,10 @@ impl Outbound {
 }
 
 impl Target {
+    fn trail(&self) -> Trail {
+        Trail { edge: Some(Arc::clone(&self.edge)), way: self.way.clone(), ..Trail::default() }
+    }
+
     /// Asks its edge for one attempt. `retries` of ours came before it: they are as certain as the
     /// word of a gRPC library.
     fn admit(&self, now: Now, call: &Call, body: BodyDigest, retries: u32) -> Decision {

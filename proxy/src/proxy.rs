@@ -1,6 +1,8 @@
 //! Everything that the threads of one proxy share.
 
+use crate::access_log::LogRing;
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
+use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
 use crate::outbound::{Common, Edge, Outbound, Tally};
@@ -15,6 +17,7 @@ use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -45,6 +48,8 @@ pub(crate) struct Proxy {
     pub(crate) inbound: Vec<Arc<Inbound>>,
     /// Counters of all inbound listeners.
     pub(crate) inbound_core: Arc<Mutex<InboundCore>>,
+    /// Its end.
+    pub(crate) drain: Arc<Drain>,
     /// Spans that wait for export.
     pub(crate) spans: Arc<SpanRing>,
     /// Closed windows that no collector has taken yet.
@@ -63,12 +68,14 @@ impl Proxy {
     /// # Errors
     /// If a name in `config` is none.
     pub(crate) fn new(config: Config, policy: InForce, now: Now) -> Result<Self, Invalid> {
+        let log = config.operation.access_log.as_ref().map(LogRing::open).transpose()?;
         let mut proxy = Self {
             id: config.proxy_id()?,
             edges: Vec::new(),
             outbound: Vec::new(),
             inbound: Vec::new(),
             inbound_core: Arc::default(),
+            drain: Arc::default(),
             spans: Arc::default(),
             // The wall clock counts the lives of a process, unless it is set back for longer than
             // one of them.
@@ -94,9 +101,10 @@ impl Proxy {
         let common = Arc::new(Common {
             seed,
             tracing,
-            caller: caller(&proxy.config.service),
+            caller: caller(&proxy.config),
             tally: Tally::default(),
             copies: AtomicUsize::new(0),
+            log,
         });
         let plans = proxy.plans(&policy.policy);
         for (listener, plan) in proxy.listeners.iter().zip(plans) {
@@ -111,7 +119,7 @@ impl Proxy {
         proxy.set_service_breakers(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
-        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, tracing))).collect();
+        proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, &common))).collect();
         proxy.common = common;
         Ok(proxy)
     }
@@ -172,7 +180,7 @@ impl Proxy {
         PushAck { version, rejected: None }
     }
 
-    fn inbound(&self, now: Now, config: &InboundConfig, tracing: Tracing) -> Inbound {
+    fn inbound(&self, now: Now, config: &InboundConfig, common: &Common) -> Inbound {
         Inbound {
             core: Arc::clone(&self.inbound_core),
             pool: Pool::new(
@@ -183,9 +191,17 @@ impl Proxy {
             ),
             app: self.config.service.to_string(),
             host: host(self.config.service.name()),
-            tracing,
+            tracing: common.tracing,
             spans: Arc::clone(&self.spans),
+            log: common.log.clone(),
+            trusted_hops: self.config.operation.trusted_hops,
         }
+    }
+
+    /// Begins the end that the operator chose.
+    pub(crate) fn begin_drain(&self, now: Instant) {
+        let operation = &self.config.operation;
+        self.drain.begin(now, operation.drain_grace, operation.drain_timeout);
     }
 
     /// Attempts on the way to `edge` that wait for a connection.
@@ -237,11 +253,12 @@ impl Proxy {
     }
 }
 
-/// The own application, as `sourceLabels` and `sourceNamespace` see it: all that a proxy knows of
-/// its labels is the service's name, which is the `app` of every chart.
-fn caller(service: &ServiceId) -> Caller {
-    let labels = [("app".to_owned(), service.name().to_owned())].into();
-    Caller { namespace: service.namespace().to_owned(), labels }
+/// The own application, as `sourceLabels` and `sourceNamespace` see it: its name is the `app` of every
+/// chart, unless the operator says otherwise.
+fn caller(config: &Config) -> Caller {
+    let mut labels: BTreeMap<_, _> = [("app".to_owned(), config.service.name().to_owned())].into();
+    labels.extend(config.operation.labels.clone());
+    Caller { namespace: config.service.namespace().to_owned(), labels }
 }
 
 /// A host that stands in where an HTTP/1.0 request names none.

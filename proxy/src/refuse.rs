@@ -27,7 +27,8 @@ use std::fmt::Write;
 pub(crate) const REFUSED: HeaderName = HeaderName::from_static("x-fusebox-refused");
 /// Marks an answer that a policy gave in place of a server.
 const POLICY: HeaderName = HeaderName::from_static("x-fusebox-policy");
-const FAILURE: HeaderName = HeaderName::from_static("x-fusebox-failure");
+/// Marks the answer to a request that its server left without one.
+pub(crate) const FAILURE: HeaderName = HeaderName::from_static("x-fusebox-failure");
 /// Of an Envoy, and of ours: do not repeat this.
 pub(crate) const RATELIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 /// Of an Envoy that has too much to do.

@@ -5,18 +5,25 @@
 //! port), so that an operator's command and `/metrics` answer also while the workers have all they
 //! can do.
 
+mod binder;
+
 use crate::body::BodyError;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, Terms};
 use crate::control;
+use crate::drain::Drain;
+use crate::forwarded::Peer;
 use crate::listen;
 use crate::policy;
 use crate::proxy::Proxy;
+use crate::takeover::Estate;
+use binder::{Binder, share};
 use fusebox_proto::{Invalid, Now};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -42,6 +49,12 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The predecessor, or the operator who named it.
+    #[error("cannot take over from the proxy on the same --state-dir: {source}")]
+    Takeover {
+        /// What is wrong.
+        source: io::Error,
+    },
     /// The system gives no threads, no sockets.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -54,6 +67,7 @@ pub struct Running {
     inbound: Vec<SocketAddr>,
     outbound: Vec<SocketAddr>,
     phase: Phase,
+    proxy: Arc<Proxy>,
     workers: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
 }
@@ -61,10 +75,12 @@ pub struct Running {
 /// How far the end of a proxy has come.
 #[derive(Clone, Debug, Default)]
 struct Phase {
-    /// How long what is in flight may take once `closing` is called; set before it.
+    /// How long telling the collector the rest may take; set before `flush`.
     grace: Arc<OnceLock<Duration>>,
     /// Accept no more, finish what is in flight.
-    closing: CancellationToken,
+    drain: Arc<Drain>,
+    /// The last worker ended.
+    drained: CancellationToken,
     /// All workers ended: tell the collector the rest, and end.
     flush: CancellationToken,
     /// A thread ended before its time.
@@ -79,33 +95,32 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
     config.check()?;
     let policy = policy::at_start(&config)?;
     let workers = config.workers;
-    let bind = |flag, listen: &mut SocketAddr, workers| {
-        let bound = listen::bind(*listen, workers).and_then(|bound| {
-            *listen = bound[0].local_addr()?;
-            Ok(bound)
-        });
-        bound.map_err(|source| StartError::Bind { flag, listen: *listen, source })
-    };
-    let admin = bind("--admin", &mut config.admin, 1)?.remove(0);
-    let inbound = config.inbound.iter_mut().map(|one| bind("--inbound", &mut one.listen, workers));
+    let mut binder = Binder::new(&config)?;
+    let admin = binder.bind("--admin", &mut config.admin, 1)?.remove(0);
+    let inbound = config.inbound.iter_mut();
+    let inbound = inbound.map(|one| binder.bind("--inbound", &mut one.listen, workers));
     let inbound = inbound.collect::<Result<Vec<_>, _>>()?;
-    let outbound =
-        config.outbound.iter_mut().map(|one| bind("--outbound", &mut one.listen, workers));
+    let outbound = config.outbound.iter_mut();
+    let outbound = outbound.map(|one| binder.bind("--outbound", &mut one.listen, workers));
     let outbound = outbound.collect::<Result<Vec<_>, _>>()?;
     if config.instance.is_empty() {
         config.instance = format!("{}-{}", machine(), config.admin.port());
     }
     let proxy = Arc::new(Proxy::new(config, policy, Now::read())?);
+    binder.apply_leases(&proxy, Now::read());
     let mut running = Running {
         admin: proxy.config.admin,
         inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
         outbound: proxy.config.outbound.iter().map(|one| one.listen).collect(),
-        phase: Phase::default(),
+        phase: Phase { drain: Arc::clone(&proxy.drain), ..Phase::default() },
+        proxy: Arc::clone(&proxy),
         workers: Vec::new(),
         control: None,
     };
     running.spawn_workers(&proxy, inbound, outbound)?;
-    running.spawn_control(&proxy, admin)?;
+    let successors = binder.door();
+    running.spawn_control(&proxy, admin, successors)?;
+    binder.serving();
     Ok(running)
 }
 
@@ -131,9 +146,38 @@ impl Running {
         &self.outbound
     }
 
+    /// Whether there is a file that may be renamed under it.
+    pub fn has_log_file(&self) -> bool {
+        let log = self.proxy.config.operation.access_log.as_ref();
+        log.is_some_and(|log| log.path.is_some())
+    }
+
+    /// Opens the access log anew, after its file was renamed.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.proxy.common.log {
+            log.reopen();
+        }
+    }
+
     /// Waits for a thread to end before its time, which it never should.
     pub async fn broken(&self) {
         self.phase.broken.cancelled().await;
+    }
+
+    /// Begins the end that the configuration describes, as `POST /drain` does. Once
+    /// [`drained`](Self::drained), [`shutdown`](Self::shutdown) is quick.
+    pub fn drain(&self) {
+        self.proxy.begin_drain(Now::read().instant);
+    }
+
+    /// Whether the end has begun.
+    pub fn is_draining(&self) -> bool {
+        self.phase.drain.is_draining()
+    }
+
+    /// Waits until nothing is in flight any more, or was cut off: the end has begun by then.
+    pub async fn drained(&self) {
+        self.phase.drained.cancelled().await;
     }
 
     /// Stops accepting, lets what is in flight finish within `grace`, tells the collector the
@@ -144,7 +188,7 @@ impl Running {
 
     fn stop(&mut self, grace: Duration) {
         self.phase.grace.get_or_init(|| grace);
-        self.phase.closing.cancel();
+        self.phase.drain.begin(Now::read().instant, Duration::ZERO, grace);
         // A thread that panicked has said so already.
         for worker in self.workers.drain(..) {
             let _ = worker.join();
@@ -155,7 +199,7 @@ impl Running {
         }
     }
 
-    /// `inbound` and `outbound` hold, for each listener, a socket for each worker.
+    /// `inbound` and `outbound` hold, for each listener, at least a socket for each worker.
     fn spawn_workers(
         &mut self,
         proxy: &Arc<Proxy>,
@@ -165,33 +209,51 @@ impl Running {
         // One tracker for all: a connection of one worker may use one to a server that lives on
         // another, so that none ends before all are done.
         let tasks = TaskTracker::new();
+        let last = Arc::new(self.phase.drained.clone().drop_guard());
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
-            let door = Door { tasks: tasks.clone(), closing: self.phase.closing.clone() };
+            let terms = Terms {
+                drain: Arc::clone(&proxy.drain),
+                preserve_header_case: proxy.config.limits.preserve_header_case,
+            };
+            let door = Door { tasks: tasks.clone(), terms };
             let _context = runtime.enter();
+            let left = proxy.config.workers - number;
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
-                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(
-                    door.clone()
-                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
-                );
+                for socket in share(sockets, left) {
+                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                    accepts.spawn(door.clone().open(socket, move |peer, request| {
+                        Arc::clone(&listener).respond(peer, request)
+                    }));
+                }
             }
             for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
-                let (listener, socket) = (Arc::clone(listener), take_socket(sockets)?);
-                accepts.spawn(
-                    door.clone()
-                        .open(socket, move |request| Arc::clone(&listener).respond(request)),
-                );
+                for socket in share(sockets, left) {
+                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                    accepts.spawn(door.clone().open(socket, move |peer, request| {
+                        Arc::clone(&listener).respond(peer, request)
+                    }));
+                }
             }
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
-            let serving = serve(accepts, tasks.clone(), phase.clone());
+            let serving = serve(accepts, tasks.clone(), Arc::clone(&proxy.drain));
+            let last = Arc::clone(&last);
+            let serving = async move {
+                serving.await;
+                drop(last);
+            };
             self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
         }
         Ok(())
     }
 
-    fn spawn_control(&mut self, proxy: &Arc<Proxy>, admin: StdListener) -> io::Result<()> {
+    fn spawn_control(
+        &mut self,
+        proxy: &Arc<Proxy>,
+        admin: StdListener,
+        successors: Option<(UnixListener, Estate)>,
+    ) -> io::Result<()> {
         let runtime = runtime()?;
         let admin = {
             let _context = runtime.enter();
@@ -199,7 +261,7 @@ impl Running {
         };
         let phase = self.phase.clone();
         let (flush, grace) = (phase.flush.clone(), Arc::clone(&phase.grace));
-        let control = control::run(Arc::clone(proxy), admin, flush, grace);
+        let control = control::run(Arc::clone(proxy), admin, successors, flush, grace);
         self.control = Some(spawn_thread("fusebox-control", phase, runtime, control)?);
         Ok(())
     }
@@ -215,42 +277,45 @@ impl Drop for Running {
 #[derive(Clone)]
 struct Door {
     tasks: TaskTracker,
-    closing: CancellationToken,
+    terms: Terms,
 }
 
 impl Door {
     async fn open<R, F, B>(self, socket: TcpListener, respond: R)
     where
-        R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        R: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
     {
-        let Self { tasks, closing } = self;
-        listen::accept(socket, tasks, closing.clone(), |stream| {
-            connection::serve(stream, closing.clone(), respond.clone())
+        let Self { tasks, terms } = self;
+        let drain = Arc::clone(&terms.drain);
+        listen::accept(socket, tasks, drain.closes(), |stream| {
+            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+            let respond = respond.clone();
+            let respond = move |request| respond(Arc::clone(&peer), request);
+            connection::serve(stream, terms.clone(), respond)
         })
         .await;
     }
 }
 
-/// Waits for `closing`, then for the connections.
-async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, phase: Phase) {
+/// Waits until no listener accepts any more, then for the connections.
+async fn serve(mut accepts: JoinSet<()>, tasks: TaskTracker, drain: Arc<Drain>) {
     tokio::select! {
-        biased;
-        () = phase.closing.cancelled() => (),
-        // They end at `closing` only; before it, by a panic.
-        _ = accepts.join_next() => return,
+        () = drain.closes() => (),
+        _ = accepts.join_next() => (),
+    }
+    // They end with a drain only; without one, by a panic.
+    if !drain.is_draining() {
+        return;
     }
     while accepts.join_next().await.is_some() {}
     tasks.close();
-    let grace = phase.grace.get().copied().unwrap_or_default();
-    // What is not done by then is cut off.
-    let _ = tokio::time::timeout(grace, tasks.wait()).await;
-}
-
-fn take_socket(sockets: &mut Vec<StdListener>) -> io::Result<TcpListener> {
-    let socket = sockets.pop().ok_or_else(|| io::Error::other("a worker without a socket"))?;
-    TcpListener::from_std(socket)
+    tokio::select! {
+        biased;
+        () = tasks.wait() => (),
+        () = drain.cut() => (),
+    }
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -280,7 +345,7 @@ struct Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if !self.phase.closing.is_cancelled() {
+        if !self.phase.drain.is_draining() {
             tracing::error!("the thread {} ended", self.name);
             self.phase.broken.cancel();
         }

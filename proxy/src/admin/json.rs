@@ -1,6 +1,7 @@
 //! `/config` and `/breakers`.
 
 use crate::config::Endpoint;
+use crate::config::operation::Operation;
 use crate::outbound::Edge;
 use crate::outlier::Ejection;
 use crate::pool::Pool;
@@ -9,9 +10,10 @@ use fusebox_proto::command::BreakerState;
 use fusebox_proto::{Now, ServiceId};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the proxy was told, with the ports that it got.
-pub(super) fn config(proxy: &Proxy) -> String {
+pub(super) fn config(proxy: &Proxy, now: Now) -> String {
     let config = &proxy.config;
     let inbound = config
         .inbound
@@ -41,13 +43,30 @@ pub(super) fn config(proxy: &Proxy) -> String {
         "outbound": outbound.collect::<Vec<_>>(),
         "policy": super::policy::page(proxy),
         "state_dir": config.state_dir,
+        "drain": proxy.drain.page(now.instant),
+        "operation": operation(&config.operation),
         "limits": {
             "connections_max": config.limits.connections_max,
             "pending_max": config.limits.pending_max,
             "streams_max": config.limits.streams_max,
+            "preserve_header_case": config.limits.preserve_header_case,
             "connect_timeout_ms": u64::try_from(config.limits.connect_timeout.as_millis()).ok(),
         },
     }))
+}
+
+fn operation(operation: &Operation) -> Value {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).ok();
+    json!({
+        "access_log": operation.access_log.as_ref().map(|log| json!({
+            "path": log.path.as_ref().map_or("-".into(), |path| path.display().to_string()),
+            "only": log.only.as_str(),
+        })),
+        "labels": operation.labels,
+        "trusted_hops": operation.trusted_hops,
+        "drain_grace_ms": ms(operation.drain_grace),
+        "drain_timeout_ms": ms(operation.drain_timeout),
+    })
 }
 
 /// Every edge, and where its circuit stands.

@@ -12,6 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Upper bounds of the latency buckets, ms.
 const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
 
+const DROPPED: &str = "fusebox_proxy_dropped_total";
+
 /// All counters since the start.
 pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
@@ -22,6 +24,9 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
         &labels(&[("version", version), ("proxy", proxy.id.as_str())]),
         1,
     );
+    let name = "fusebox_proxy_draining";
+    page.kind(name, "gauge", "1 once the proxy is on its way to its end.");
+    page.value(name, "", u8::from(proxy.drain.is_draining()));
     edges(&mut page, totals);
     refusals(&mut page, totals);
     latencies(&mut page, totals);
@@ -35,6 +40,9 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     page.kind(name, "counter", "Messages of the collector that did not parse.");
     page.value(name, "", proxy.invalid_messages.load(Relaxed));
     dropped(&mut page, Dropped { reports, ..proxy.dropped() });
+    if let Some(log) = &proxy.common.log {
+        page.value(DROPPED, &labels(&[("what", "access_log")]), log.dropped());
+    }
     page.0
 }
 
@@ -248,8 +256,7 @@ fn policy(page: &mut Page, proxy: &Proxy) {
 }
 
 fn dropped(page: &mut Page, dropped: Dropped) {
-    let name = "fusebox_proxy_dropped_total";
-    page.kind(name, "counter", "What was forgotten because a bound was reached.");
+    page.kind(DROPPED, "counter", "What was forgotten because a bound was reached.");
     let columns = [
         ("spans", dropped.spans),
         ("reports", dropped.reports),
@@ -257,6 +264,6 @@ fn dropped(page: &mut Page, dropped: Dropped) {
         ("transitions", dropped.transitions),
     ];
     for (what, count) in columns {
-        page.value(name, &labels(&[("what", what)]), count);
+        page.value(DROPPED, &labels(&[("what", what)]), count);
     }
 }

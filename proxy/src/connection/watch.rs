@@ -3,6 +3,7 @@
 //! One coarse look a connection costs nothing a request; a timer for each head would be set and
 //! cleared by every one of them.
 
+use crate::drain::Drain;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::io::{self, IoSlice};
@@ -27,6 +28,7 @@ const UNUSED_SWEEPS_MAX: u32 = 120;
 /// What goes on on one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
+    drain: Arc<Drain>,
     in_flight: AtomicU32,
     /// Something was read or written since the last look.
     has_moved: AtomicBool,
@@ -38,9 +40,11 @@ pub(super) struct Watch {
     head_sweeps: AtomicU32,
 }
 
-impl Default for Watch {
-    fn default() -> Self {
+impl Watch {
+    /// Nothing yet. `drain` is the end of the proxy.
+    pub(super) fn new(drain: Arc<Drain>) -> Self {
         Self {
+            drain,
             in_flight: AtomicU32::new(0),
             has_moved: AtomicBool::new(false),
             in_head: AtomicBool::new(true),
@@ -49,6 +53,11 @@ impl Default for Watch {
             quiet_sweeps: AtomicU32::new(0),
             head_sweeps: AtomicU32::new(0),
         }
+    }
+
+    /// Whether its first bytes said so.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
     }
 }
 
@@ -101,6 +110,13 @@ impl Watch {
 /// A request in flight.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Watch>);
+
+impl Busy {
+    /// Whether the answer is the last on its connection, because the proxy ends.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.drain.is_draining()
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -220,14 +236,14 @@ mod tests {
     /// Guarantees: each is cut in its own time and way, and one that works never is.
     #[test]
     fn what_only_costs_is_cut() {
-        let silent = Watch::default();
+        let silent = Watch::new(Arc::default());
         assert_eq!(sweeps_until_found(&silent, |_| ()), (HEAD_SWEEPS_MAX, Finding::Stuck));
 
         let drips = |watch: &Watch| watch.has_read(b"X");
-        let dripping = Watch::default();
+        let dripping = Watch::new(Arc::default());
         assert_eq!(sweeps_until_found(&dripping, drips), (HEAD_SWEEPS_MAX, Finding::Stuck));
 
-        let used = Arc::new(Watch::default());
+        let used = Arc::new(Watch::new(Arc::default()));
         used.has_read(b"GET / HTTP/1.1");
         let busy = Watch::busy(&used);
         assert_eq!(sweeps_until_found(&used, drips), (200, Finding::Alive));
@@ -239,7 +255,7 @@ mod tests {
         used.has_read(b"GET");
         assert_eq!(sweeps_until_found(&used, drips), (HEAD_SWEEPS_MAX, Finding::Stuck));
 
-        let pinging = Watch::default();
+        let pinging = Watch::new(Arc::default());
         pinging.has_read(b"PRI * HTTP/2.0");
         assert_eq!(sweeps_until_found(&pinging, drips), (200, Finding::Alive));
     }

@@ -75,10 +75,8 @@ pub(super) async fn run(
     let mut told = String::new();
     loop {
         let began = Now::read();
-        let attached = tokio::select! {
-            attached = Session::attach(&proxy, &endpoint) => attached,
-            () = closing.cancelled() => return,
-        };
+        // Not given up at `closing`: what is left is to be told, and that has a bound of its own.
+        let attached = Session::attach(&proxy, &endpoint).await;
         let ended = match attached {
             Ok((session, welcome)) => {
                 tracing::info!("attached to the collector {url}, version {}", welcome.build);
@@ -95,6 +93,10 @@ pub(super) async fn run(
         if telling != told {
             tracing::warn!("collector {url}: {telling}; the proxy works on alone");
             told = telling;
+        }
+        if proxy.drain.handed_over().is_cancelled() {
+            // The collector has the successor, which goes by the same name.
+            return closing.cancelled().await;
         }
         backoff.disconnected(Now::read().instant.saturating_duration_since(began.instant));
         tokio::select! {
@@ -194,7 +196,8 @@ impl Session {
     }
 }
 
-fn hello(proxy: &Proxy) -> Hello {
+/// What a proxy says of itself first.
+pub(crate) fn hello(proxy: &Proxy) -> Hello {
     let now = Now::read();
     let held = proxy.edges.iter().filter_map(|edge| edge.core.lock().held(now));
     Hello {

@@ -43,6 +43,11 @@ impl Ticket {
         self.attempt.resend_count()
     }
 
+    /// What it is.
+    pub const fn class(&self) -> Class {
+        self.attempt.class()
+    }
+
     /// When it was admitted.
     pub const fn started(&self) -> Instant {
         self.started

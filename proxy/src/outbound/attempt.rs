@@ -1,11 +1,13 @@
 //! An admitted attempt, from its ticket to its end.
 
 use super::Edge;
+use crate::access_log::Trail;
 use crate::body::{End, Guard};
 use crate::edge::{Ended, Overflow, Refusal, Ticket};
 use crate::exchange::{Answer, Verdict};
 use crate::forward::Exchange;
 use crate::outlier::Observed;
+use crate::policy::plan::Target;
 use crate::pool::{Picked, Pool};
 use crate::retry::RetryPermit;
 use crate::spans::{Draft, Ending};
@@ -73,6 +75,17 @@ impl Attempt {
         }
         if let Some(observed) = observed {
             picked.observed(Now::read().instant, observed);
+        }
+    }
+
+    /// What its line in the access log tells of it.
+    pub(super) fn trail(&self, target: &Target) -> Trail {
+        let ticket = self.ticket.as_ref();
+        Trail {
+            endpoint: self.picked.as_ref().map(|picked| picked.address().to_owned()),
+            attempt: ticket.map(|ticket| ticket.class().as_str()),
+            resend_count: ticket.map(Ticket::resend_count),
+            ..target.trail()
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::mirror;
 use super::{Answered, Call, Outbound, Terms, What, broken_body, rewrite};
+use crate::access_log::Trail;
 use crate::body::hold;
 use crate::exchange;
 use crate::policy::plan::{Branch, NoTarget, RulePlan, Rules, Target};
@@ -161,8 +162,16 @@ impl Outbound {
     }
 
     /// Counts an answer of the policy and leaves a span of it.
-    fn answered(&self, own: &Target, what: What, mut call: Call, response: Answered) -> Answered {
+    fn answered(
+        &self,
+        own: &Target,
+        what: What,
+        mut call: Call,
+        mut response: Answered,
+    ) -> Answered {
         self.common.tally.count(what);
+        let trail = || Trail { policy: Some(what.as_str()), ..own.trail() };
+        self.leave_trail(&mut response, trail);
         let now = Now::read();
         let speaks = (call.trace, call.protocol);
         if let Some(span) = self.span(now, own, &mut call.head, speaks) {

@@ -7,8 +7,9 @@
 
 use super::attempt::{Attempt, Crossing, Permit};
 use super::{Answered, Call, Outbound, Terms, What, broken_body, rewrite};
+use crate::access_log::Trail;
 use crate::body::{End, ResponseBody, hold};
-use crate::edge::{BodyDigest, Decision, Outcome, Refusal};
+use crate::edge::{BodyDigest, Decision, Outcome, Overflow};
 use crate::exchange::{Answer, Verdict};
 use crate::forward::{self, Copy, Exchange, Outgoing, SendError};
 use crate::gate;
@@ -159,7 +160,7 @@ impl Outbound {
             Ok(picked) => attempt.sent_to(picked),
             Err(overflow) => {
                 body.drain();
-                return Err(target.refused(attempt.overflowed(overflow), is_grpc));
+                return Err(self.overflowed(target, attempt, overflow, is_grpc));
             }
         };
         if let Some(last) = round.last.take() {
@@ -189,31 +190,51 @@ impl Outbound {
                 gate::strip_response(&mut head.headers);
                 let edits = terms.response.into_iter().flatten();
                 edits.for_each(|edits| edits.apply(&mut head.headers));
-                let crossing = Crossing { attempt, exchange, answer };
                 let deadline = terms.timeout.map(|timeout| started + timeout);
-                Response::from_parts(head, ResponseBody::forwarded(incoming, crossing, deadline))
+                let trail = self.trail(target, &attempt);
+                let crossing = Crossing { attempt, exchange, answer };
+                let body = ResponseBody::forwarded(incoming, crossing, deadline);
+                with(trail, Response::from_parts(head, body))
             }
             Ended::Failed { error, attempt, unsent } => {
                 if let Some(unsent) = unsent {
                     unsent.into_body().drain();
                 }
                 if let SendError::Overflow(overflow) = error {
-                    return target.refused(attempt.overflowed(overflow), is_grpc);
+                    return self.overflowed(target, attempt, overflow, is_grpc);
                 }
                 if let SendError::TimedOut(_) = error {
                     self.common.tally.count(What::Timeout);
                 }
+                let trail = self.trail(target, &attempt);
                 attempt.end(verdict(&error, is_grpc), Now::read());
-                refuse::failed(&error, &format!("edge={}", target.edge.name), is_grpc)
+                let who = format!("edge={}", target.edge.name);
+                with(trail, refuse::failed(&error, &who, is_grpc))
             }
         }
     }
+
+    /// What the caller of an attempt gets that the pool had no place for.
+    fn overflowed(
+        &self,
+        target: &Target,
+        attempt: Attempt,
+        overflow: Overflow,
+        is_grpc: bool,
+    ) -> Answered {
+        let trail = self.trail(target, &attempt);
+        let refusal = attempt.overflowed(overflow);
+        with(trail, refuse::refused(refusal, &target.edge.name, is_grpc, target.muted))
+    }
+
+    fn trail(&self, target: &Target, attempt: &Attempt) -> Option<Trail> {
+        self.common.log.is_some().then(|| attempt.trail(target))
+    }
 }
 
-impl Target {
-    fn refused(&self, refusal: Refusal, is_grpc: bool) -> Answered {
-        refuse::refused(refusal, &self.edge.name, is_grpc, self.muted)
-    }
+fn with(trail: Option<Trail>, mut response: Answered) -> Answered {
+    Trail::leave_if(trail, &mut response);
+    response
 }
 
 impl Round {

@@ -200,6 +200,7 @@ impl Opening {
             Ok(stream) => {
                 let mut builder = Builder::new();
                 builder.max_buf_size(BUFFER_LEN_MAX);
+                builder.preserve_header_case(settings.each.preserve_header_case);
                 let shaken = builder.handshake(TokioIo::new(stream)).await;
                 shaken.map_err(|error| ConnectError::Io(error.to_string()))
             }

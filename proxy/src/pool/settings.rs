@@ -53,6 +53,7 @@ impl PoolSettings {
                 pending_max: unless(pending_max, limits.pending_max),
                 streams_max: unless(count(policy.requests_max), limits.streams_max),
                 connect_timeout: policy.connect_timeout.unwrap_or(limits.connect_timeout),
+                preserve_header_case: limits.preserve_header_case,
             },
             connections_max,
             pending_max,

@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by a panic")]
 
+mod access_log;
 mod admin;
 mod binary;
 mod collector;
+mod drain;
 mod forward;
+mod heads;
+mod idle;
 mod life;
 mod malformed;
 mod outlier;
@@ -18,4 +22,5 @@ mod resilience;
 mod routing;
 mod settings;
 mod shop;
+mod takeover;
 mod world;

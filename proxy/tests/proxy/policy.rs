@@ -156,3 +156,29 @@ async fn canary_by_weight() {
         }
     }
 }
+
+/// Scenario: rules for callers with a label, and proxies whose application has it, has another, or
+/// goes by another `app`.
+/// Guarantees: `sourceLabels` sees the labels that the operator gave.
+#[tokio::test]
+async fn labels_of_the_caller() {
+    let shop = Shop::open().await;
+    let subsets = CANARY.split("---").next().unwrap();
+    for (condition, labels, expected) in [
+        ("version: v2", vec![("version", "v2")], "v2"),
+        ("version: v2", vec![("version", "v1")], "v1"),
+        ("app: payment", vec![], "v2"),
+        ("app: payment", vec![("app", "till")], "v1"),
+    ] {
+        let http = format!(
+            "[{{match: [{{sourceLabels: {{{condition}}}}}], \
+               route: [{{destination: {{host: inventory, subset: v2}}}}]}}, \
+              {{route: [{{destination: {{host: inventory, subset: v1}}}}]}}]"
+        );
+        let mut config = under(shop.config(), &format!("{subsets}---\n{}", rules(&http)));
+        config.operation.labels =
+            labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let proxy = Proxy::start(config);
+        assert_eq!(saw(&get(proxy.address(), "/").await)["name"], expected, "{condition}");
+    }
+}

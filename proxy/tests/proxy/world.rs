@@ -169,6 +169,11 @@ impl Proxy {
         self.running().admin()
     }
 
+    /// Waits until nothing is in flight any more.
+    pub(crate) async fn drained(&self) {
+        self.running().drained().await;
+    }
+
     /// Stops it as SIGTERM does.
     pub(crate) async fn shutdown(mut self, grace: Duration) {
         let running = self.0.take().expect("it runs until dropped");
@@ -181,13 +186,17 @@ pub(crate) struct Caller(http1::SendRequest<Body>);
 
 impl Caller {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        Self::try_connect(address).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Self(sender)
+        Ok(Self(sender))
     }
 
     /// Sends `request` and reads the whole answer.
