@@ -10,12 +10,17 @@ mod forward;
 mod life;
 mod malformed;
 mod outlier;
+#[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
+#[path = "../../../tests/src/parts.rs"]
+mod parts;
 mod policy;
 mod pool;
+mod real;
 mod refuse;
 mod report;
 mod resilience;
 mod routing;
 mod settings;
 mod shop;
+mod wire;
 mod world;
