@@ -9,6 +9,7 @@ mod prefix;
 
 pub(crate) use prefix::{hold, read_ahead};
 
+use crate::gate;
 use crate::interim::{self, Unwanted};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
@@ -158,12 +159,16 @@ impl Body for RequestBody {
             is_wanted?;
         }
         if let Some(frame) = self.ahead.as_mut().and_then(|ahead| ahead.next()) {
-            return Poll::Ready(Some(Ok(frame)));
+            let mut frame = Some(Ok(frame));
+            strip_trailers(&mut frame);
+            return Poll::Ready(frame);
         }
         match &mut self.rest {
-            Some(rest) => Pin::new(rest)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|it| it.map_err(RequestError::Caller))),
+            Some(rest) => {
+                let mut frame = ready!(Pin::new(rest).poll_frame(cx));
+                strip_trailers(&mut frame);
+                Poll::Ready(frame.map(|it| it.map_err(RequestError::Caller)))
+            }
             None => Poll::Ready(None),
         }
     }
@@ -183,6 +188,15 @@ impl Body for RequestBody {
             hint.set_upper(ahead + upper);
         }
         hint
+    }
+}
+
+/// Takes from a frame of trailers what can only be a header.
+fn strip_trailers(frame: &mut Option<Result<Frame<Bytes>, hyper::Error>>) {
+    if let Some(Ok(frame)) = frame
+        && let Some(trailers) = frame.trailers_mut()
+    {
+        gate::strip_trailers(trailers);
     }
 }
 
@@ -276,7 +290,8 @@ impl<G: Guard> Body for ResponseBody<G> {
             end(guard, End::TimedOut);
             return Poll::Ready(Some(Err(BodyError::TimedOut)));
         }
-        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let mut frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        strip_trailers(&mut frame);
         match &frame {
             // hyper's server does not ask again once a body says that it is at its end.
             Some(Ok(frame)) => match frame.trailers_ref() {

@@ -16,6 +16,10 @@ use http::header::{
 };
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, StatusCode, Uri, Version, request};
+use std::net::Ipv6Addr;
+
+/// What every server can count to.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// A request that does not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,9 @@ pub(crate) fn admit(head: &mut request::Parts, host: &HeaderValue) -> Result<(),
         return Err(unsupported("CONNECT is not supported"));
     }
     check_framing(head)?;
+    one_length(&mut head.headers)?;
     check_upgrade(&head.headers)?;
+    check_target(head)?;
     if head.version == Version::HTTP_2 {
         one_authority(head)?;
     } else {
@@ -49,6 +55,31 @@ pub(crate) fn admit(head: &mut request::Parts, host: &HeaderValue) -> Result<(),
     }
     strip_request(&mut head.headers);
     Ok(())
+}
+
+/// The path and query are printable ASCII (what else is in them belongs percent-encoded), and `*` is
+/// for OPTIONS.
+fn check_target(head: &request::Parts) -> Result<(), Rejected> {
+    let Some(target) = head.uri.path_and_query() else {
+        return Ok(());
+    };
+    if target == "*" && head.method != Method::OPTIONS {
+        return Err(bad("the target * is for OPTIONS only"));
+    }
+    let target = target.as_str();
+    // Of `http://x?a` the path is empty, which only an absolute form can say.
+    let is_absolute = head.uri.authority().is_some() && head.version != Version::HTTP_2;
+    let is_path = is_absolute || target == "*" || target.starts_with('/');
+    let is_plain = target.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path && is_plain { Ok(()) } else { Err(bad("the target is no path in ASCII")) }
+}
+
+/// A target with an authority is in absolute form (`x:80` is for CONNECT), and of HTTP.
+fn check_scheme(uri: &Uri) -> Result<(), Rejected> {
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(()),
+        _ => Err(bad("the target is neither a path nor an http URI")),
+    }
 }
 
 /// HTTP/1: exactly one `Host`, which the authority of an absolute target overrides.
@@ -63,16 +94,20 @@ fn one_host(head: &mut request::Parts, host: &HeaderValue) -> Result<(), Rejecte
         (None, _) => return Err(bad("no Host")),
     }
     if let Some(authority) = head.uri.authority() {
+        check_scheme(&head.uri)?;
         check_authority(authority.as_str().as_bytes())?;
         let value = HeaderValue::from_str(authority.as_str())
             .map_err(|_| bad("the target's authority is no host"))?;
         head.headers.insert(HOST, value);
     }
-    let target = head.uri.path_and_query().cloned();
-    if head.method != Method::OPTIONS && target.as_ref().is_some_and(|target| target == "*") {
-        return Err(bad("the target * is for OPTIONS only"));
-    }
-    head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    let target = match head.uri.path_and_query() {
+        None => PathAndQuery::from_static("/"),
+        Some(target) if target.as_str().starts_with('?') => {
+            PathAndQuery::try_from(target.to_string()).map_err(|_| bad("the target is no URI"))?
+        }
+        Some(target) => target.clone(),
+    };
+    head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
     Ok(())
 }
@@ -85,6 +120,7 @@ fn one_authority(head: &mut request::Parts) -> Result<(), Rejected> {
         (host, _) => host,
     };
     if let Some(authority) = head.uri.authority() {
+        check_scheme(&head.uri)?;
         check_authority(authority.as_str().as_bytes())?;
         if host.is_some_and(|host| host.as_bytes() != authority.as_str().as_bytes()) {
             return Err(bad("Host differs from :authority"));
@@ -100,7 +136,22 @@ fn one_authority(head: &mut request::Parts) -> Result<(), Rejected> {
         head.uri = Uri::from_parts(parts).map_err(|_| bad("the target is no URI"))?;
     }
     head.headers.remove(HOST);
+    trim(&mut head.headers);
     Ok(())
+}
+
+/// HTTP/2 can carry white space around a value, and must not (RFC 9113, 8.2.1). On HTTP/1 it would
+/// be gone.
+fn trim(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let bytes = value.as_bytes();
+        let trimmed = bytes.trim_ascii();
+        if trimmed.len() != bytes.len()
+            && let Ok(trimmed) = HeaderValue::from_bytes(trimmed)
+        {
+            *value = trimmed;
+        }
+    }
 }
 
 /// A `Host` is a name or an address, and perhaps a port: no userinfo, nothing empty.
@@ -112,8 +163,7 @@ fn check_authority(value: &[u8]) -> Result<(), Rejected> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
     let is_host = match host {
         [b'[', address @ .., b']'] => {
-            2 <= address.len()
-                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+            std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
         }
         name => !name.is_empty() && name.iter().all(is_name),
     };
@@ -122,6 +172,34 @@ fn check_authority(value: &[u8]) -> Result<(), Rejected> {
         && port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535;
     if is_host && is_port { Ok(()) } else { Err(bad("Host is no host")) }
+}
+
+/// One length, in its shortest form and small enough for every server's integers: some read `010`
+/// as eight, and 2^63 as a negative number.
+fn one_length(headers: &mut HeaderMap) -> Result<(), Rejected> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else {
+        return Ok(());
+    };
+    let is_plain = matches!(first.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+    let length = content_length(first)?;
+    let mut is_one = true;
+    for other in values {
+        is_one = false;
+        if content_length(other)? != length {
+            return Err(bad("different Content-Lengths"));
+        }
+    }
+    if !is_one || !is_plain {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(())
+}
+
+fn content_length(value: &HeaderValue) -> Result<u64, Rejected> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = text.and_then(|text| text.parse().ok()).filter(|&length| length <= LENGTH_MAX);
+    length.ok_or(bad("Content-Length is no length"))
 }
 
 /// `Transfer-Encoding` is one plain `chunked` on HTTP/1.1, and never beside a `Content-Length`.
@@ -167,6 +245,41 @@ fn strip_request(headers: &mut HeaderMap) {
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     headers.remove(TRANSFER_ENCODING);
+}
+
+/// Fields that frame, route, authenticate or describe a message (RFC 9110, 6.5.1), and what carries
+/// the trace: a trailer of that name may be taken for the header by whoever merges them.
+const NEVER_TRAILERS: [&str; 23] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "set-cookie",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Removes from the trailers of a message what can only be a header.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in NEVER_TRAILERS {
+        trailers.remove(name);
+    }
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -251,6 +364,12 @@ mod tests {
         check(one, "/", &[("host", "::1")], Err(400));
         check(one, "http://u@y/", &[("host", "x")], Err(400));
         check(one, "*", &[("host", "x")], Err(400));
+        check(one, "http://y?a", &[("host", "x")], Ok("/?a | host: y"));
+        check(one, "y:80", &[("host", "x")], Err(400));
+        check(one, "y", &[("host", "x")], Err(400));
+        check(one, "ftp://y/", &[("host", "x")], Err(400));
+        check(one, "/\u{e9}", &[("host", "x")], Err(400));
+        check(one, "/", &[("host", "[1.2.3.4]")], Err(400));
     }
 
     /// Scenario: HTTP/2 requests that name their target in either way, both ways, or not.
@@ -267,6 +386,32 @@ mod tests {
         check("/a", &[("host", "x")], Ok("http://x/a | "));
         check("/a", &[("host", "x"), ("host", "x")], Err(400));
         check("/a", &[], Err(400));
+        check("http://x/a", &[("b", " c\t")], Ok("http://x/a | b: c"));
+        check("ftp://x/a", &[], Err(400));
+        check("http://x?/a", &[], Err(400));
+    }
+
+    /// Scenario: lengths in all forms that hyper and h2 let through.
+    /// Guarantees: one length passes, in its shortest form.
+    #[test]
+    fn one_plain_length() {
+        let check = |lengths: &[&str], expected: Result<&str, u16>| {
+            let mut all = vec![("host", "x")];
+            all.extend(lengths.iter().map(|length| ("content-length", *length)));
+            let expected = expected.map(|length| format!("/ | content-length: {length} | host: x"));
+            assert_eq!(gate(Version::HTTP_11, "/", &all), expected, "{lengths:?}");
+        };
+        check(&["0"], Ok("0"));
+        check(&["10"], Ok("10"));
+        check(&["010"], Ok("10"));
+        check(&["000"], Ok("0"));
+        check(&["5", "5"], Ok("5"));
+        check(&["5", "05"], Ok("5"));
+        check(&["5", "6"], Err(400));
+        check(&["9223372036854775807"], Ok("9223372036854775807"));
+        check(&["9223372036854775808"], Err(400));
+        check(&["+5"], Err(400));
+        check(&[""], Err(400));
     }
 
     /// Scenario: framing and upgrades that two servers might read differently.
@@ -292,6 +437,21 @@ mod tests {
         check(&[("upgrade", "h2c, websocket")], 501);
         let old = [("host", "x"), ("transfer-encoding", "chunked")];
         assert_eq!(gate(Version::HTTP_10, "/", &old), Err(400));
+    }
+
+    /// Scenario: trailers of a gRPC answer, among them fields that are no trailers.
+    /// Guarantees: the latter go, however they are spelled; the rest stays.
+    #[test]
+    fn trailers() {
+        let names = ["grpc-status", "Content-Length", "x-sum", "Host", "Set-Cookie", "Trailer"];
+        let mut trailers: HeaderMap = names
+            .iter()
+            .map(|name| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1")))
+            .collect();
+        strip_trailers(&mut trailers);
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-sum"]);
     }
 
     /// Scenario: headers that speak to one hop only, and senders that name others as such.

@@ -2,22 +2,15 @@
 
 use fusebox_tests::client;
 use fusebox_tests::eventually::eventually;
+use fusebox_tests::parts::{self, must};
+pub(crate) use fusebox_tests::parts::{Part, is_real};
 use fusebox_tests::process::free_port;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
-
-/// Whether to run; else says why not.
-pub(crate) fn is_real(test: &str) -> bool {
-    let real = fusebox_tests::is_asked_for("FUSEBOX_REAL");
-    if !real {
-        println!("skipped {test}: needs parts from PyPI, npm and Debian; FUSEBOX_REAL=1 runs it");
-    }
-    real
-}
 
 fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("real")
@@ -27,22 +20,11 @@ fn parts() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("parts")
 }
 
-fn must(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-}
-
 /// The folder of programs of a virtual environment with `python/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        let venv = parts().join("python");
-        must(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        must(pip.arg(here().join("python/requirements.txt")));
-        venv.join("bin")
+        parts::python(&parts().join("python"), &here().join("python/requirements.txt"))
     })
 }
 
@@ -59,23 +41,6 @@ pub(crate) fn node() -> &'static Path {
         must(npm.args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder));
         folder
     })
-}
-
-/// A real program; killed when dropped.
-pub(crate) struct Part(Child);
-
-impl Part {
-    pub(crate) fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A running service of `python/service.py` or `node/service.js`.

@@ -15,6 +15,7 @@
 pub mod client;
 pub mod eventually;
 pub mod mesh;
+pub mod parts;
 pub mod process;
 pub mod terminal;
 pub mod upstream;

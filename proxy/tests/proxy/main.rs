@@ -14,8 +14,12 @@ mod idle;
 mod life;
 mod malformed;
 mod outlier;
+#[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
+#[path = "../../../tests/src/parts.rs"]
+mod parts;
 mod policy;
 mod pool;
+mod real;
 mod refuse;
 mod report;
 mod resilience;
@@ -23,4 +27,5 @@ mod routing;
 mod settings;
 mod shop;
 mod takeover;
+mod wire;
 mod world;
