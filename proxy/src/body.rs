@@ -165,9 +165,10 @@ impl Body for RequestBody {
         }
         match &mut self.rest {
             Some(rest) => {
-                let mut frame = ready!(Pin::new(rest).poll_frame(cx));
+                let frame = ready!(Pin::new(rest).poll_frame(cx));
+                let mut frame = frame.map(|it| it.map_err(RequestError::Caller));
                 strip_trailers(&mut frame);
-                Poll::Ready(frame.map(|it| it.map_err(RequestError::Caller)))
+                Poll::Ready(frame)
             }
             None => Poll::Ready(None),
         }
@@ -192,7 +193,7 @@ impl Body for RequestBody {
 }
 
 /// Takes from a frame of trailers what can only be a header.
-fn strip_trailers(frame: &mut Option<Result<Frame<Bytes>, hyper::Error>>) {
+fn strip_trailers<E>(frame: &mut Option<Result<Frame<Bytes>, E>>) {
     if let Some(Ok(frame)) = frame
         && let Some(trailers) = frame.trailers_mut()
     {
