@@ -41,6 +41,11 @@ impl Part {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 impl Drop for Part {

@@ -57,8 +57,12 @@ fn build(folder: &Path) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--offline", "--workspace", "--bins", "--target-dir"]);
     cargo.arg(folder.parent().expect("the target folder")).current_dir(workspace());
-    if folder.ends_with("release") {
-        cargo.arg("--release");
+    // The folder of a profile has its name, but for that of `dev`.
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => (),
+        Some(profile) => {
+            cargo.args(["--profile", profile]);
+        }
     }
     assert!(cargo.status().expect("cargo runs").success(), "the binaries do not build");
 }

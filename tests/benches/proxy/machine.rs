@@ -1,0 +1,46 @@
+//! What the kernel says of a process.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// CPU time of a process and of its children, ns.
+pub(crate) fn cpu_ns(pid: u32) -> u64 {
+    family(pid).into_iter().flat_map(tasks).filter_map(|task| ran_ns(&task)).sum()
+}
+
+/// Resident memory of a process and its children: (now, at most), KiB.
+pub(crate) fn memory_kib(pid: u32) -> (u64, u64) {
+    let read = |field: &str| family(pid).into_iter().filter_map(|pid| status(pid, field)).sum();
+    (read("VmRSS:"), read("VmHWM:"))
+}
+
+fn status(pid: u32, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// A process, then its children: nginx and haproxy work in a child.
+fn family(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+    std::iter::once(pid)
+        .chain(children.collect::<Vec<u32>>().into_iter().flat_map(family))
+        .collect()
+}
+
+fn tasks(pid: u32) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+/// The first figure of `schedstat`: time on a CPU, ns.
+fn ran_ns(task: &std::path::Path) -> Option<u64> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
