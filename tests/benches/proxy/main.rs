@@ -10,7 +10,7 @@
 //! measure the load generator. Ratios are taken within a round, where the machine's own moods hit
 //! all alike. Latency is counted from when a request was due, not from when it could be sent.
 //!
-//! Peers: Envoy from PyPI; nginx, haproxy, wrk and h2load from the distribution. What is not there
+//! Peers: Envoy from `PyPI`; nginx, haproxy, wrk and h2load from the distribution. What is not there
 //! is told as absent and is no pass. The figures that must be reached are those of the design;
 //! the exit code is 1 when one is missed.
 
