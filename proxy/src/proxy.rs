@@ -186,10 +186,10 @@ impl Proxy {
 
     /// A name server told the addresses of `name`: the endpoints follow, if they are others than
     /// before.
-    pub(crate) fn resolved(&self, name: &str, addresses: Vec<SocketAddr>) {
+    pub(crate) fn resolved(&self, name: &str, addresses: &[SocketAddr]) {
         let in_force = self.policy.lock();
-        let before = self.resolved.lock().insert(name.to_owned(), addresses.clone());
-        if before.as_ref() != Some(&addresses) {
+        let before = self.resolved.lock().insert(name.to_owned(), addresses.to_vec());
+        if before.as_deref() != Some(addresses) {
             tracing::info!("{name} is at {addresses:?}");
             self.follow(&in_force.policy);
         }

@@ -27,7 +27,7 @@ pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
             match look_up(name).await {
                 Ok(addresses) => {
                     failures.remove(name);
-                    proxy.resolved(name, addresses);
+                    proxy.resolved(name, &addresses);
                 }
                 // One line for each new state of affairs.
                 Err(error) => {
@@ -89,14 +89,14 @@ mod tests {
         let addresses = |last: &[u8]| -> Vec<SocketAddr> {
             last.iter().map(|&last| SocketAddr::from(([127, 0, 0, last], 8080))).collect()
         };
-        proxy.resolved(name, addresses(&[2, 3]));
+        proxy.resolved(name, &addresses(&[2, 3]));
         check(&["127.0.0.9:80", "127.0.0.2:8080", "127.0.0.3:8080"]);
         let before = pool();
-        proxy.resolved(name, addresses(&[2, 3]));
+        proxy.resolved(name, &addresses(&[2, 3]));
         assert!(Arc::ptr_eq(&before, &pool()));
-        proxy.resolved(name, addresses(&[3]));
+        proxy.resolved(name, &addresses(&[3]));
         check(&["127.0.0.9:80", "127.0.0.3:8080"]);
-        proxy.resolved("stranger:80", addresses(&[7]));
+        proxy.resolved("stranger:80", &addresses(&[7]));
         check(&["127.0.0.9:80", "127.0.0.3:8080"]);
     }
 }
