@@ -156,7 +156,11 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 
 fn inbound(text: &str) -> Result<Inbound, String> {
     let (at, app) = text.split_once('=').ok_or("has no '='; allowed is LISTEN=APP")?;
-    Ok(Inbound { listen: listen(at)?, app: endpoint(app)? })
+    let app = endpoint(app)?;
+    if app.dns_name().is_some() {
+        return Err(format!("{app} has dns:, which is for --outbound"));
+    }
+    Ok(Inbound { listen: listen(at)?, app })
 }
 
 fn outbound(text: &str) -> Result<Outbound, String> {
@@ -176,8 +180,11 @@ fn outbound(text: &str) -> Result<Outbound, String> {
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let mut parts = text.split(';');
     let address = parts.next().unwrap_or_default();
-    let wrong = || format!("{address:?} is no endpoint; allowed is HOST:PORT[;LABEL=VALUE]...");
-    let authority: http::uri::Authority = address.parse().map_err(|_| wrong())?;
+    let allowed = "allowed is [dns:]HOST:PORT[;LABEL=VALUE]...";
+    let wrong = || format!("{address:?} is no endpoint; {allowed}");
+    // `dns:53` is a host named `dns`.
+    let name = address.strip_prefix("dns:").filter(|name| name.contains(':'));
+    let authority: http::uri::Authority = name.unwrap_or(address).parse().map_err(|_| wrong())?;
     if authority.host().is_empty() || address.contains('@') {
         return Err(wrong());
     }
@@ -229,6 +236,10 @@ mod tests {
             "prod/shop/inventory"
         );
         assert_eq!(outbound.endpoints[1].to_string(), "[::1]:8082;version=v2;zone=a");
+        let named =
+            parse("--service a --outbound 127.0.0.1:1=b@dns:b.local:80;v=1,dns:53").unwrap();
+        let names: Vec<_> = named.outbound[0].endpoints.iter().map(Endpoint::dns_name).collect();
+        assert_eq!(names, [Some("b.local:80"), None]);
 
         let operated = parse(
             "--service a --inbound 127.0.0.1:1=127.0.0.1:2 --access-log - --access-log-only refusals \
@@ -269,6 +280,9 @@ mod tests {
         check("--service a --outbound 127.0.0.1:1=@127.0.0.1:2", "--outbound", "no host");
         check("--service a --outbound 127.0.0.1:1=b@", "--outbound", "HOST:PORT");
         check("--service a --outbound 127.0.0.1:1=b@h:1;v", "--outbound", "LABEL=VALUE");
+        check("--service a --outbound 127.0.0.1:1=b@dns:h", "--outbound", "HOST:PORT");
+        check("--service a --outbound 127.0.0.1:1=b@dns:h:0", "--outbound", "HOST:PORT");
+        check("--service a --inbound 127.0.0.1:1=dns:h:1", "--inbound", "for --outbound");
         check("--service a --outbound 127.0.0.1:1=b@u@h:1", "--outbound", "HOST:PORT");
         check("--service a --inbound 0.0.0.0:1=127.0.0.1:2", "--inbound", "--insecure");
         check(&format!("{some} --admin 10.0.0.1:1"), "--admin", "--insecure");

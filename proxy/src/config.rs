@@ -205,10 +205,18 @@ impl Outbound {
 /// One instance of a service: `HOST:PORT[;LABEL=VALUE]...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `host:port`; a host name is resolved at each connect.
+    /// `host:port`, whose name is resolved at each connect; or `dns:name:port`: all addresses of that
+    /// name, looked up again and again, are endpoints.
     pub address: String,
     /// What the operator says about it, such as `version=v2`.
     pub labels: BTreeMap<String, String>,
+}
+
+impl Endpoint {
+    /// `name:port` of `dns:name:port`. (`dns:53` is a host named `dns`.)
+    pub fn dns_name(&self) -> Option<&str> {
+        self.address.strip_prefix("dns:").filter(|name| name.contains(':'))
+    }
 }
 
 impl From<SocketAddr> for Endpoint {

@@ -2,6 +2,7 @@
 //!
 //! The data path never waits for anything here.
 
+mod dns;
 mod endpoints;
 mod link;
 mod ticker;
@@ -53,6 +54,7 @@ pub(crate) async fn run(
     if let Some(directory) = proxy.config.state_dir.clone() {
         ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
     }
+    ends.spawn(dns::run(Arc::clone(&proxy), closing.clone()));
     if let Some(log) = &proxy.common.log {
         ends.spawn(access_log::write::run(Arc::clone(log), gathered.clone()));
     }

@@ -23,6 +23,9 @@
 //!     gives the connection back, and leaves a span in `spans`.
 //! 11. Each second `control` closes the window of every edge and reports it.
 //!
+//! Around that: `forwarded` says who called, `interim` lets servers answer `Expect`, `access_log` writes
+//! a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
+//!
 //! `run` has the threads, `proxy` what they share, [`cli`] and [`config`] what an operator may
 //! ask for.
 

@@ -3,9 +3,10 @@
 use clap::Parser;
 use fusebox_proxy::cli::Args;
 use fusebox_proxy::config::operation::DRAIN_TIMEOUT_DEFAULT;
-use fusebox_proxy::{Running, StartError, start};
+use fusebox_proxy::{Config, Running, StartError, start};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code for wrong usage.
@@ -18,9 +19,9 @@ fn main() -> ExitCode {
         return ExitCode::from(USAGE);
     }
     raise_descriptor_limit();
-    let started = args.config().map_err(StartError::Invalid).and_then(start);
-    let running = match started {
-        Ok(running) => running,
+    let started = args.config().map_err(StartError::Invalid).and_then(begin);
+    let (runtime, signals, running) = match started {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("fusebox-proxy: {error}");
             return if let StartError::Invalid(_) = error {
@@ -36,18 +37,25 @@ fn main() -> ExitCode {
         running.inbound(),
         running.outbound()
     );
-    match wait(&running) {
-        Ok(End::Drained) => {
+    match runtime.block_on(signals.wait(&running)) {
+        End::Drained => {
             running.shutdown(DRAIN_TIMEOUT_DEFAULT);
             ExitCode::SUCCESS
         }
-        Ok(End::Now) => ExitCode::SUCCESS,
-        Ok(End::Broken) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("fusebox-proxy: cannot wait for signals: {error}");
-            ExitCode::FAILURE
-        }
+        End::Now => ExitCode::SUCCESS,
+        End::Broken => ExitCode::FAILURE,
     }
+}
+
+/// Listens for signals before it serves: whoever meets the proxy at work may end it politely.
+fn begin(config: Config) -> Result<(Runtime, Signals, Running), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _context = runtime.enter();
+        let log = config.operation.access_log.as_ref();
+        Signals::listen(log.is_some_and(|log| log.path.is_some()))?
+    };
+    Ok((runtime, signals, start(config)?))
 }
 
 /// A proxied request takes two descriptors, and shells still give a process 1,024. The hard limit
@@ -70,32 +78,44 @@ enum End {
     Broken,
 }
 
-/// Waits for the end: a signal or a word at the admin port begins it, a second signal hastens it.
-fn wait(running: &Running) -> std::io::Result<End> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup =
-            running.has_log_file().then(|| signal(SignalKind::hangup())).transpose()?;
+/// What the system may say to the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on. A hangup is meant for the program only where it has a log to turn over.
+    fn listen(has_log: bool) -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: has_log.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
+    }
+
+    /// Waits for the end: a signal or a word at the admin port begins it, a second signal hastens
+    /// it.
+    async fn wait(mut self, running: &Running) -> End {
         loop {
             tokio::select! {
                 biased;
-                () = running.broken() => return Ok(End::Broken),
-                () = running.drained() => return Ok(End::Drained),
-                _ = terminate.recv() => (),
-                _ = interrupt.recv() => (),
-                () = recv(&mut hangup) => {
+                () = running.broken() => return End::Broken,
+                () = running.drained() => return End::Drained,
+                _ = self.terminate.recv() => (),
+                _ = self.interrupt.recv() => (),
+                () = recv(&mut self.hangup) => {
                     running.reopen_log();
                     continue;
                 }
             }
             if running.is_draining() {
-                return Ok(End::Now);
+                return End::Now;
             }
             running.drain();
         }
-    })
+    }
 }
 
 /// Waits for a signal that is listened for only where it means something.

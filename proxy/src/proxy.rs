@@ -1,7 +1,7 @@
 //! Everything that the threads of one proxy share.
 
 use crate::access_log::LogRing;
-use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
+use crate::config::{Config, Endpoint, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
@@ -17,7 +17,8 @@ use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -38,6 +39,8 @@ pub(crate) struct Proxy {
     listeners: Vec<Listener>,
     /// What outbound listeners have together.
     pub(crate) common: Arc<Common>,
+    /// Addresses of names, as far as a name server has told them.
+    resolved: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
     /// All connections to other services.
     pools: Mutex<Pools>,
     /// The policy in force.
@@ -84,6 +87,7 @@ impl Proxy {
             has_report: Notify::new(),
             timers: Notify::new(),
             listeners: Vec::new(),
+            resolved: Mutex::default(),
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),
             to_keep: watch::Sender::new(None),
@@ -157,8 +161,38 @@ impl Proxy {
     }
 
     fn plans(&self, policy: &Policy) -> Vec<Plan> {
+        let listeners: Vec<_> = {
+            let resolved = self.resolved.lock();
+            self.listeners.iter().map(|listener| listener.resolved(&resolved)).collect()
+        };
         let mut pools = self.pools.lock();
-        plan::plans(policy, &self.config.service, &self.listeners, &mut pools)
+        plan::plans(policy, &self.config.service, &listeners, &mut pools)
+    }
+
+    fn follow(&self, policy: &Policy) {
+        for (outbound, plan) in self.outbound.iter().zip(self.plans(policy)) {
+            *outbound.plan.write() = Arc::new(plan);
+        }
+        self.set_service_breakers(policy);
+        self.timers.notify_one();
+    }
+
+    /// Names whose addresses are to be looked up, each with its port.
+    pub(crate) fn dns_names(&self) -> Vec<String> {
+        let endpoints = self.listeners.iter().flat_map(|listener| &listener.endpoints);
+        let names: BTreeSet<_> = endpoints.filter_map(Endpoint::dns_name).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A name server told the addresses of `name`: the endpoints follow, if they are others than
+    /// before.
+    pub(crate) fn resolved(&self, name: &str, addresses: &[SocketAddr]) {
+        let in_force = self.policy.lock();
+        let before = self.resolved.lock().insert(name.to_owned(), addresses.to_vec());
+        if before.as_deref() != Some(addresses) {
+            tracing::info!("{name} is at {addresses:?}");
+            self.follow(&in_force.policy);
+        }
     }
 
     /// Answers a policy of a collector: takes it into force, or says why not. `is_first` says that
@@ -169,11 +203,7 @@ impl Proxy {
             Taken::New(new) => new,
             Taken::Nothing(ack) => return ack,
         };
-        for (outbound, plan) in self.outbound.iter().zip(self.plans(&new.policy)) {
-            *outbound.plan.write() = Arc::new(plan);
-        }
-        self.set_service_breakers(&new.policy);
-        self.timers.notify_one();
+        self.follow(&new.policy);
         *in_force = *new;
         let version = push.version;
         self.to_keep.send_replace(Some(Arc::new(push)));

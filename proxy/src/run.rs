@@ -146,12 +146,6 @@ impl Running {
         &self.outbound
     }
 
-    /// Whether there is a file that may be renamed under it.
-    pub fn has_log_file(&self) -> bool {
-        let log = self.proxy.config.operation.access_log.as_ref();
-        log.is_some_and(|log| log.path.is_some())
-    }
-
     /// Opens the access log anew, after its file was renamed.
     pub fn reopen_log(&self) {
         if let Some(log) = &self.proxy.common.log {

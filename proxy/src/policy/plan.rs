@@ -12,6 +12,8 @@ use fusebox_proto::policy::{
     Routes, Settings, Subset,
 };
 use fusebox_proto::{Now, ServiceId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What becomes of the requests of one listener.
@@ -99,6 +101,21 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     /// Its endpoints.
     pub(crate) endpoints: Vec<Endpoint>,
+}
+
+impl Listener {
+    /// With the addresses of names in their place, as far as they are known.
+    pub(crate) fn resolved(&self, known: &BTreeMap<String, Vec<SocketAddr>>) -> Self {
+        let all = |endpoint: &Endpoint| -> Vec<Endpoint> {
+            let Some(name) = endpoint.dns_name() else { return vec![endpoint.clone()] };
+            let at = |address: String| Endpoint { address, labels: endpoint.labels.clone() };
+            match known.get(name) {
+                Some(addresses) => addresses.iter().map(|one| at(one.to_string())).collect(),
+                None => vec![at(name.to_owned())],
+            }
+        };
+        Self { endpoints: self.endpoints.iter().flat_map(all).collect(), ..self.clone() }
+    }
 }
 
 /// Which pool: endpoints of one listener, cut down to a subset, with the settings of a port.

@@ -30,13 +30,17 @@ async fn server(idle: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
 
 async fn serve(mut stream: TcpStream, idle: Duration) {
     let mut first = [0];
-    // Looking does not take: a request that comes as the patience ends meets a closed socket.
-    while let Ok(Ok(1)) = tokio::time::timeout(idle, stream.peek(&mut first)).await {
+    // A connection that has not served yet is not idle.
+    let mut is_alive = matches!(stream.peek(&mut first).await, Ok(1));
+    while is_alive {
         read_head(&mut stream).await;
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         if stream.write_all(answer).await.is_err() {
             return;
         }
+        // Looking does not take: a request that comes as the patience ends meets a closed socket.
+        let looked = tokio::time::timeout(idle, stream.peek(&mut first)).await;
+        is_alive = matches!(looked, Ok(Ok(1)));
     }
 }
 
