@@ -6,6 +6,7 @@
 mod access_log;
 mod admin;
 mod binary;
+mod by_host;
 mod collector;
 mod drain;
 mod forward;
@@ -27,5 +28,8 @@ mod routing;
 mod settings;
 mod shop;
 mod takeover;
+mod tcp;
+mod upgrade;
+mod websocket;
 mod wire;
 mod world;
