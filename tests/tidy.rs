@@ -302,6 +302,7 @@ const CORES: &[&str] = &[
     "proxy/src/buckets",
     "proxy/src/outlier",
     "proxy/src/retry",
+    "proxy/src/sniff",
     "proxy/src/upstream",
     "collector/src/decode",
     "collector/src/spans",

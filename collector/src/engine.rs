@@ -4,6 +4,7 @@
 //! told the time, does no IO, and only dispatches; what each event means stands in the module
 //! that keeps that state.
 
+mod backing;
 mod commands;
 mod instances;
 mod journal;

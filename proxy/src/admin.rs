@@ -71,7 +71,7 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
     };
     listen::accept(listener, tasks, until, |stream| {
         let (admin, peer) = (admin.clone(), stream.peer_addr().ok());
-        connection::serve(stream, Terms::default(), move |request| {
+        connection::serve(stream, bytes::Bytes::new(), Terms::default(), move |request| {
             let answer = admin.answer(&request, peer);
             async move { answer }
         })

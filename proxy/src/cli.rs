@@ -18,7 +18,12 @@ use std::path::{Path, PathBuf};
 /// Every flag is also read from the environment as `FUSEBOX_<FLAG>`; flags that may be repeated
 /// take several values there, separated by spaces.
 #[derive(Debug, Parser)]
-#[command(name = "fusebox-proxy", version, about)]
+#[command(
+    name = "fusebox-proxy",
+    version,
+    about,
+    after_help = "fusebox-proxy redirect prints the rules for transparent interception."
+)]
 pub struct Args {
     /// Name of the service whose sidecar this is
     #[arg(long, value_name = "NAME", env = "FUSEBOX_SERVICE")]
@@ -64,18 +69,33 @@ pub struct Args {
     /// Allow listening beyond loopback although nothing is encrypted
     #[arg(long, env = "FUSEBOX_INSECURE")]
     insecure: bool,
+    /// Let connections be upgraded to this protocol, beside websocket; never h2c
+    #[arg(long, value_name = "NAME", value_delimiter = ' ', env = "FUSEBOX_UPGRADE")]
+    upgrade: Vec<String>,
     /// A listener in front of the application, such as 127.0.0.1:15006=127.0.0.1:8080
     #[arg(long, value_name = "LISTEN=APP", value_parser = inbound, value_delimiter = ' ', env = "FUSEBOX_INBOUND")]
     inbound: Vec<Inbound>,
     /// A listener for calls to a service, such as
-    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082
-    #[arg(long, value_name = "LISTEN=HOST@ENDPOINT[,ENDPOINT]...", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
-    outbound: Vec<Outbound>,
+    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082; or for calls to all of them, told
+    /// apart by Host, such as 127.0.0.1:15001
+    #[arg(long, value_name = "LISTEN[=HOST@ENDPOINT[,ENDPOINT]...]", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
+    outbound: Vec<OutboundFlag>,
+    /// Connections are redirected to the listener for all services (see fusebox-proxy redirect
+    /// --help): pass on what goes to unknown services
+    #[arg(long, env = "FUSEBOX_TRANSPARENT")]
+    transparent: bool,
     /// Forward the names of HTTP/1 headers in the letters in which they came
     #[arg(long, env = "FUSEBOX_PRESERVE_HEADER_CASE")]
     preserve_header_case: bool,
     #[command(flatten)]
     operation: OperationArgs,
+}
+
+/// What one `--outbound` asks for.
+#[derive(Clone, Debug)]
+enum OutboundFlag {
+    Service(Outbound),
+    All(SocketAddr),
 }
 
 impl Args {
@@ -86,7 +106,14 @@ impl Args {
     pub fn config(self) -> Result<Config, Invalid> {
         let service = ServiceId::new(&self.environment, &self.namespace, &self.service)
             .map_err(|invalid| Invalid::new(flag_of(&invalid.field), invalid.reason))?;
-        for outbound in &self.outbound {
+        let (mut services, mut by_host) = (Vec::new(), Vec::new());
+        for flag in self.outbound {
+            match flag {
+                OutboundFlag::Service(outbound) => services.push(outbound),
+                OutboundFlag::All(listen) => by_host.push(listen),
+            }
+        }
+        for outbound in &services {
             outbound.edge(&service).map_err(|invalid| {
                 Invalid::new("--outbound", format!("{:?} {}", outbound.host, invalid.reason))
             })?;
@@ -103,7 +130,10 @@ impl Args {
             trace_root_percent: self.trace_root,
             insecure: self.insecure,
             inbound: self.inbound,
-            outbound: self.outbound,
+            outbound: services,
+            by_host,
+            transparent: self.transparent,
+            upgrades: self.upgrade,
             limits: Limits { preserve_header_case: self.preserve_header_case, ..Limits::default() },
             operation: self.operation.operation()?,
         };
@@ -163,9 +193,11 @@ fn inbound(text: &str) -> Result<Inbound, String> {
     Ok(Inbound { listen: listen(at)?, app })
 }
 
-fn outbound(text: &str) -> Result<Outbound, String> {
-    const ALLOWED: &str = "allowed is LISTEN=HOST@ENDPOINT[,ENDPOINT]...";
-    let (at, rest) = text.split_once('=').ok_or_else(|| format!("has no '='; {ALLOWED}"))?;
+fn outbound(text: &str) -> Result<OutboundFlag, String> {
+    const ALLOWED: &str = "allowed is LISTEN=HOST@ENDPOINT[,ENDPOINT]... or LISTEN";
+    let Some((at, rest)) = text.split_once('=') else {
+        return listen(text).map(OutboundFlag::All);
+    };
     let (host, list) = rest.split_once('@').ok_or_else(|| format!("has no '@'; {ALLOWED}"))?;
     if host.is_empty() {
         return Err(format!("has no host before '@'; {ALLOWED}"));
@@ -174,7 +206,8 @@ fn outbound(text: &str) -> Result<Outbound, String> {
     if ENDPOINTS_MAX < endpoints.len() {
         return Err(format!("has {} endpoints; at most {ENDPOINTS_MAX}", endpoints.len()));
     }
-    Ok(Outbound { listen: listen(at)?, host: host.to_owned(), endpoints })
+    let outbound = Outbound { listen: listen(at)?, host: host.to_owned(), endpoints };
+    Ok(OutboundFlag::Service(outbound))
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -253,6 +286,9 @@ mod tests {
         assert_eq!((operation.trusted_hops, operation.takeover), (Some(1), true));
         assert_eq!(operation.labels["version"], "v2");
         assert_eq!(operation.drain_timeout, std::time::Duration::from_mins(1));
+        let flags = "--service a --outbound 127.0.0.1:1 --outbound 127.0.0.1:2=b@h:1 --transparent";
+        let all = parse(flags).unwrap();
+        assert_eq!((all.by_host.len(), all.outbound.len(), all.transparent), (1, 1, true));
 
         let exposed = parse("--service a --insecure --inbound 0.0.0.0:1=127.0.0.1:2").unwrap();
         assert!(exposed.insecure);
@@ -294,6 +330,10 @@ mod tests {
         check(&format!("{some} --collector https://h:1"), "--collector", "http://HOST:PORT");
         check(&format!("{some} --collector http://h"), "--collector", "http://HOST:PORT");
         check(&format!("{some} --collector http://h:1/x"), "--collector", "path");
+        check("--service a --outbound 127.0.0.1:1", "--outbound", "needs services");
+        check(&format!("{some} --transparent"), "--transparent", "--outbound LISTEN");
+        check(&format!("{some} --outbound 1"), "--outbound", "IP:PORT");
+        check(&format!("{some} --upgrade h2c"), "--upgrade", "speaks HTTP");
         check(&format!("{some} --what"), "--what", "unexpected");
         check(&format!("{some} --token-file /does/not/exist"), "--token-file", "No such file");
         check(&format!("{some} --label a"), "--label", "KEY=VALUE");

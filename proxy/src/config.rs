@@ -2,6 +2,7 @@
 
 pub mod operation;
 
+use crate::upgrade::Upgrades;
 use fusebox_proto::policy::Document;
 use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
 use operation::Operation;
@@ -50,6 +51,13 @@ pub struct Config {
     pub inbound: Vec<Inbound>,
     /// Listeners for calls of the own application.
     pub outbound: Vec<Outbound>,
+    /// Protocols that a connection may be upgraded to, beside `websocket`.
+    pub upgrades: Vec<String>,
+    /// Listeners for calls to all services of [`Self::outbound`], told apart by `Host`.
+    pub by_host: Vec<SocketAddr>,
+    /// Whether connections are redirected to [`Self::by_host`]: what goes to an unknown service is
+    /// passed on to where it was going.
+    pub transparent: bool,
     /// Bounds of each endpoint's connection pool, where no policy says otherwise.
     pub limits: Limits,
     /// The policy of a proxy without a collector; that of a collector replaces it.
@@ -74,6 +82,9 @@ impl Config {
             insecure: false,
             inbound: Vec::new(),
             outbound: Vec::new(),
+            by_host: Vec::new(),
+            transparent: false,
+            upgrades: Vec::new(),
             limits: Limits::default(),
             policy: Vec::new(),
             state_dir: None,
@@ -94,13 +105,22 @@ impl Config {
     /// # Errors
     /// The first field that is not allowed, and what is.
     pub fn check(&self) -> Result<(), Invalid> {
-        let listeners = self.inbound.len() + self.outbound.len();
+        let listeners = self.inbound.len() + self.outbound.len() + self.by_host.len();
         if listeners == 0 {
             return Err(Invalid::new("--inbound, --outbound", "at least one of them is needed"));
         }
         if LISTENERS_MAX < listeners {
             let reason = format!("{listeners} listeners; at most {LISTENERS_MAX}");
             return Err(Invalid::new("--inbound, --outbound", reason));
+        }
+        if self.transparent && self.by_host.is_empty() {
+            let reason = "needs a listener to redirect to; add --outbound LISTEN";
+            return Err(Invalid::new("--transparent", reason));
+        }
+        if !self.transparent && !self.by_host.is_empty() && self.outbound.is_empty() {
+            let reason = "a listener for all services needs services; add --outbound \
+                          LISTEN=HOST@ENDPOINT, or --transparent";
+            return Err(Invalid::new("--outbound", reason));
         }
         if !(1..=WORKERS_MAX).contains(&self.workers) {
             let reason = format!("{} is not 1 to {WORKERS_MAX}", self.workers);
@@ -110,8 +130,17 @@ impl Config {
             let reason = format!("{} is not 0 to 100", self.trace_root_percent);
             return Err(Invalid::new("--trace-root", reason));
         }
+        Upgrades::new(&self.upgrades)?;
         self.proxy_id()?;
         self.check_exposure()
+    }
+
+    /// Where everything listens.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        let inbound = self.inbound.iter().map(|inbound| inbound.listen);
+        let outbound = self.outbound.iter().map(|outbound| outbound.listen);
+        let by_host = self.by_host.iter().copied();
+        std::iter::once(self.admin).chain(inbound).chain(outbound).chain(by_host)
     }
 
     /// Nothing here is encrypted, so only the own machine may connect unless someone said
@@ -120,6 +149,8 @@ impl Config {
         let admin = std::iter::once(("--admin", self.admin));
         let inbound = self.inbound.iter().map(|inbound| ("--inbound", inbound.listen));
         let outbound = self.outbound.iter().map(|outbound| ("--outbound", outbound.listen));
+        let by_host = self.by_host.iter().map(|&listen| ("--outbound", listen));
+        let outbound = outbound.chain(by_host);
         let exposed =
             admin.chain(inbound).chain(outbound).find(|(_, listen)| !listen.ip().is_loopback());
         match exposed {

@@ -9,11 +9,14 @@ mod watch;
 
 use crate::body::BodyError;
 use crate::drain::{Drain, IDLE_PATIENCE};
+use crate::upgrade::Handover;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
@@ -48,22 +51,27 @@ pub(crate) struct Terms {
     pub(crate) preserve_header_case: bool,
 }
 
-/// Serves `stream` with `respond` until either side closes it, or until the drain begins and what is
-/// in flight is over. No connection that is in use is closed under its caller: HTTP/2 says where it
-/// stops, HTTP/1 with its next answer.
-pub(crate) async fn serve<R, F, B>(stream: TcpStream, terms: Terms, respond: R)
+/// Serves `stream`, of which `ahead` was read already, with `respond` until either side closes it,
+/// or until the drain begins and what is in flight is over. No connection that is in use is closed
+/// under its caller: HTTP/2 says where it stops, HTTP/1 with its next answer.
+pub(crate) async fn serve<R, F, B>(stream: TcpStream, ahead: Bytes, terms: Terms, respond: R)
 where
     R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
     let Terms { drain, preserve_header_case } = terms;
     let watch = Arc::new(Watch::new(Arc::clone(&drain)));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let busy = Watch::busy(&watch);
         let is_http1 = request.version() != Version::HTTP_2;
+        let caller = request.extensions_mut().remove::<OnUpgrade>();
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
         respond(request).map(move |mut response| {
+            let handover = response.extensions_mut().remove::<Handover>();
+            if let (Some(handover), Some(caller)) = (handover, caller) {
+                busy.becomes(handover.join(caller));
+            }
             if is_http1 && busy.is_last() {
                 announce_end(&mut response);
             }
@@ -71,8 +79,8 @@ where
         })
     });
     let builder = builder(preserve_header_case);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let io = TokioIo::new(Watched::new(stream, ahead, Arc::clone(&watch)));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let mut sweeps = tokio::time::interval(watch::SWEEP_INTERVAL);
     sweeps.tick().await;
     let mut patience = pin!(None::<Sleep>);
@@ -81,7 +89,7 @@ where
         tokio::select! {
             biased;
             // How it ended concerns the one at the other side, who knows.
-            _ = connection.as_mut() => return,
+            _ = connection.as_mut() => break,
             () = drain.began(), if patience.is_none() => {
                 patience.set(Some(tokio::time::sleep(IDLE_PATIENCE)));
                 if watch.is_http2() {
@@ -98,6 +106,11 @@ where
                 watch::Finding::Stuck => return,
             },
         }
+    }
+    if let Some(tunnel) = watch.take_tunnel() {
+        // It ends by its own bounds; and the end of the proxy gives it the time that everything in
+        // flight gets. In a place of its own: few connections become one.
+        Box::pin(tunnel.run()).await;
     }
 }
 

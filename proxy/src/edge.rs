@@ -12,16 +12,16 @@ mod request;
 mod window;
 
 pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
-pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Way};
+pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Tunnel, Way};
 
-use crate::breaker::{Breaker, Crossing, ShadowStatus, ShadowTrip, Standing};
+use crate::breaker::{Breaker, Crossing, Permit, ShadowStatus, ShadowTrip, Standing};
 use crate::classify::{Attempt, Class, Classifier};
 use fusebox_proto::command::{AckResult, BreakerState, Command, HeldLease};
 use fusebox_proto::report::{BreakerStatus, EdgeWindow, Protocol, Transition};
 use fusebox_proto::{Now, ServiceId, policy};
 use std::sync::Arc;
 use std::time::Instant;
-use window::Window;
+use window::{Lane, Window};
 
 /// A refused first attempt is answered with this status; its repetition repeats it.
 pub const REFUSED_STATUS: u16 = 503;
@@ -112,10 +112,34 @@ impl EdgeCore {
     /// went away.
     pub fn ended(&mut self, now: Now, ticket: Ticket, ended: Ended) {
         let Ticket { permit, attempt, protocol, way, .. } = ticket;
+        self.settle(now, (permit, attempt), (protocol, way.as_ref()), ended).left();
+    }
+
+    /// Learns that a forwarded attempt was answered, and that its connection became a tunnel. It
+    /// stays in flight until that is [`closed`](Self::closed); how long that takes is no latency.
+    pub fn switched(&mut self, now: Now, ticket: Ticket, ended: Ended) -> Tunnel {
+        let Ticket { permit, attempt, protocol, way, .. } = ticket;
+        self.settle(now, (permit, attempt), (protocol, way.as_ref()), ended);
+        Tunnel { protocol, way }
+    }
+
+    /// A tunnel is over.
+    #[expect(clippy::needless_pass_by_value, reason = "a tunnel is closed once")]
+    pub fn closed(&mut self, tunnel: Tunnel) {
+        self.window.lane(tunnel.protocol, tunnel.way.as_ref()).left();
+    }
+
+    /// Counts an end everywhere but in what is in flight.
+    fn settle(
+        &mut self,
+        now: Now,
+        (permit, attempt): (Permit, Attempt),
+        (protocol, way): (Protocol, Option<&Arc<Way>>),
+        ended: Ended,
+    ) -> &mut Lane {
         self.breaker.on_outcome(now, permit, ended.to_breaker());
         let insight = self.classifier.ended(now.instant, attempt, ended.to_caller(protocol));
-        let lane = self.window.lane(protocol, way.as_ref());
-        lane.left();
+        let lane = self.window.lane(protocol, way);
         match ended.outcome {
             Outcome::Success => lane.succeeded(ended.latency_us),
             Outcome::Failure => lane.failed(ended.latency_us),
@@ -124,6 +148,7 @@ impl EdgeCore {
             Outcome::Ours => (),
         }
         lane.correct(insight);
+        lane
     }
 
     /// Takes back an admission, because the pool behind the edge had no room: the attempt was not

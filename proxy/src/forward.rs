@@ -17,7 +17,8 @@ use crate::edge::Overflow;
 use crate::outlier::Observed;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
 use crate::retry::Ended;
-use http::header::EXPECT;
+use crate::upgrade;
+use http::header::{EXPECT, UPGRADE};
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use std::error::Error as _;
@@ -43,7 +44,7 @@ pub(crate) enum SendError {
     /// The server broke off, or answered what is no HTTP. The server's.
     #[error("no answer: {0}")]
     Broken(hyper::Error),
-    /// The server switched protocols although nobody asked it to. The server's; passed on, it would
+    /// The server switched to a protocol that nobody asked it for. The server's; passed on, it would
     /// make a tunnel of the connection.
     #[error("the server switched protocols unasked")]
     Switched,
@@ -119,6 +120,7 @@ pub(crate) async fn send(
     outgoing: &mut Outgoing,
 ) -> Result<(Response<Incoming>, Exchange), SendError> {
     let is_http2 = outgoing.as_ref().is_some_and(|request| request.version() == Version::HTTP_2);
+    let wanted = outgoing.as_ref().and_then(|request| request.headers().get(UPGRADE).cloned());
     let (response, exchange) = if is_http2 {
         let (response, lease) = send_http2(picked, now, outgoing).await?;
         (response, Exchange::Http2 { _lease: lease })
@@ -129,7 +131,9 @@ pub(crate) async fn send(
         }
         (response, Exchange::Http1(lease))
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && !upgrade::is_granted(wanted.as_ref(), response.headers())
+    {
         return Err(SendError::Switched);
     }
     Ok((response, exchange))

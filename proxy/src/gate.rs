@@ -7,8 +7,8 @@
 //! hop only. `Connection: content-length` never removes a length (RFC 9110, 7.6.1 lets a sender
 //! name any header; the ones that frame or route a message are not its to remove).
 //!
-//! Upgrades: `h2c` is ignored, as RFC 9110 allows; every other upgrade, and CONNECT, is answered
-//! 501. Nothing ever becomes a tunnel here.
+//! Upgrades: `h2c` is ignored, as RFC 9110 allows; every other upgrade that [`crate::upgrade`] has
+//! not taken out of the head before, and CONNECT, is answered 501.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
@@ -225,7 +225,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejected> {
     if headers.get_all(UPGRADE).iter().all(is_ignorable) {
         return Ok(());
     }
-    Err(unsupported("upgrades such as WebSocket are not supported"))
+    Err(unsupported("this upgrade is not supported"))
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

@@ -1,5 +1,6 @@
 //! Calls to the own application: forwarded and counted, never refused.
 
+mod tcp;
 mod window;
 
 pub(crate) use window::InboundCore;
@@ -17,15 +18,18 @@ use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::retry::Tried;
 use crate::spans::{Draft, SpanRing};
+use crate::tcp::Speaks;
+use crate::tunnel::Bounds;
+use crate::upgrade::{self, Handover, Upgrades};
 use fusebox_proto::Now;
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
 use http::header::HeaderValue;
-use http::{Request, Response, request};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One inbound listener.
 #[derive(Debug)]
@@ -38,6 +42,10 @@ pub(crate) struct Inbound {
     pub(crate) app: String,
     /// Stands in where an HTTP/1.0 request names no host.
     pub(crate) host: HeaderValue,
+    /// What its port speaks.
+    pub(crate) speaks: Speaks,
+    /// What connections may be upgraded to.
+    pub(crate) upgrades: Upgrades,
     /// What may be added to traces.
     pub(crate) tracing: Tracing,
     /// Where spans go.
@@ -58,14 +66,22 @@ impl Inbound {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
         let mut logging = Logging::begin(self.log.as_ref(), Side::Inbound, &peer, &head);
+        let wanted = self.upgrades.take(&mut head);
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
             return logged(refuse::malformed(rejected, version), logging);
+        }
+        let is_upgrade = wanted.is_some();
+        if let Some(wanted) = wanted {
+            wanted.put(&mut head.headers);
         }
         forwarded::inbound(&mut head, &peer, self.trusted_hops);
         let (body, expecting) = RequestBody::expecting(incoming, &head.headers);
         let mut response = self.forward(head, body, logging.as_mut()).await;
         if let Some(expecting) = expecting {
             expecting.answered(&mut response, version);
+        }
+        if is_upgrade {
+            upgrade::close_if_refused(&mut response);
         }
         logged(response, logging)
     }
@@ -90,7 +106,21 @@ impl Inbound {
             Err(overflow) => Err(SendError::Overflow(overflow)),
         };
         match sent {
-            Ok((response, exchange)) => {
+            Ok((mut response, exchange)) => {
+                self.speaks.http();
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let mut headers = response.headers().clone();
+                    gate::strip_response(&mut headers);
+                    let answer = Answer::new(response.status(), &headers, is_grpc);
+                    let bounds = visit.tunnel_bounds(upgrade::IDLE_DEFAULT);
+                    let stay = visit.switched(answer.verdict(&End::Complete(None)), Now::read());
+                    return Handover::answer(
+                        &mut response,
+                        headers,
+                        (stay, bounds),
+                        ResponseBody::Own(None),
+                    );
+                }
                 let (mut head, incoming) = response.into_parts();
                 let answer = Answer::new(head.status, &head.headers, is_grpc);
                 gate::strip_response(&mut head.headers);
@@ -142,6 +172,10 @@ impl Visit {
         let place = propagate::place(inbound.tracing, context, &mut head.headers);
         let span =
             place.map(|place| Box::new(Draft::new(place, protocol, head, None, now.instant)));
+        Self::begun(inbound, now, span)
+    }
+
+    fn begun(inbound: &Arc<Inbound>, now: Now, span: Option<Box<Draft>>) -> Self {
         inbound.core.lock().began();
         let (inbound, started) = (Arc::clone(inbound), now.instant);
         Self { inbound, started, is_over: false, span, picked: None }
@@ -156,14 +190,28 @@ impl Visit {
         Trail { endpoint, ..Trail::default() }
     }
 
+    fn tunnel_bounds(&self, idle: Duration) -> Bounds {
+        self.picked.as_ref().map(|picked| picked.tunnel_bounds(idle)).unwrap_or_default()
+    }
+
     fn end(mut self, verdict: Verdict, now: Now) {
         self.finish(verdict, now);
     }
 
+    /// It was answered with a tunnel, which the application is busy with to its end.
+    fn switched(mut self, verdict: Verdict, now: Now) -> Stay {
+        self.settle(verdict, now, InboundCore::switched);
+        Stay { inbound: Arc::clone(&self.inbound), _picked: self.picked.take() }
+    }
+
     fn finish(&mut self, verdict: Verdict, now: Now) {
+        self.settle(verdict, now, InboundCore::ended);
+    }
+
+    fn settle(&mut self, verdict: Verdict, now: Now, tell: fn(&mut InboundCore, Outcome, u64)) {
         self.is_over = true;
         let latency_us = latency_us(self.started, now.instant);
-        self.inbound.core.lock().ended(verdict.outcome, latency_us);
+        tell(&mut self.inbound.core.lock(), verdict.outcome, latency_us);
         if let Some(span) = self.span.take() {
             self.inbound.spans.push(span, verdict.ending, now.instant);
         }
@@ -175,6 +223,19 @@ impl Drop for Visit {
         if !self.is_over {
             self.finish(Verdict::cancelled(), Now::read());
         }
+    }
+}
+
+/// A tunnel to the application, in flight until it is dropped.
+#[derive(Debug)]
+struct Stay {
+    inbound: Arc<Inbound>,
+    _picked: Option<Picked>,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.inbound.core.lock().closed();
     }
 }
 

@@ -5,7 +5,9 @@
 //! An outbound one; an inbound one is neither routed, classified nor refused, so that steps 4 to 7 fall
 //! away.
 //!
-//! 1. `listen` accepts the connection and gives it a task on the worker's own runtime.
+//! 1. `listen` accepts the connection and gives it a task on the worker's own runtime. `tcp` reads
+//!    the first bytes where it is not known yet what the port speaks (`sniff`), and carries what is
+//!    no HTTP.
 //! 2. `connection` tells HTTP/1.1 from HTTP/2 and parses (hyper), and cuts what only costs.
 //! 3. `gate` rejects what two servers could read differently, and removes what was meant for this
 //!    hop; `propagate` reads the trace context.
@@ -26,6 +28,9 @@
 //! Around that: `forwarded` says who called, `interim` lets servers answer `Expect`, `access_log` writes
 //! a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
 //!
+//! A response 101 that was asked for ends HTTP on both connections (`upgrade` has the terms), and
+//! `connection` carries bytes both ways (`tunnel`).
+//!
 //! `run` has the threads, `proxy` what they share, [`cli`] and [`config`] what an operator may
 //! ask for.
 
@@ -37,6 +42,7 @@ pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod outlier;
+pub mod redirect;
 pub mod report_log;
 pub mod retry;
 pub mod upstream;
@@ -45,6 +51,7 @@ mod access_log;
 mod admin;
 mod body;
 mod buckets;
+mod by_host;
 mod connection;
 mod control;
 mod drain;
@@ -62,9 +69,13 @@ mod propagate;
 mod proxy;
 mod refuse;
 mod run;
+mod sniff;
 mod spans;
 mod takeover;
+mod tcp;
 mod totals;
+mod tunnel;
+mod upgrade;
 
 pub use config::Config;
 pub use run::{Running, StartError, start};

@@ -3,6 +3,7 @@
 use clap::Parser;
 use fusebox_proxy::cli::Args;
 use fusebox_proxy::config::operation::DRAIN_TIMEOUT_DEFAULT;
+use fusebox_proxy::redirect;
 use fusebox_proxy::{Config, Running, StartError, start};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
@@ -13,6 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "redirect") {
+        return redirect();
+    }
     let args = Args::parse();
     if let Err(reason) = fusebox_proto::log::start() {
         eprintln!("fusebox-proxy: {reason}");
@@ -56,6 +60,18 @@ fn begin(config: Config) -> Result<(Runtime, Signals, Running), StartError> {
         Signals::listen(log.is_some_and(|log| log.path.is_some()))?
     };
     Ok((runtime, signals, start(config)?))
+}
+
+/// `fusebox-proxy redirect`.
+fn redirect() -> ExitCode {
+    let args = redirect::Args::parse_from(std::env::args_os().skip(1));
+    match args.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fusebox-proxy redirect: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// A proxied request takes two descriptors, and shells still give a process 1,024. The hard limit

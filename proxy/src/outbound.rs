@@ -6,6 +6,7 @@ mod rewrite;
 mod route;
 mod send;
 mod tally;
+mod tcp;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
 use crate::body::{RequestBody, ResponseBody, read_ahead};
@@ -18,8 +19,9 @@ use crate::policy::plan::{Plan, Target};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::spans::{Draft, Ending, SpanRing};
-use attempt::Crossing;
-pub(crate) use attempt::latency_us;
+use crate::tcp::Speaks;
+use crate::upgrade::{self, Upgrades};
+pub(crate) use attempt::{Crossing, latency_us};
 use fusebox_proto::policy::{Caller, Retries};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
@@ -61,6 +63,8 @@ pub(crate) struct Outbound {
     pub(crate) host: HeaderValue,
     /// The port that its callers mean.
     pub(crate) port: u16,
+    /// What its port speaks.
+    pub(crate) speaks: Speaks,
     /// What it does with requests; a request keeps the one that it found.
     pub(crate) plan: RwLock<Arc<Plan>>,
     /// What all listeners have together.
@@ -76,6 +80,8 @@ pub(crate) struct Common {
     pub(crate) tracing: Tracing,
     /// The own application, as rules see it.
     pub(crate) caller: Caller,
+    /// What connections may be upgraded to.
+    pub(crate) upgrades: Upgrades,
     /// What policies did in place of servers.
     pub(crate) tally: Tally,
     /// Copies for mirrors that are under way.
@@ -84,7 +90,8 @@ pub(crate) struct Common {
     pub(crate) log: Option<Arc<LogRing>>,
 }
 
-type Answered = Response<ResponseBody<Crossing>>;
+/// An answer to the application.
+pub(crate) type Answered = Response<ResponseBody<Crossing>>;
 
 /// A request of the application, past the gate.
 struct Call {
@@ -129,8 +136,13 @@ impl Outbound {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
         let mut logging = Logging::begin(self.common.log.as_ref(), Side::Outbound, &peer, &head);
+        let wanted = self.common.upgrades.take(&mut head);
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
             return logged(refuse::malformed(rejected, version), logging);
+        }
+        let is_upgrade = wanted.is_some();
+        if let Some(wanted) = wanted {
+            wanted.put(&mut head.headers);
         }
         forwarded::outbound(&mut head.headers, &peer);
         head.headers.remove(ENVOY_ATTEMPT_COUNT);
@@ -152,6 +164,9 @@ impl Outbound {
         };
         if let Some(expecting) = expecting {
             expecting.answered(&mut response, version);
+        }
+        if is_upgrade {
+            upgrade::close_if_refused(&mut response);
         }
         logged(response, logging)
     }

@@ -6,8 +6,10 @@
 //! | [`Endpoint`](endpoint::Endpoint) | its connections, over all workers, and who waits for one |
 //! | [`http1`] | one request at a time on a connection, which comes back at the end of both bodies |
 //! | [`http2`] | many requests at a time on few connections |
+//! | [`raw`] | connections that carry no HTTP, each for one session |
 //! | [`connect`] | opening them |
 //! | [`settings`] | their limits, which a policy changes at run time |
+//! | [`socket`] | keeps the place of a connection that became a tunnel |
 //!
 //! A connection is opened by a task of its own, not by the request that caused it: callers that
 //! give up after 200 ms would else never see a connection to a server that takes a second to
@@ -18,12 +20,15 @@ mod connect;
 mod endpoint;
 mod http1;
 mod http2;
+mod raw;
 mod settings;
+mod socket;
 
 pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{AcquireError, Endpoint};
 pub(crate) use http1::Http1Lease;
 pub(crate) use http2::Http2Lease;
+pub(crate) use raw::RawPlace;
 use settings::PoolSettings;
 
 use crate::balance::EndpointId;

@@ -1,6 +1,7 @@
 //! Everything that the threads of one proxy share.
 
 use crate::access_log::LogRing;
+use crate::by_host::{self, ByHost};
 use crate::config::{Config, Endpoint, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::drain::Drain;
 use crate::edge::EdgeCore;
@@ -12,6 +13,8 @@ use crate::pool::Pool;
 use crate::propagate::Tracing;
 use crate::report_log::ReportLog;
 use crate::spans::SpanRing;
+use crate::tcp::Speaks;
+use crate::upgrade::Upgrades;
 use fusebox_proto::policy::{Caller, Policy, Push, PushAck, Settings};
 use fusebox_proto::report::Dropped;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
@@ -35,6 +38,8 @@ pub(crate) struct Proxy {
     pub(crate) edges: Vec<Arc<Edge>>,
     /// In the order of the configuration.
     pub(crate) outbound: Vec<Arc<Outbound>>,
+    /// Listeners for all services, in the order of the configuration.
+    pub(crate) by_host: Vec<Arc<ByHost>>,
     /// What outbound listeners were told, in the order of the configuration.
     listeners: Vec<Listener>,
     /// What outbound listeners have together.
@@ -76,6 +81,7 @@ impl Proxy {
             id: config.proxy_id()?,
             edges: Vec::new(),
             outbound: Vec::new(),
+            by_host: Vec::new(),
             inbound: Vec::new(),
             inbound_core: Arc::default(),
             drain: Arc::default(),
@@ -98,6 +104,7 @@ impl Proxy {
             is_exporting: proxy.config.collector.is_some(),
             root_percent: proxy.config.trace_root_percent,
         };
+        let upgrades = Upgrades::new(&proxy.config.upgrades)?;
         let seed = rand::random();
         for outbound in proxy.config.outbound.clone() {
             proxy.listen(now, &outbound, seed)?;
@@ -106,6 +113,7 @@ impl Proxy {
             seed,
             tracing,
             caller: caller(&proxy.config),
+            upgrades,
             tally: Tally::default(),
             copies: AtomicUsize::new(0),
             log,
@@ -116,10 +124,12 @@ impl Proxy {
                 edge: Arc::clone(&listener.edge),
                 host: host(&listener.host),
                 port: listener.port,
+                speaks: Speaks::default(),
                 plan: RwLock::new(Arc::new(plan)),
                 common: Arc::clone(&common),
             }));
         }
+        proxy.by_host = proxy.listen_by_host(now, &common)?;
         proxy.set_service_breakers(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
@@ -134,19 +144,55 @@ impl Proxy {
         let edge = if let Some(known) = known {
             Arc::clone(known)
         } else {
-            let new = Arc::new(Edge {
-                name: edge.to_string(),
-                core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
-                destination: edge.destination,
-                spans: Arc::clone(&self.spans),
-            });
-            self.edges.push(Arc::clone(&new));
-            new
+            self.add_edge(now, &edge, seed)
         };
         let endpoints = config.endpoints.clone();
         let port = config.port();
         self.listeners.push(Listener { edge, host: config.host.clone(), port, endpoints });
         Ok(())
+    }
+
+    fn add_edge(&mut self, now: Now, edge: &fusebox_proto::Edge, seed: u64) -> Arc<Edge> {
+        let new = Arc::new(Edge {
+            name: edge.to_string(),
+            core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
+            destination: edge.destination.clone(),
+            spans: Arc::clone(&self.spans),
+        });
+        self.edges.push(Arc::clone(&new));
+        new
+    }
+
+    fn listen_by_host(
+        &mut self,
+        now: Now,
+        common: &Arc<Common>,
+    ) -> Result<Vec<Arc<ByHost>>, Invalid> {
+        let caller = self.config.service.clone();
+        let passthrough = if self.config.transparent {
+            let (environment, namespace) = (caller.environment(), caller.namespace());
+            let unknown = ServiceId::new(environment, namespace, by_host::PASSTHROUGH)?;
+            let edge = fusebox_proto::Edge::new(caller.clone(), unknown);
+            Some(self.add_edge(now, &edge, common.seed))
+        } else {
+            None
+        };
+        let service = |(config, outbound): (&OutboundConfig, &Arc<Outbound>)| by_host::Service {
+            outbound: Arc::clone(outbound),
+            addresses: config.endpoints.iter().filter_map(|it| it.address.parse().ok()).collect(),
+        };
+        let listener = |_| {
+            Arc::new(ByHost {
+                caller: caller.clone(),
+                services: self.config.outbound.iter().zip(&self.outbound).map(service).collect(),
+                common: Arc::clone(common),
+                own: self.config.listeners().collect(),
+                passthrough: passthrough.clone(),
+                limits: self.config.limits,
+                speaks: Speaks::of_http(),
+            })
+        };
+        Ok(self.config.by_host.iter().map(listener).collect())
     }
 
     /// Failures drive the circuits of edges where the policy says so. The first listener of a
@@ -221,6 +267,8 @@ impl Proxy {
             ),
             app: self.config.service.to_string(),
             host: host(self.config.service.name()),
+            speaks: Speaks::default(),
+            upgrades: common.upgrades.clone(),
             tracing: common.tracing,
             spans: Arc::clone(&self.spans),
             log: common.log.clone(),

@@ -7,27 +7,23 @@
 
 mod binder;
 
-use crate::body::BodyError;
 use crate::config::Config;
-use crate::connection::{self, Terms};
+use crate::connection::Terms;
 use crate::control;
 use crate::drain::Drain;
-use crate::forwarded::Peer;
 use crate::listen;
 use crate::policy;
 use crate::proxy::Proxy;
 use crate::takeover::Estate;
 use binder::{Binder, share};
 use fusebox_proto::{Invalid, Now};
-use http::{Request, Response};
-use hyper::body::Incoming;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +99,9 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
     let outbound = config.outbound.iter_mut();
     let outbound = outbound.map(|one| binder.bind("--outbound", &mut one.listen, workers));
     let outbound = outbound.collect::<Result<Vec<_>, _>>()?;
+    let by_host = config.by_host.iter_mut();
+    let by_host = by_host.map(|listen| binder.bind("--outbound", listen, workers));
+    let by_host = by_host.collect::<Result<Vec<_>, _>>()?;
     if config.instance.is_empty() {
         config.instance = format!("{}-{}", machine(), config.admin.port());
     }
@@ -111,13 +110,15 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
     let mut running = Running {
         admin: proxy.config.admin,
         inbound: proxy.config.inbound.iter().map(|one| one.listen).collect(),
-        outbound: proxy.config.outbound.iter().map(|one| one.listen).collect(),
+        outbound: (proxy.config.outbound.iter().map(|one| one.listen))
+            .chain(proxy.config.by_host.iter().copied())
+            .collect(),
         phase: Phase { drain: Arc::clone(&proxy.drain), ..Phase::default() },
         proxy: Arc::clone(&proxy),
         workers: Vec::new(),
         control: None,
     };
-    running.spawn_workers(&proxy, inbound, outbound)?;
+    running.spawn_workers(&proxy, [inbound, outbound, by_host])?;
     let successors = binder.door();
     running.spawn_control(&proxy, admin, successors)?;
     binder.serving();
@@ -141,7 +142,8 @@ impl Running {
         &self.inbound
     }
 
-    /// Where the outbound listeners listen, in the order of the configuration.
+    /// Where the outbound listeners listen, in the order of the configuration; those for all
+    /// services last.
     pub fn outbound(&self) -> &[SocketAddr] {
         &self.outbound
     }
@@ -193,12 +195,11 @@ impl Running {
         }
     }
 
-    /// `inbound` and `outbound` hold, for each listener, at least a socket for each worker.
+    /// For each inbound, outbound and by-host listener, at least a socket for each worker.
     fn spawn_workers(
         &mut self,
         proxy: &Arc<Proxy>,
-        mut inbound: Vec<Vec<StdListener>>,
-        mut outbound: Vec<Vec<StdListener>>,
+        [mut inbound, mut outbound, mut by_host]: [Vec<Vec<StdListener>>; 3],
     ) -> io::Result<()> {
         // One tracker for all: a connection of one worker may use one to a server that lives on
         // another, so that none ends before all are done.
@@ -217,16 +218,24 @@ impl Running {
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
                 for socket in share(sockets, left) {
                     let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
-                    accepts.spawn(door.clone().open(socket, move |peer, request| {
-                        Arc::clone(&listener).respond(peer, request)
+                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
+                        Arc::clone(&listener).serve(stream, terms)
                     }));
                 }
             }
             for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
                 for socket in share(sockets, left) {
                     let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
-                    accepts.spawn(door.clone().open(socket, move |peer, request| {
-                        Arc::clone(&listener).respond(peer, request)
+                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
+                        Arc::clone(&listener).serve(stream, terms)
+                    }));
+                }
+            }
+            for (listener, sockets) in proxy.by_host.iter().zip(&mut by_host) {
+                for socket in share(sockets, left) {
+                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
+                        Arc::clone(&listener).serve(stream, terms)
                     }));
                 }
             }
@@ -275,21 +284,14 @@ struct Door {
 }
 
 impl Door {
-    async fn open<R, F, B>(self, socket: TcpListener, respond: R)
+    async fn open<S, F>(self, socket: TcpListener, serve: S)
     where
-        R: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: http_body::Body<Data = bytes::Bytes, Error = BodyError> + Unpin + Send + 'static,
+        S: Fn(TcpStream, Terms) -> F,
+        F: Future<Output = ()> + Send + 'static,
     {
         let Self { tasks, terms } = self;
         let drain = Arc::clone(&terms.drain);
-        listen::accept(socket, tasks, drain.closes(), |stream| {
-            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
-            let respond = respond.clone();
-            let respond = move |request| respond(Arc::clone(&peer), request);
-            connection::serve(stream, terms.clone(), respond)
-        })
-        .await;
+        listen::accept(socket, tasks, drain.closes(), |stream| serve(stream, terms.clone())).await;
     }
 }
 

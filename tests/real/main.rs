@@ -4,7 +4,9 @@
 //! printed reason, so that a plain `cargo test` needs only Rust. The parts come from `PyPI`, npm and
 //! Debian, into the target folder.
 
+mod raw_tcp;
 mod retry_libraries;
 mod sdk;
 mod setup;
 mod tmux;
+mod transparent;

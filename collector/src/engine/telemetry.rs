@@ -1,12 +1,13 @@
 //! What proxies and spans tell.
 
+use super::backing;
 use super::instances::News;
 use super::proxies::Taken;
 use super::{ConnectionId, Engine, Output};
 use crate::observe::Observation;
 use crate::spans::SpanBatch;
 use fusebox_proto::command::Ack;
-use fusebox_proto::report::{Hello, Report, Transition};
+use fusebox_proto::report::{Hello, Protocol, Report, Transition};
 use fusebox_proto::view::ServiceKind;
 use fusebox_proto::{Edge, Now, ServiceId};
 use std::collections::BTreeSet;
@@ -132,6 +133,11 @@ impl Engine {
             let edge = Edge::new(service.clone(), window.destination.clone());
             self.is_renamed |= self.graph.get(&edge.destination).is_none();
             if self.graph.touch_edge(now.instant, &edge, window.protocol) {
+                if window.protocol == Protocol::Tcp
+                    && let Some(kind) = backing::kind(edge.destination.name())
+                {
+                    self.graph.touch_node(now.instant, &edge.destination, kind);
+                }
                 self.store.note_taken(second, now_second);
                 self.store.add_edge_window(&edge, second, window);
                 edges.insert(edge);

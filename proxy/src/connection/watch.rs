@@ -4,8 +4,10 @@
 //! cleared by every one of them.
 
 use crate::drain::Drain;
+use crate::upgrade::Tunnel;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(super) struct Watch {
     is_first_read: AtomicBool,
     quiet_sweeps: AtomicU32,
     head_sweeps: AtomicU32,
+    /// What the connection becomes once HTTP on it has ended.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl Watch {
@@ -52,6 +56,7 @@ impl Watch {
             is_first_read: AtomicBool::new(true),
             quiet_sweeps: AtomicU32::new(0),
             head_sweeps: AtomicU32::new(0),
+            tunnel: Mutex::new(None),
         }
     }
 
@@ -79,6 +84,11 @@ impl Watch {
         watch.in_head.store(false, Relaxed);
         watch.head_sweeps.store(0, Relaxed);
         Busy(Arc::clone(watch))
+    }
+
+    /// The tunnel that the connection becomes, if it does.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.lock().take()
     }
 
     /// Looks.
@@ -115,6 +125,11 @@ impl Busy {
     /// Whether the answer is the last on its connection, because the proxy ends.
     pub(super) fn is_last(&self) -> bool {
         self.0.drain.is_draining()
+    }
+
+    /// A response ends HTTP on this connection.
+    pub(super) fn becomes(&self, tunnel: Option<Box<Tunnel>>) {
+        *self.0.tunnel.lock() = tunnel;
     }
 }
 
@@ -161,12 +176,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
+    /// Read already, and not yet by HTTP.
+    ahead: Bytes,
     watch: Arc<Watch>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch }
+    pub(super) fn new(stream: TcpStream, ahead: Bytes, watch: Arc<Watch>) -> Self {
+        Self { stream, ahead, watch }
     }
 }
 
@@ -177,7 +194,12 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        } else {
+            let len = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(len));
+        }
         self.watch.has_read(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }

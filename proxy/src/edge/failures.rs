@@ -115,3 +115,28 @@ fn an_edge_is_closed_by_hand_or_by_policy() {
     assert_eq!(cause(&mut life), Some((BreakerState::Closed, Cause::Policy)));
     life.attempt(24, 1, OK);
 }
+
+/// Scenario: the probe of an open edge is answered with a tunnel, which stays for ten windows.
+/// Guarantees: it is a success at once, with the latency of its handshake, and closes the circuit;
+/// it stays in flight until it is closed.
+#[test]
+fn a_tunnel_is_answered_at_once() {
+    let mut life = failed(false);
+    life.pass(5_000);
+    let probe = life.forwarded(11, 1);
+    let tunnel = life.core.switched(life.now, probe, OK);
+    life.attempt(12, 1, OK);
+    let closed = life.close();
+    let counts = &closed.edges[0].counts;
+    assert_eq!((counts.successes, counts.in_flight), (2, 1));
+    assert_eq!(closed.edges[0].latency.count(), 5);
+    assert_eq!(life.core.status(life.now).state, BreakerState::Closed);
+    for _ in 0..10 {
+        life.pass(1_000);
+        let closed = life.close();
+        assert_eq!((closed.edges[0].counts.successes, life.core.in_flight()), (0, 1));
+    }
+    life.core.closed(tunnel);
+    assert_eq!(life.core.in_flight(), 0);
+    assert_eq!(life.close().edges, []);
+}

@@ -54,6 +54,16 @@ impl Ticket {
     }
 }
 
+/// An attempt that was answered with a tunnel. Handed back exactly once, to [`EdgeCore::closed`].
+///
+/// [`EdgeCore::closed`]: super::EdgeCore::closed
+#[derive(Debug)]
+#[must_use]
+pub struct Tunnel {
+    pub(super) protocol: Protocol,
+    pub(super) way: Option<Arc<Way>>,
+}
+
 /// The way that a policy chose for an attempt: what it is reported under.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Way {

@@ -23,13 +23,23 @@ impl InboundCore {
 
     /// It is over.
     pub(crate) fn ended(&mut self, outcome: Outcome, latency_us: u64) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.switched(outcome, latency_us);
+        self.closed();
+    }
+
+    /// It was answered with a tunnel, and stays in flight until that is [`closed`](Self::closed).
+    pub(crate) fn switched(&mut self, outcome: Outcome, latency_us: u64) {
         match outcome {
             Outcome::Failure | Outcome::TimedOut => self.failures += 1,
             Outcome::Cancelled => self.cancelled += 1,
             Outcome::Success | Outcome::Ours => (),
         }
         self.latency.record_us(latency_us);
+    }
+
+    /// A tunnel is over.
+    pub(crate) fn closed(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// Ends the open window and begins the next; `None` where nothing happened in it.

@@ -3,7 +3,7 @@
 use super::Edge;
 use crate::access_log::Trail;
 use crate::body::{End, Guard};
-use crate::edge::{Ended, Overflow, Refusal, Ticket};
+use crate::edge::{EdgeCore, Ended, Overflow, Refusal, Ticket, Tunnel};
 use crate::exchange::{Answer, Verdict};
 use crate::forward::Exchange;
 use crate::outlier::Observed;
@@ -11,9 +11,10 @@ use crate::policy::plan::Target;
 use crate::pool::{Picked, Pool};
 use crate::retry::RetryPermit;
 use crate::spans::{Draft, Ending};
+use crate::tunnel::Bounds;
 use fusebox_proto::Now;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An admitted attempt. It ends exactly once; dropped before, its caller went away.
 #[derive(Debug)]
@@ -59,6 +60,11 @@ impl Attempt {
         self.picked.insert(picked)
     }
 
+    /// Those of its endpoint.
+    pub(super) fn tunnel_bounds(&self, idle: Duration) -> Bounds {
+        self.picked.as_ref().map(|picked| picked.tunnel_bounds(idle)).unwrap_or_default()
+    }
+
     /// It is a retry of ours, with this place in the budget.
     pub(super) fn within(&mut self, permit: Option<Permit>) {
         self.permit = permit;
@@ -94,6 +100,12 @@ impl Attempt {
         self.finish(verdict, now);
     }
 
+    /// It was answered with a tunnel: it is over for all counters but those of what is in flight.
+    pub(super) fn switched(mut self, verdict: Verdict, now: Now) -> Passage {
+        let tunnel = self.settle(verdict, now, EdgeCore::switched);
+        Passage { edge: Arc::clone(&self.edge), tunnel, _picked: self.picked.take() }
+    }
+
     /// It was not sent, because the pool was full.
     pub(super) fn overflowed(mut self, overflow: Overflow) -> Refusal {
         let now = Now::read();
@@ -108,19 +120,29 @@ impl Attempt {
 
     /// As [`Self::end`], of one whose answer may still go to the caller.
     pub(super) fn finish(&mut self, verdict: Verdict, now: Now) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
+        if self.settle(verdict, now, EdgeCore::ended).is_some()
+            && let Some(picked) = &mut self.picked
+        {
+            picked.ended(now.instant);
+        }
+    }
+
+    /// Tells the core and the span, once.
+    fn settle<T>(
+        &mut self,
+        verdict: Verdict,
+        now: Now,
+        tell: impl FnOnce(&mut EdgeCore, Now, Ticket, Ended) -> T,
+    ) -> Option<T> {
+        let ticket = self.ticket.take()?;
         let latency_us = latency_us(ticket.started(), now.instant);
         let ended = Ended { outcome: verdict.outcome, status: verdict.status(), latency_us };
-        self.edge.core.lock().ended(now, ticket, ended);
+        let told = tell(&mut self.edge.core.lock(), now, ticket, ended);
         if let Some(span) = self.span.take() {
             self.edge.spans.push(span, verdict.ending, now.instant);
         }
-        if let Some(picked) = &mut self.picked {
-            picked.ended(now.instant);
-        }
         self.permit = None;
+        Some(told)
     }
 }
 
@@ -128,6 +150,23 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if self.ticket.is_some() {
             self.finish(Verdict::cancelled(), Now::read());
+        }
+    }
+}
+
+/// A tunnel to an endpoint, in flight until it is dropped.
+#[derive(Debug)]
+pub(super) struct Passage {
+    edge: Arc<Edge>,
+    tunnel: Option<Tunnel>,
+    /// The endpoint is busy with it.
+    _picked: Option<Picked>,
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if let Some(tunnel) = self.tunnel.take() {
+            self.edge.core.lock().closed(tunnel);
         }
     }
 }

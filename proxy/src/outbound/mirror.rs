@@ -10,6 +10,7 @@ use crate::policy::plan::Target;
 use crate::pool::Pool;
 use crate::retry::Tried;
 use fusebox_proto::Now;
+use http::header::UPGRADE;
 use http::{Request, request};
 use http_body_util::BodyExt;
 use std::sync::Arc;
@@ -45,6 +46,10 @@ pub(super) fn send(
     head: &request::Parts,
     body: &RequestBody,
 ) {
+    // The copy of a tunnel would end with its first byte.
+    if head.headers.contains_key(UPGRADE) {
+        return common.tally.count(What::MirrorDropped);
+    }
     let (Some(place), Some(copy)) = (Place::take(common), Copy::of_parts(head, body)) else {
         return common.tally.count(What::MirrorDropped);
     };

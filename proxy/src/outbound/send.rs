@@ -17,10 +17,11 @@ use crate::policy::plan::Target;
 use crate::pool::Picked;
 use crate::refuse;
 use crate::retry::{self, Progress, Tried, try_timeout};
+use crate::upgrade::{self, Handover};
 use fusebox_proto::Now;
 use fusebox_proto::policy::Retries;
-use http::header::EXPECT;
-use http::{Request, Response, Version};
+use http::header::{EXPECT, UPGRADE};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
@@ -167,7 +168,9 @@ impl Outbound {
             last.discard();
         }
         round.tried_if_retrying(target, picked);
-        if target.pool.is_upgrading() && head.version != Version::HTTP_2 {
+        // A tunnel needs a connection of its own.
+        let is_upgrade = head.headers.contains_key(UPGRADE);
+        if target.pool.is_upgrading() && head.version != Version::HTTP_2 && !is_upgrade {
             rewrite::to_http2(&mut head);
         }
         let mut outgoing = Some(Request::from_parts(head, body));
@@ -186,6 +189,10 @@ impl Outbound {
     ) -> Answered {
         match ended {
             Ended::Answered { response, exchange, attempt, answer } => {
+                self.speaks.http();
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return switch(response, attempt, answer, terms);
+                }
                 let (mut head, incoming) = response.into_parts();
                 gate::strip_response(&mut head.headers);
                 let edits = terms.response.into_iter().flatten();
@@ -309,6 +316,21 @@ impl Ended {
             exchange.release(Now::read().instant);
         }));
     }
+}
+
+/// What the caller gets of an upgrade that was granted.
+fn switch(
+    mut response: Response<Incoming>,
+    attempt: Attempt,
+    answer: Answer,
+    terms: Terms<'_>,
+) -> Answered {
+    let mut headers = response.headers().clone();
+    gate::strip_response(&mut headers);
+    terms.response.into_iter().flatten().for_each(|edits| edits.apply(&mut headers));
+    let bounds = attempt.tunnel_bounds(upgrade::IDLE_DEFAULT);
+    let passage = attempt.switched(answer.verdict(&End::Complete(None)), Now::read());
+    Handover::answer(&mut response, headers, (passage, bounds), ResponseBody::Own(None))
 }
 
 /// Whose fault it is that there is no answer.

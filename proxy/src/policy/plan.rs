@@ -1,6 +1,10 @@
 //! Where the requests of one listener go under the policy in force, worked out once for all of
 //! them.
 
+mod tcp;
+
+pub(crate) use tcp::TcpRoutes;
+
 use super::edits::Edits;
 use crate::config::{Endpoint, Limits};
 use crate::edge::Way;
@@ -25,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) retries: Option<Retries>,
     /// The rules of its host; `None`: there are none.
     pub(crate) rules: Option<Rules>,
+    /// Where what is no HTTP goes; `None`: to the host itself.
+    pub(crate) tcp: Option<TcpRoutes>,
 }
 
 /// The rules of a host, ready to be applied.
@@ -223,11 +229,12 @@ impl Planner<'_> {
         let destination = self.policy.destination_or_default(self.caller.namespace(), host);
         let direct = self.target(at, None, listener.port, destination, None);
         let routes = self.policy.routes(self.caller.namespace(), host);
+        let tcp = routes.and_then(|routes| self.tcp(at, routes));
         let rules = routes.filter(|routes| !routes.http.is_empty()).map(|routes| Rules {
             routes: Arc::new(routes.clone()),
             plans: routes.http.iter().map(|rule| self.rule(at, rule)).collect(),
         });
-        Plan { direct, retries: self.policy.retries_unasked().cloned(), rules }
+        Plan { direct, retries: self.policy.retries_unasked().cloned(), rules, tcp }
     }
 
     fn rule(&mut self, at: usize, rule: &HttpRule) -> RulePlan {

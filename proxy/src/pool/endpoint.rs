@@ -5,6 +5,7 @@ use super::http1::{Idle, Waiter};
 use super::http2::Multiplexed;
 use super::settings::PoolSettings;
 use crate::edge::Overflow;
+use crate::tunnel::Bounds;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -86,6 +87,13 @@ impl Endpoint {
     /// From now on a connection carries what is on it, and then closes.
     pub(super) fn retire(&self) {
         self.lock().settings.requests_per_connection_max = Some(0);
+    }
+
+    /// How long a tunnel to it may last, and be silent; `idle` where nobody says how long.
+    pub(crate) fn tunnel_bounds(&self, idle: Duration) -> Bounds {
+        let settings = self.lock().settings;
+        let idle = settings.tunnel_idle.unwrap_or(idle);
+        Bounds { idle: (!idle.is_zero()).then_some(idle), age: settings.connection_age_max }
     }
 
     /// `host:port`.

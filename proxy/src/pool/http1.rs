@@ -3,6 +3,7 @@
 use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
 use super::endpoint::{AcquireError, Endpoint, Slot, State};
 use super::settings::PoolSettings;
+use super::socket::Socket;
 use crate::body::RequestBody;
 use fusebox_proto::Now;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -201,16 +202,20 @@ impl Opening {
                 let mut builder = Builder::new();
                 builder.max_buf_size(BUFFER_LEN_MAX);
                 builder.preserve_header_case(settings.each.preserve_header_case);
-                let shaken = builder.handshake(TokioIo::new(stream)).await;
-                shaken.map_err(|error| ConnectError::Io(error.to_string()))
+                let (socket, closed) = Socket::new(stream);
+                let shaken = builder.handshake(TokioIo::new(socket)).await;
+                let shaken = shaken.map_err(|error| ConnectError::Io(error.to_string()));
+                shaken.map(|(sender, connection)| (sender, connection, closed))
             }
             Err(error) => Err(error),
         };
         match handshake {
-            Ok((sender, connection)) => {
+            Ok((sender, connection, closed)) => {
                 self.finished(|now| Ok(Http1Connection { sender, served: 0, born: now }));
-                // Its end is told to whoever uses it; here it only frees a place.
-                let _ = connection.await;
+                // Its end is told to whoever uses it; here it only frees a place, which a tunnel
+                // keeps beyond the end of HTTP.
+                let _ = connection.with_upgrades().await;
+                closed.wait().await;
             }
             Err(error) => self.finished(|_| Err(error)),
         }

@@ -30,6 +30,8 @@ pub(super) struct PoolSettings {
     pub(super) streams_per_connection_max: usize,
     /// How long an idle connection is kept, if the server does not say less.
     pub(super) idle_timeout: Duration,
+    /// How long a tunnel may be silent; zero: for ever. `None`: nobody said.
+    pub(super) tunnel_idle: Option<Duration>,
     /// A connection takes no requests beyond this age.
     pub(super) connection_age_max: Option<Duration>,
     /// Signs of life on idle sockets.
@@ -61,6 +63,7 @@ impl PoolSettings {
             requests_per_connection_max: policy.requests_per_connection_max,
             streams_per_connection_max: streams.clamp(1, STREAMS_PER_CONNECTION),
             idle_timeout: if idle.is_zero() { Duration::MAX } else { idle },
+            tunnel_idle: policy.tcp_idle_timeout,
             connection_age_max: policy.connection_duration_max,
             keepalive: policy.tcp_keepalive,
             is_upgrading: policy.h2_upgrade == H2Upgrade::Always && !policy.use_client_protocol,

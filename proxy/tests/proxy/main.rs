@@ -6,6 +6,7 @@
 mod access_log;
 mod admin;
 mod binary;
+mod by_host;
 mod collector;
 mod drain;
 mod forward;
@@ -16,6 +17,7 @@ mod malformed;
 mod outlier;
 #[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
 #[path = "../../../tests/src/parts.rs"]
+#[allow(dead_code, reason = "what other crates take of it is not used here")]
 mod parts;
 mod policy;
 mod pool;
@@ -27,5 +29,8 @@ mod routing;
 mod settings;
 mod shop;
 mod takeover;
+mod tcp;
+mod upgrade;
+mod websocket;
 mod wire;
 mod world;

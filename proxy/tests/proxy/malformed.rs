@@ -29,11 +29,8 @@ async fn doubtful_requests_are_refused_and_closed() {
     check("GET / HTTP/1.1\r\nhost: u@x\r\n\r\n", "400").await;
     check("GET / HTTP/1.1\r\nhost : x\r\n\r\n", "400").await;
     check("CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n", "501").await;
-    check(
-        &format!("GET / HTTP/1.1\r\n{host}connection: upgrade\r\nupgrade: websocket\r\n\r\n"),
-        "501",
-    )
-    .await;
+    check(&format!("GET / HTTP/1.1\r\n{host}connection: upgrade\r\nupgrade: tcp\r\n\r\n"), "501")
+        .await;
     check(&format!("POST / HTTP/1.1\r\n{host}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "501").await;
     check(
         &format!("POST / HTTP/1.1\r\n{host}transfer-encoding: identity, chunked\r\n\r\n0\r\n\r\n"),

@@ -165,6 +165,11 @@ impl Proxy {
         running.outbound().iter().chain(running.inbound()).copied().next().unwrap()
     }
 
+    /// The listener for all services.
+    pub(crate) fn by_host(&self) -> SocketAddr {
+        *self.running().outbound().last().unwrap()
+    }
+
     pub(crate) fn admin(&self) -> SocketAddr {
         self.running().admin()
     }
@@ -262,6 +267,17 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
+}
+
+/// Waits until a line of the proxy's metrics has this value.
+pub(crate) async fn until(proxy: &Proxy, line: &str, value: u64) {
+    let waiting = async {
+        while crate::shop::metric(proxy, line).await != value {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert!(waited.is_ok(), "{line} never was {value}");
 }
 
 /// Sends raw bytes and reads until the other side closes.

@@ -219,3 +219,28 @@ fn retries_by_ratio() {
     check(40, 320, 0, false);
     check(160, 320, 300, false);
 }
+
+/// Scenario: a proxy carries raw sessions to a redis, to something without a telling name, and to a
+/// service that reports itself.
+/// Guarantees: all are edges with protocol tcp; the name makes a database of the first alone.
+#[test]
+fn raw_sessions_are_edges() {
+    let mut bench = Bench::new();
+    let mut cart = bench.connect("cart-0", "cart", &["redis", "legacy", "orders-db"]);
+    bench.connect("orders-db-0", "orders-db", &[]);
+    bench.advance(Duration::from_secs(1));
+    let tcp = |destination| {
+        let window = window(destination, counts(10, 0, 0), 300);
+        fusebox_proto::report::EdgeWindow { protocol: Protocol::Tcp, ..window }
+    };
+    let edges = ["redis", "legacy", "orders-db"].map(tcp).to_vec();
+    bench.report(&mut cart, edges, Vec::new());
+    for destination in ["redis", "legacy", "orders-db"] {
+        assert_eq!(bench.edge("cart", destination).protocol, "tcp");
+    }
+    let services = bench.snapshot().services;
+    let kind = |name: &str| services.iter().find(|one| one.name == name).map(|one| one.kind);
+    assert_eq!(kind("redis"), Some(ServiceKind::Database));
+    assert_eq!(kind("legacy"), Some(ServiceKind::External));
+    assert_eq!(kind("orders-db"), Some(ServiceKind::Service));
+}

@@ -1,0 +1,62 @@
+//! Sessions with the own application that are no HTTP: counted, never refused but by its limits.
+
+use super::{Inbound, Visit};
+use crate::connection::{self, Terms};
+use crate::edge::Outcome;
+use crate::exchange::Verdict;
+use crate::forwarded::Peer;
+use crate::retry::Tried;
+use crate::spans::Ending;
+use crate::tcp::{self, Behind, Session, Speaks, Told};
+use fusebox_proto::Now;
+use http::Request;
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+impl Inbound {
+    /// Serves one connection to the application.
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, terms: Terms) {
+        let behind = Arc::clone(&self);
+        // In a place of its own: what it needs is not needed while HTTP is served.
+        let told = Box::pin(tcp::tell(&behind, stream, &terms.drain)).await;
+        if let Told::Http(stream, ahead) = told {
+            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+            let respond = move |request: Request<Incoming>| {
+                Arc::clone(&self).respond(Arc::clone(&peer), request)
+            };
+            connection::serve(stream, ahead, terms, respond).await;
+        }
+    }
+}
+
+impl Behind for Arc<Inbound> {
+    fn speaks(&self) -> &Speaks {
+        &self.speaks
+    }
+
+    fn asks_server_name(&self) -> bool {
+        false
+    }
+
+    async fn open(&self, _server_name: Option<&str>) -> Option<Session> {
+        let now = Now::read();
+        let mut visit = Visit::begun(self, now, None);
+        let opened = match self.pool.pick(now.instant, &Tried::default()) {
+            Ok(picked) => {
+                let picked = visit.sent_to(picked);
+                let bounds = picked.tunnel_bounds(tcp::IDLE_DEFAULT);
+                picked.raw().await.map(|opened| (opened, bounds)).ok()
+            }
+            Err(_) => None,
+        };
+        let outcome = if opened.is_some() { Outcome::Success } else { Outcome::Failure };
+        let verdict = Verdict { outcome, ending: Ending::default() };
+        let Some(((server, place), bounds)) = opened else {
+            visit.end(verdict, Now::read());
+            return None;
+        };
+        let held = Box::new(visit.switched(verdict, Now::read()));
+        Some(Session { server, place, bounds, held })
+    }
+}

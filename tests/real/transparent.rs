@@ -1,0 +1,49 @@
+//! Connections that the kernel redirects, with real rules in a network namespace of the test's own.
+
+use crate::setup::is_real;
+use fusebox_tests::process::binary;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// Scenario: an application connects to addresses as if there were no proxy, under the rules of
+/// `fusebox-proxy redirect --install`, of nftables and of iptables, installed twice: to an endpoint
+/// of a service, to another address with the service's host, to a host that nobody knows, to raw TCP
+/// and to a server that speaks first; then without rules and proxy.
+/// Guarantees: everything arrives; the former two are requests of the service's edge, the others
+/// traffic of `passthrough`; nothing of the proxy's own is redirected; removed rules redirect nothing.
+#[test]
+fn redirected_connections() {
+    if !is_real("redirected connections") {
+        return;
+    }
+    let probe = Command::new("unshare").args(["--net", "true"]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        println!("skipped redirected connections: no right to make a network namespace");
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("real/python/transparent.py");
+    for tool in ["nft", "iptables"] {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--kill-child", "python3"]).arg(&script);
+        let output = command.arg(binary("fusebox-proxy")).arg(tool).output().expect("unshare runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{tool}: {said}");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        let saw = |key: &str| told["saw"][key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(saw("endpoint"), "inventory inventory", "{tool}: {said}");
+        assert_eq!(saw("by_host"), "inventory inventory");
+        assert_eq!(saw("unknown_host"), "other elsewhere.example.com");
+        assert_eq!((saw("raw"), saw("server_first")), ("ping\n".into(), "220 ready\r\n".into()));
+        let metrics = told["metrics"].as_str().expect("a page");
+        let count = |destination: &str, protocol: &str| {
+            let labels = format!("destination=\"{destination}\",protocol=\"{protocol}\"");
+            let line = format!("fusebox_proxy_attempts_total{{{labels},class=\"first\"}} ");
+            metrics.lines().find_map(|one| one.strip_prefix(&line)?.parse::<u64>().ok())
+        };
+        assert_eq!(count("inventory", "http/1.1"), Some(2), "{tool}");
+        assert_eq!(count("passthrough", "http/1.1"), Some(1), "{tool}");
+        assert_eq!(count("passthrough", "tcp"), Some(2), "{tool}");
+        assert_eq!(told["direct"], "inventory inventory", "{tool}");
+    }
+}
