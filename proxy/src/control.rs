@@ -60,9 +60,9 @@ pub(crate) async fn run(
     }
     if let Some(url) = proxy.config.collector.clone() {
         let (tell, address) = watch::channel(None);
-        let resource = encode::resource(&proxy.config.service, &proxy.config.instance);
+        let head = encode::Head::new(&proxy.config.service, &proxy.config.instance);
         let ring = Arc::clone(&proxy.spans);
-        ends.spawn(export::run(ring, resource, address, gathered.clone()));
+        ends.spawn(export::run(ring, head, address, gathered.clone()));
         ends.spawn(link::run(proxy, url, tell, gathered.clone()));
     }
     // None of them ends before `closing`, unless it panics: then this thread ends, and says so.

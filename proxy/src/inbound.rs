@@ -213,7 +213,7 @@ impl Visit {
         let latency_us = latency_us(self.started, now.instant);
         tell(&mut self.inbound.core.lock(), verdict.outcome, latency_us);
         if let Some(span) = self.span.take() {
-            self.inbound.spans.push(span, verdict.ending, now.instant);
+            self.inbound.spans.push(&span, verdict.ending, now.instant);
         }
     }
 }

@@ -205,7 +205,7 @@ impl Outbound {
             let http_status = Some(response.status().as_u16());
             let refused = Some(refusal.word());
             let ending = Ending { http_status, grpc_status, refused, error: None };
-            target.edge.spans.push(span, ending, now.instant);
+            target.edge.spans.push(&span, ending, now.instant);
         }
         call.drain();
         response

@@ -1,30 +1,25 @@
 //! Spans of forwarded and refused requests, until they are exported.
 //!
-//! A [`Draft`] is made where a request with a sampled trace starts, finished where it ends, and
-//! waits in the [`SpanRing`], which forgets the oldest when it is full. Times are monotonic until
-//! [`encode`] puts them on the wall clock: a clock that is set meanwhile makes no negative spans.
-//! Query strings, credentials and cookies are never looked at.
+//! A [`Draft`] is made where a request with a sampled trace starts. Where it ends it is written, in
+//! its final form ([`encode`]), to the end of the [`ring`], which forgets the oldest when it is full.
+//! Times are monotonic until then: a clock that is set meanwhile makes no negative spans. Query
+//! strings, credentials and cookies are never looked at.
 
 pub(crate) mod encode;
 pub(crate) mod export;
+pub(crate) mod ring;
+#[cfg(test)]
+mod tests;
 
 use crate::edge::Way;
 use crate::propagate::SpanPlace;
+use fusebox_proto::ServiceId;
 use fusebox_proto::report::Protocol;
-use fusebox_proto::{ServiceId, text};
-use http::{Method, request};
-use parking_lot::Mutex;
-use std::collections::VecDeque;
+use http::header::{HOST, HeaderValue};
+use http::{Method, Uri, request};
+pub(crate) use ring::SpanRing;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-
-/// Spans that wait for export; at 300 B each some 2.5 MB.
-const SPANS_MAX: usize = 8_192;
-/// A path is cut to this many bytes.
-const PATH_LEN_MAX: usize = 512;
-/// An authority is cut to this many bytes.
-const AUTHORITY_LEN_MAX: usize = 256;
 
 /// A span of a request that is under way.
 #[derive(Debug)]
@@ -32,8 +27,9 @@ pub(crate) struct Draft {
     place: SpanPlace,
     protocol: Protocol,
     method: Method,
-    authority: String,
-    path: String,
+    /// As it came: a clone shares the bytes.
+    uri: Uri,
+    host: Option<HeaderValue>,
     /// The called service on the client side; `None` on the server side.
     peer: Option<ServiceId>,
     resend_count: u16,
@@ -51,18 +47,24 @@ impl Draft {
         peer: Option<ServiceId>,
         started: Instant,
     ) -> Self {
-        let authority = crate::exchange::authority(head);
+        let host = if head.uri.authority().is_none() { head.headers.get(HOST) } else { None };
         Self {
             place,
             protocol,
             method: head.method.clone(),
-            authority: text::cut(&authority, AUTHORITY_LEN_MAX).into_owned(),
-            path: text::cut(head.uri.path(), PATH_LEN_MAX).into_owned(),
+            uri: head.uri.clone(),
+            host: host.cloned(),
             peer,
             resend_count: 0,
             way: None,
             started,
         }
+    }
+
+    /// `:authority` or `Host`.
+    fn authority(&self) -> &str {
+        let host = || self.host.as_ref().and_then(|host| host.to_str().ok());
+        self.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or_default()
     }
 
     /// The way that a policy chose.
@@ -102,59 +104,4 @@ pub(crate) enum Error {
     Timeout,
     /// The caller went away.
     Cancelled,
-}
-
-/// A span of a request that is over.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    draft: Box<Draft>,
-    ending: Ending,
-    ended: Instant,
-}
-
-/// Spans that wait for export.
-#[derive(Debug, Default)]
-pub(crate) struct SpanRing {
-    ring: Mutex<VecDeque<Finished>>,
-    dropped: AtomicU64,
-}
-
-impl SpanRing {
-    /// Keeps a finished span, forgetting the oldest if there is no room.
-    pub(crate) fn push(&self, draft: Box<Draft>, ending: Ending, ended: Instant) {
-        let mut ring = self.ring.lock();
-        if SPANS_MAX <= ring.len() {
-            ring.pop_front();
-            self.dropped.fetch_add(1, Relaxed);
-        }
-        ring.push_back(Finished { draft, ending, ended });
-    }
-
-    /// The oldest spans, at most `len_max`.
-    pub(crate) fn take(&self, len_max: usize) -> Vec<Finished> {
-        let mut ring = self.ring.lock();
-        let len = ring.len().min(len_max);
-        ring.drain(..len).collect()
-    }
-
-    /// Puts back what could not be exported, as far as there is room.
-    pub(crate) fn give_back(&self, spans: Vec<Finished>) {
-        let mut ring = self.ring.lock();
-        let room = SPANS_MAX - ring.len().min(SPANS_MAX);
-        let lost = spans.len().saturating_sub(room);
-        self.drop_counted(lost as u64);
-        for span in spans.into_iter().skip(lost).rev() {
-            ring.push_front(span);
-        }
-    }
-
-    /// Counts spans that nobody will see.
-    pub(crate) fn drop_counted(&self, count: u64) {
-        self.dropped.fetch_add(count, Relaxed);
-    }
-
-    /// Spans dropped since the start.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
-    }
 }

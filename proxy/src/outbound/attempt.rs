@@ -113,7 +113,7 @@ impl Attempt {
         let refusal = self.edge.core.lock().overflowed(now, ticket, overflow);
         if let Some(span) = self.span.take() {
             let ending = Ending { refused: Some(refusal.word()), ..Ending::default() };
-            self.edge.spans.push(span, ending, now.instant);
+            self.edge.spans.push(&span, ending, now.instant);
         }
         refusal
     }
@@ -139,7 +139,7 @@ impl Attempt {
         let ended = Ended { outcome: verdict.outcome, status: verdict.status(), latency_us };
         let told = tell(&mut self.edge.core.lock(), now, ticket, ended);
         if let Some(span) = self.span.take() {
-            self.edge.spans.push(span, verdict.ending, now.instant);
+            self.edge.spans.push(&span, verdict.ending, now.instant);
         }
         self.permit = None;
         Some(told)

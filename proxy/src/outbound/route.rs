@@ -177,7 +177,7 @@ impl Outbound {
         if let Some(span) = self.span(now, own, &mut call.head, speaks) {
             let http_status = Some(response.status().as_u16());
             let ending = Ending { http_status, refused: Some(what.as_str()), ..Ending::default() };
-            own.edge.spans.push(span, ending, now.instant);
+            own.edge.spans.push(&span, ending, now.instant);
         }
         call.drain();
         response

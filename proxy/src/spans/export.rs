@@ -1,43 +1,48 @@
-//! Spans to the collector, over OTLP/gRPC, once a second.
+//! Spans to the collector, over OTLP/gRPC: each full batch at once, the rest once a second.
 
-use super::encode::{self, Anchor};
-use super::{Finished, SpanRing};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use opentelemetry_proto::tonic::resource::v1::Resource;
+use super::encode::Head;
+use super::ring::{Batch, SpanRing};
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
 
-/// Spans in one request: some 200 kB.
-const BATCH_LEN_MAX: usize = 512;
-/// How often spans are exported.
+/// How often spans are exported that do not fill a batch.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The method of OTLP's trace service.
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Exports what is in `ring` to the OTLP/gRPC address that the collector names, for as long as it
 /// names one, until `closing`, and then once more.
 pub(crate) async fn run(
     ring: Arc<SpanRing>,
-    resource: Resource,
+    head: Head,
     mut address: watch::Receiver<Option<String>>,
     closing: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
+    let head = Arc::new(head);
     let mut client = None;
     loop {
-        let is_last = tokio::select! {
-            _ = ticks.tick() => false,
-            () = closing.cancelled() => true,
+        let (also_open, is_last) = tokio::select! {
+            _ = ticks.tick() => (true, false),
+            () = ring.filled() => (false, false),
+            () = closing.cancelled() => (true, true),
         };
         if address.has_changed().unwrap_or(false) {
             client = address.borrow_and_update().as_deref().and_then(connect);
         }
         if let Some(client) = &mut client {
-            flush(&ring, &resource, client).await;
+            flush(&ring, &head, client, also_open).await;
         }
         if is_last {
             return;
@@ -46,36 +51,40 @@ pub(crate) async fn run(
 }
 
 /// Connects when the first request is made, and again when it must.
-fn connect(address: &str) -> Option<TraceServiceClient<Channel>> {
+fn connect(address: &str) -> Option<Grpc<Channel>> {
     let endpoint = Endpoint::from_shared(address.to_owned());
     let endpoint = endpoint.inspect_err(|error| tracing::warn!("OTLP address {address}: {error}"));
     let channel = endpoint.ok()?.tcp_nodelay(true).timeout(TIMEOUT).connect_lazy();
-    Some(TraceServiceClient::new(channel))
+    Some(Grpc::new(channel))
 }
 
-async fn flush(ring: &SpanRing, resource: &Resource, client: &mut TraceServiceClient<Channel>) {
-    loop {
+async fn flush(ring: &SpanRing, head: &Arc<Head>, client: &mut Grpc<Channel>, also_open: bool) {
+    while let Some(batch) = ring.take(also_open) {
         // While a request is under way its batch is in nobody's ring; an abort would lose it.
-        let batch = Batch { ring, spans: ring.take(BATCH_LEN_MAX) };
-        if batch.spans.is_empty() {
-            return;
-        }
-        let request = encode::request(resource, &batch.spans, Anchor::read());
-        let is_last = batch.spans.len() < BATCH_LEN_MAX;
-        match client.export(request).await {
-            Ok(_) => batch.arrived(),
+        let mut sending = Sending { ring, batch: Some(batch.clone()) };
+        let len = batch.len;
+        match export(client, Message { head: Arc::clone(head), batch }).await {
+            Ok(refused) => {
+                ring.drop_counted(u32::try_from(refused).unwrap_or(len).min(len));
+                sending.batch = None;
+            }
             Err(status) if is_refusal_for_good(status.code()) => {
-                ring.drop_counted(batch.spans.len() as u64);
-                batch.arrived();
+                ring.drop_counted(len);
+                sending.batch = None;
                 tracing::warn!("the collector refuses spans for good: {}", status.message());
             }
             // Again in a second.
             Err(_) => return,
         }
-        if is_last {
-            return;
-        }
     }
+}
+
+/// Sends a batch, and returns how many spans of it were refused.
+async fn export(client: &mut Grpc<Channel>, message: Message) -> Result<i64, Status> {
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = PathAndQuery::from_static(EXPORT);
+    let answer = client.unary(Request::new(message), path, Written).await?.into_inner();
+    Ok(answer.partial_success.map_or(0, |partial| partial.rejected_spans.max(0)))
 }
 
 /// Sending such a batch again would be refused again.
@@ -83,20 +92,70 @@ fn is_refusal_for_good(code: Code) -> bool {
     matches!(code, Code::InvalidArgument | Code::Unimplemented | Code::OutOfRange)
 }
 
-/// Spans on their way. Dropped before they arrived, they go back.
-struct Batch<'a> {
+/// A batch on its way. Dropped before it arrived, it goes back.
+struct Sending<'a> {
     ring: &'a SpanRing,
-    spans: Vec<Finished>,
+    batch: Option<Batch>,
 }
 
-impl Batch<'_> {
-    fn arrived(mut self) {
-        self.spans.clear();
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.ring.give_back(batch);
+        }
     }
 }
 
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.ring.give_back(std::mem::take(&mut self.spans));
+/// One request.
+pub(super) struct Message {
+    pub(super) head: Arc<Head>,
+    pub(super) batch: Batch,
+}
+
+impl Message {
+    /// Writes it whole.
+    pub(super) fn write(&self, out: &mut impl bytes::BufMut) {
+        self.head.write(self.batch.bytes.len(), out);
+        out.put_slice(&self.batch.bytes);
+    }
+}
+
+/// The codec of messages that are written already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written;
+
+impl Codec for Written {
+    type Encode = Message;
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Written {
+    type Item = Message;
+    type Error = Status;
+
+    fn encode(&mut self, message: Message, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.reserve(message.head.request_len(message.batch.bytes.len()));
+        message.write(out);
+        Ok(())
+    }
+}
+
+impl Decoder for Written {
+    type Item = ExportTraceServiceResponse;
+    type Error = Status;
+
+    fn decode(&mut self, input: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let answer = ExportTraceServiceResponse::decode(input);
+        answer.map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }
