@@ -117,7 +117,7 @@ pub(crate) async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Dr
     }
     let mut ahead = BytesMut::new();
     let first = tokio::select! {
-        first = listen(speaks, &mut stream, &mut ahead) => first,
+        first = listen(behind, &mut stream, &mut ahead) => first,
         () = drain.began() => First::Gone,
     };
     match first {
@@ -158,8 +158,14 @@ pub(crate) async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Dr
 }
 
 /// Reads until it is clear what a caller speaks.
-async fn listen(speaks: &Speaks, stream: &mut TcpStream, ahead: &mut BytesMut) -> First {
-    let mut patience = if speaks.is(OPAQUE) { Duration::ZERO } else { SILENCE };
+async fn listen(behind: &impl Behind, stream: &mut TcpStream, ahead: &mut BytesMut) -> First {
+    let speaks = behind.speaks();
+    let mut patience = match () {
+        // A client of TLS speaks first, and what it says decides where it goes.
+        () if behind.asks_server_name() => PATIENCE,
+        () if speaks.is(OPAQUE) => Duration::ZERO,
+        () => SILENCE,
+    };
     loop {
         match tokio::time::timeout(patience, read(stream, ahead)).await {
             Ok(false) => return First::Gone,

@@ -25,6 +25,7 @@ pub struct Terminal {
     keys: Box<dyn Write + Send>,
     shared: Arc<Shared>,
     master: Box<dyn MasterPty + Send>,
+    reading: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -49,7 +50,7 @@ impl Terminal {
         let shared =
             Arc::new(Shared { parser: Mutex::new((parser, Vec::new())), changed: Condvar::new() });
         let screen = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut bytes = [0; 16 * 1024];
             while let Ok(n @ 1..) = reader.read(&mut bytes) {
                 let mut state = screen.parser.lock().expect("no panic while held");
@@ -58,7 +59,7 @@ impl Terminal {
                 screen.changed.notify_all();
             }
         });
-        Self { child, keys, shared, master: pair.master }
+        Self { child, keys, shared, master: pair.master, reading: Some(reading) }
     }
 
     /// Presses keys.
@@ -133,6 +134,10 @@ impl Terminal {
     /// If it does not end.
     pub fn finish(mut self) -> (u32, Vec<u8>) {
         let code = self.child.wait().expect("a child of ours").exit_code();
+        // What it wrote last may still be on its way.
+        if let Some(reading) = self.reading.take() {
+            reading.join().expect("no panic while reading");
+        }
         (code, self.bytes())
     }
 }
