@@ -15,7 +15,8 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Err(reason) = fusebox_proto::log::start() {
+    let wanted = std::env::var(fusebox_proto::log::VARIABLE).ok();
+    if let Err(reason) = fusebox_proto::log::start(wanted.as_deref()) {
         eprintln!("fusebox-collector: {reason}");
         return ExitCode::from(USAGE);
     }

@@ -7,17 +7,19 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What is logged, by level and part: `info`, or `warn,fusebox_proxy=debug`.
-const VARIABLE: &str = "FUSEBOX_LOG";
+/// The environment variable that says what is logged, by level and part: `info`, or
+/// `warn,fusebox_proxy=debug`.
+pub const VARIABLE: &str = "FUSEBOX_LOG";
 
-/// Starts the log of this process, once.
+/// Starts the log of this process, once. `wanted` is what [`VARIABLE`] says; without it all of level
+/// info is logged.
 ///
 /// # Errors
 /// `FUSEBOX_LOG` is not understood: what it is, and what is allowed.
-pub fn start() -> Result<(), String> {
-    let filter = match std::env::var(VARIABLE) {
-        Ok(text) => parse(&text)?,
-        Err(_) => Targets::new().with_default(LevelFilter::INFO),
+pub fn start(wanted: Option<&str>) -> Result<(), String> {
+    let filter = match wanted {
+        Some(text) => parse(text)?,
+        None => Targets::new().with_default(LevelFilter::INFO),
     };
     let lines =
         fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);

@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         return redirect();
     }
     let args = Args::parse();
-    if let Err(reason) = fusebox_proto::log::start() {
+    let wanted = std::env::var(fusebox_proto::log::VARIABLE).ok();
+    if let Err(reason) = fusebox_proto::log::start(wanted.as_deref()) {
         eprintln!("fusebox-proxy: {reason}");
         return ExitCode::from(USAGE);
     }

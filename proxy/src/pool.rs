@@ -6,6 +6,7 @@
 //! | [`Endpoint`](endpoint::Endpoint) | its connections, over all workers, and who waits for one |
 //! | [`http1`] | one request at a time on a connection, which comes back at the end of both bodies |
 //! | [`http2`] | many requests at a time on few connections |
+//! | [`members`] | its endpoints come and go |
 //! | [`raw`] | connections that carry no HTTP, each for one session |
 //! | [`connect`] | opening them |
 //! | [`settings`] | their limits, which a policy changes at run time |
@@ -20,6 +21,7 @@ mod connect;
 mod endpoint;
 mod http1;
 mod http2;
+mod members;
 mod raw;
 mod settings;
 mod socket;
@@ -28,16 +30,15 @@ pub(crate) use connect::ConnectError;
 pub(crate) use endpoint::{AcquireError, Endpoint};
 pub(crate) use http1::Http1Lease;
 pub(crate) use http2::Http2Lease;
+use members::Members;
 pub(crate) use raw::RawPlace;
 use settings::PoolSettings;
 
-use crate::balance::EndpointId;
 use crate::config::{self, Limits};
 use crate::upstream::{Choice, Upstream};
 use endpoint::Shared;
-use fusebox_proto::Now;
 use fusebox_proto::policy::Settings;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -45,7 +46,9 @@ use std::time::Instant;
 /// Some endpoints of a service, with connections of their own.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    endpoints: Vec<Arc<Endpoint>>,
+    /// Locked before the core, never over an await.
+    members: RwLock<Members>,
+    shared: Arc<Shared>,
     /// Balance, ejections, retry budget. Held for one question at a time, never over an await.
     core: Mutex<Upstream>,
     /// Whether the core is asked although there is only one endpoint to choose.
@@ -63,31 +66,32 @@ impl Pool {
         limits: Limits,
         settings: &Settings,
     ) -> Arc<Self> {
-        let shared: Arc<Shared> = Arc::default();
         let of_pool = PoolSettings::new(limits, &settings.pool);
-        let endpoint = |endpoint: &config::Endpoint| {
-            Endpoint::new(&endpoint.address, Arc::clone(&shared), of_pool)
-        };
-        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
-        shared.endpoints.get_or_init(|| endpoints.iter().map(Arc::downgrade).collect());
-        let ids: Vec<_> = (0..endpoints.len() as u64).map(EndpointId).collect();
-        let mut core = Upstream::new(now, settings);
-        core.set_endpoints(now, &ids, rand::random_range(0..ids.len().max(1)));
-        Arc::new(Self {
-            endpoints,
-            core: Mutex::new(core),
+        let pool = Self {
+            members: RwLock::default(),
+            shared: Arc::default(),
+            core: Mutex::new(Upstream::new(now, settings)),
             is_watched: AtomicBool::new(false),
             requests_max: AtomicUsize::new(of_pool.requests_max),
             is_upgrading: AtomicBool::new(of_pool.is_upgrading),
-        })
+        };
+        pool.set_endpoints(now, endpoints, of_pool);
+        Arc::new(pool)
     }
 
-    /// Follows a change of policy. What is under way stays as it is.
-    pub(crate) fn apply(&self, now: Instant, limits: Limits, settings: &Settings) {
+    /// Follows a change of policy and of endpoints. What is under way stays as it is.
+    pub(crate) fn apply(
+        &self,
+        now: Instant,
+        endpoints: &[config::Endpoint],
+        limits: Limits,
+        settings: &Settings,
+    ) {
         let of_pool = PoolSettings::new(limits, &settings.pool);
         self.requests_max.store(of_pool.requests_max, Relaxed);
         self.is_upgrading.store(of_pool.is_upgrading, Relaxed);
-        self.endpoints.iter().for_each(|endpoint| endpoint.apply(of_pool));
+        self.set_endpoints(now, endpoints, of_pool);
+        self.endpoints().iter().for_each(|endpoint| endpoint.apply(of_pool));
         self.core.lock().set_policy(now, settings);
     }
 
@@ -97,15 +101,6 @@ impl Pool {
         self.is_watched.store(is_watched, Relaxed);
     }
 
-    /// Nobody new will come: connections close once what is on them is over.
-    pub(crate) fn retire(&self) {
-        let now = Now::read().instant;
-        for endpoint in &self.endpoints {
-            endpoint.retire();
-            endpoint.sweep(now);
-        }
-    }
-
     /// Whether requests go out as HTTP/2, whatever they came in as.
     pub(crate) fn is_upgrading(&self) -> bool {
         self.is_upgrading.load(Relaxed)
@@ -113,17 +108,22 @@ impl Pool {
 
     /// Requests that wait for a connection.
     pub(crate) fn pending(&self) -> u64 {
-        self.endpoints.iter().map(|endpoint| endpoint.pending() as u64).sum()
+        self.members.read().list().iter().map(|endpoint| endpoint.pending() as u64).sum()
     }
 
     /// Closes connections that were idle too long.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.endpoints.iter().for_each(|endpoint| endpoint.sweep(now));
+        self.endpoints().iter().for_each(|endpoint| endpoint.sweep(now));
     }
 
-    /// Its endpoints, in the order of the configuration.
-    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    /// Its endpoints, in the order in which they were first seen.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.members.read().list().to_vec()
+    }
+
+    /// How many endpoints it has.
+    pub(crate) fn endpoints_len(&self) -> usize {
+        self.members.read().list().len()
     }
 }
 
@@ -131,7 +131,7 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) struct Picked {
     pool: Arc<Pool>,
-    at: usize,
+    endpoint: Arc<Endpoint>,
     /// `None` where there was nothing to choose, and once the attempt is over.
     choice: Option<Choice>,
 }
@@ -140,6 +140,6 @@ impl std::ops::Deref for Picked {
     type Target = Arc<Endpoint>;
 
     fn deref(&self) -> &Arc<Endpoint> {
-        &self.pool.endpoints[self.at]
+        &self.endpoint
     }
 }

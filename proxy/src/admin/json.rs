@@ -108,8 +108,8 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
 
 fn endpoints(pool: &Pool, now: Now) -> impl Iterator<Item = Value> {
     let hosts = pool.status(now.instant).hosts;
-    pool.endpoints().iter().enumerate().map(move |(at, endpoint)| {
-        let host = hosts.get(at);
+    pool.endpoints().into_iter().map(move |endpoint| {
+        let host = hosts.iter().find(|host| host.host == endpoint.id());
         json!({
             "address": endpoint.address(),
             "connections": endpoint.connections(),

@@ -2,7 +2,6 @@
 
 use crate::outbound::Edge;
 use crate::outlier::{Ejection, Event, What};
-use crate::pool::Pool;
 use crate::proxy::Proxy;
 use crate::report_log::Window;
 use fusebox_proto::Now;
@@ -15,23 +14,22 @@ pub(super) fn gather(proxy: &Proxy, now: Now, window: &mut Window) {
     for edge in &proxy.edges {
         shadows(edge);
         for pool in proxy.edge_pools(edge) {
-            for event in pool.take_events() {
-                happened(edge, &pool, now, event, window);
+            for (event, endpoint) in pool.take_events() {
+                happened(edge, &endpoint, now, event, window);
             }
             for host in pool.status(now.instant).hosts {
                 let endpoint = pool.address(host.host);
                 let out = host.ejected.map(|ejection| (ejection, false));
                 let shadow = host.shadowed.map(|ejection| (ejection, true));
                 for (ejection, is_shadow) in out.into_iter().chain(shadow) {
-                    window.breakers.push(out_of(edge, endpoint, now, ejection, is_shadow));
+                    window.breakers.push(out_of(edge, &endpoint, now, ejection, is_shadow));
                 }
             }
         }
     }
 }
 
-fn happened(edge: &Edge, pool: &Pool, now: Now, event: Event, window: &mut Window) {
-    let endpoint = pool.address(event.host);
+fn happened(edge: &Edge, endpoint: &str, now: Now, event: Event, window: &mut Window) {
     let (closed, open) = (BreakerState::Closed, BreakerState::Open);
     let (from, to, cause, shadow) = match event.what {
         What::Ejected { detection, .. } => {

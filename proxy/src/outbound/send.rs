@@ -247,7 +247,7 @@ fn with(trail: Option<Trail>, mut response: Answered) -> Answered {
 impl Round {
     /// A retry goes elsewhere, if it can.
     fn tried_if_retrying(&mut self, target: &Target, picked: &Picked) {
-        if 1 < target.pool.endpoints().len() {
+        if 1 < target.pool.endpoints_len() {
             self.tried.add(picked.id());
         }
     }

@@ -133,7 +133,7 @@ struct PoolKey {
 }
 
 /// All pools to other services. They live on from one policy to the next, with what is under way
-/// on them, as long as their endpoints stay the same.
+/// on them and what is known of endpoints that stay.
 #[derive(Debug)]
 pub(crate) struct Pools {
     limits: Limits,
@@ -143,7 +143,6 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 struct PoolEntry {
     key: PoolKey,
-    endpoints: Vec<Endpoint>,
     edge: Arc<Edge>,
     pool: Arc<Pool>,
     is_wanted: bool,
@@ -165,26 +164,23 @@ impl Pools {
         &mut self,
         listener: &Listener,
         key: PoolKey,
-        endpoints: Vec<Endpoint>,
+        endpoints: &[Endpoint],
         settings: &Settings,
         is_watched: bool,
     ) -> Arc<Pool> {
         let now = Now::read().instant;
-        let mut entries = self.entries.iter_mut();
-        let known = entries.find(|entry| entry.key == key && entry.endpoints == endpoints);
-        if let Some(known) = known {
-            // It may be asked for more than once in one plan: the settings are the same.
+        if let Some(known) = self.entries.iter_mut().find(|entry| entry.key == key) {
+            // It may be asked for more than once in one plan: the answers are the same.
             if !std::mem::replace(&mut known.is_wanted, true) {
-                known.pool.apply(now, self.limits, settings);
+                known.pool.apply(now, endpoints, self.limits, settings);
             }
             known.is_watched |= is_watched;
             return Arc::clone(&known.pool);
         }
-        let pool = Pool::new(now, &endpoints, self.limits, settings);
+        let pool = Pool::new(now, endpoints, self.limits, settings);
         let edge = Arc::clone(&listener.edge);
         let is_wanted = true;
-        let entry =
-            PoolEntry { key, endpoints, edge, pool: Arc::clone(&pool), is_wanted, is_watched };
+        let entry = PoolEntry { key, edge, pool: Arc::clone(&pool), is_wanted, is_watched };
         self.entries.push(entry);
         pool
     }
@@ -286,7 +282,7 @@ impl Planner<'_> {
             subset: destination.subset.clone().unwrap_or_default(),
         };
         let target = self.target(at, subset, port, settings, Some(Arc::new(way)));
-        if target.pool.endpoints().is_empty() { Err(NoTarget::EmptySubset) } else { Ok(target) }
+        if target.pool.endpoints_len() == 0 { Err(NoTarget::EmptySubset) } else { Ok(target) }
     }
 
     fn target(
@@ -304,14 +300,14 @@ impl Planner<'_> {
             let label = |key: &str| endpoint.labels.get(key).map(String::as_str);
             subset.is_none_or(|subset| subset.selects(label))
         };
-        let endpoints = listener.endpoints.iter().filter(belongs).cloned().collect();
+        let endpoints: Vec<_> = listener.endpoints.iter().filter(belongs).cloned().collect();
         let key = PoolKey { listener: at, subset: name, port };
         let is_watched = way.is_some()
             || *settings != Settings::default()
             || self.policy.retries_unasked().is_some();
         Target {
             edge: Arc::clone(&listener.edge),
-            pool: self.pools.get(listener, key, endpoints, settings, is_watched),
+            pool: self.pools.get(listener, key, &endpoints, settings, is_watched),
             way,
             muted: policy.muted_answer_for(self.caller.name()),
         }

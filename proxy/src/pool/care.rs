@@ -1,6 +1,6 @@
 //! The core of a pool, asked under one short lock: which endpoint, who is out, may it be retried.
 
-use super::{Picked, Pool};
+use super::{Endpoint, Picked, Pool};
 use crate::balance::EndpointId;
 use crate::edge::Overflow;
 use crate::outlier::{Event, Observed};
@@ -18,27 +18,31 @@ impl Pool {
     /// # Errors
     /// What refuses it.
     pub(crate) fn pick(self: &Arc<Self>, now: Instant, tried: &Tried) -> Result<Picked, Overflow> {
-        let picked = if !self.is_watched.load(Relaxed) && self.endpoints.len() == 1 {
-            Picked::new(Arc::clone(self), 0, None)
+        let members = self.members.read();
+        let picked = if let [only] = members.list()
+            && !self.is_watched.load(Relaxed)
+        {
+            self.picked(only, None)
         } else {
             let points = [rand::random(), rand::random()];
             let choice = self.core.lock().pick(now, tried, points);
             let choice = choice.map_err(|_| Overflow::AllEjected)?;
-            // Endpoints are numbered by their places.
-            let at = choice.endpoint().0 as usize;
-            Picked::new(Arc::clone(self), at, Some(choice))
+            // The core has learnt of the members under the same lock.
+            let endpoint = members.find(choice.endpoint()).ok_or(Overflow::AllEjected)?;
+            self.picked(endpoint, Some(choice))
         };
         // Counted before it is looked at: of two workers at the limit none passes it.
         let requests_max = self.requests_max.load(Relaxed);
-        if requests_max != usize::MAX && requests_max < self.load() {
+        let load = || members.list().iter().map(|endpoint| endpoint.load()).sum::<usize>();
+        if requests_max != usize::MAX && requests_max < load() {
             return Err(Overflow::Connections);
         }
         Ok(picked)
     }
 
-    /// Requests that wait or are under way.
-    fn load(&self) -> usize {
-        self.endpoints.iter().map(|endpoint| endpoint.load()).sum()
+    fn picked(self: &Arc<Self>, endpoint: &Arc<Endpoint>, choice: Option<Choice>) -> Picked {
+        endpoint.add_load();
+        Picked { pool: Arc::clone(self), endpoint: Arc::clone(endpoint), choice }
     }
 
     /// Asks leave for a retry of an attempt that has ended.
@@ -64,9 +68,14 @@ impl Pool {
         self.core.lock().handle_timeout(now, rand::random);
     }
 
-    /// What happened to endpoints since the last call.
-    pub(crate) fn take_events(&self) -> Vec<Event> {
-        self.core.lock().take_events().collect()
+    /// What happened to endpoints since the last call, each with the address.
+    pub(crate) fn take_events(&self) -> Vec<(Event, String)> {
+        let mut members = self.members.write();
+        let mut core = self.core.lock();
+        let address = |id| members.address(id).unwrap_or_default().to_owned();
+        let events = core.take_events().map(|event| (event, address(event.host))).collect();
+        members.forget_departed();
+        events
     }
 
     /// Everything there is to show.
@@ -75,20 +84,15 @@ impl Pool {
     }
 
     /// The address of an endpoint.
-    pub(crate) fn address(&self, endpoint: EndpointId) -> &str {
-        self.endpoints.get(endpoint.0 as usize).map_or("", |endpoint| endpoint.address())
+    pub(crate) fn address(&self, endpoint: EndpointId) -> String {
+        self.members.read().address(endpoint).unwrap_or_default().to_owned()
     }
 }
 
 impl Picked {
-    fn new(pool: Arc<Pool>, at: usize, choice: Option<Choice>) -> Self {
-        pool.endpoints[at].add_load();
-        Self { pool, at, choice }
-    }
-
     /// For the list of what a request has tried.
     pub(crate) fn id(&self) -> EndpointId {
-        EndpointId(self.at as u64)
+        self.endpoint.id()
     }
 
     /// Whether something depends on what becomes of the attempt.

@@ -4,12 +4,13 @@ use super::connect::ConnectError;
 use super::http1::{Idle, Waiter};
 use super::http2::Multiplexed;
 use super::settings::PoolSettings;
+use crate::balance::EndpointId;
 use crate::edge::Overflow;
 use crate::tunnel::Bounds;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Why a request got no connection.
@@ -31,12 +32,14 @@ pub(super) struct Shared {
     pub(super) waiting: AtomicUsize,
     /// HTTP/1 connections being opened.
     pub(super) opening: AtomicUsize,
-    pub(super) endpoints: OnceLock<Vec<Weak<Endpoint>>>,
+    pub(super) endpoints: RwLock<Vec<Weak<Endpoint>>>,
 }
 
 /// One instance of a service.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    /// No other endpoint of the pool has it, or had it.
+    id: EndpointId,
     pub(super) address: String,
     pub(super) shared: Arc<Shared>,
     load: AtomicUsize,
@@ -47,6 +50,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: PoolSettings,
+    /// It left: nobody new will come.
+    pub(super) is_retired: bool,
     /// Connections, those being opened included.
     pub(super) connections: usize,
     /// HTTP/1 connections being opened.
@@ -64,9 +69,15 @@ pub(super) struct State {
 
 impl Endpoint {
     /// No connection yet to `address`, a `host:port`.
-    pub(super) fn new(address: &str, shared: Arc<Shared>, settings: PoolSettings) -> Arc<Self> {
+    pub(super) fn new(
+        id: EndpointId,
+        address: &str,
+        shared: Arc<Shared>,
+        settings: PoolSettings,
+    ) -> Arc<Self> {
         let state = Mutex::new(State {
             settings,
+            is_retired: false,
             connections: 0,
             opening: 0,
             idle: Vec::new(),
@@ -75,7 +86,8 @@ impl Endpoint {
             keep_alive: None,
             multiplexed: Multiplexed::default(),
         });
-        Arc::new(Self { address: address.to_owned(), shared, load: AtomicUsize::new(0), state })
+        let address = address.to_owned();
+        Arc::new(Self { id, address, shared, load: AtomicUsize::new(0), state })
     }
 
     /// Follows a change of policy: what is under way stays, and what is idle is judged anew when
@@ -84,9 +96,19 @@ impl Endpoint {
         self.lock().settings = settings;
     }
 
-    /// From now on a connection carries what is on it, and then closes.
+    /// Nobody new will come. What is under way ends as it would, those that wait get a connection
+    /// each, and what is idle closes.
     pub(super) fn retire(&self) {
-        self.lock().settings.requests_per_connection_max = Some(0);
+        let mut state = self.lock();
+        state.is_retired = true;
+        state.settings.requests_per_connection_max = Some(1);
+        state.idle.clear();
+        state.multiplexed.retire();
+    }
+
+    /// Its number in the pool.
+    pub(crate) const fn id(&self) -> EndpointId {
+        self.id
     }
 
     /// How long a tunnel to it may last, and be silent; `idle` where nobody says how long.
@@ -214,8 +236,10 @@ impl Slot {
         self.endpoint.open_for_waiting();
         let shared = &self.endpoint.shared;
         if 0 < shared.waiting.load(Relaxed) {
-            let others = shared.endpoints.get().into_iter().flatten();
-            others.filter_map(Weak::upgrade).for_each(|other| other.open_for_waiting());
+            let others: Vec<_> = shared.endpoints.read().iter().filter_map(Weak::upgrade).collect();
+            for other in others {
+                other.open_for_waiting();
+            }
         }
     }
 

@@ -147,7 +147,9 @@ impl Endpoint {
                 Err(back) => grant = back,
             }
         }
-        if let Ok(connection) = grant {
+        if let Ok(connection) = grant
+            && !state.is_retired
+        {
             state.idle.push(Idle { connection, since: now });
         }
     }

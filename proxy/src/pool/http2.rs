@@ -78,6 +78,11 @@ impl Http2Connection {
 }
 
 impl Multiplexed {
+    /// Lets go of all connections; what is on them goes on.
+    pub(super) fn retire(&mut self) {
+        self.connections.clear();
+    }
+
     /// Lets go of connections that nobody used for too long, or that take no more requests; what is
     /// on them goes on.
     pub(super) fn sweep(&mut self, now: Instant, limit: Duration, settings: &PoolSettings) {
@@ -129,7 +134,11 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.lock().multiplexed.streams -= 1;
+        let mut state = self.0.lock();
+        state.multiplexed.streams -= 1;
+        if state.is_retired && state.multiplexed.streams == 0 {
+            state.multiplexed.retire();
+        }
     }
 }
 
@@ -216,7 +225,11 @@ impl Opening {
                 used: Mutex::new(now),
                 is_retired: AtomicBool::new(false),
             });
-            self.endpoint.lock().multiplexed.connections.push(connection);
+            let mut state = self.endpoint.lock();
+            // Whoever it was opened for may have given up, and nobody else will come.
+            if !state.is_retired || 0 < state.multiplexed.streams {
+                state.multiplexed.connections.push(connection);
+            }
         });
         // Nobody may wait any more.
         let _ = self.opened.send(Some(result));

@@ -98,10 +98,10 @@ pub(crate) async fn nginx(server: SocketAddr) -> Other {
     let here = folder.path().display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|name| format!("{name}_temp_path {here}/{name};")).concat();
-    let server = format!(
-        "location / {{ proxy_pass http://app; proxy_http_version 1.1; \
-         proxy_set_header Connection \"\"; proxy_set_header Host $host; }}"
-    ) + &format!("}} upstream app {{ server {server}; keepalive 16; }}");
+    let server = "location / { proxy_pass http://app; proxy_http_version 1.1; \
+                  proxy_set_header Connection \"\"; proxy_set_header Host $host; }"
+        .to_owned()
+        + &format!("}} upstream app {{ server {server}; keepalive 16; }}");
     let config = format!(
         "daemon off; master_process off; error_log /dev/null; pid {here}/pid; \
          events {{ worker_connections 1024; }} \

@@ -147,7 +147,7 @@ fn head(fields: &[Field]) -> Result<Message, String> {
             }
             continue;
         }
-        let is_name = |byte: u8| is_token(&byte) && !byte.is_ascii_uppercase();
+        let is_name = |byte: u8| is_token(byte) && !byte.is_ascii_uppercase();
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err(format!("the name {name:?}"));
         }
@@ -173,7 +173,7 @@ fn head(fields: &[Field]) -> Result<Message, String> {
     if !is_path || !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(format!("the path {target:?}"));
     }
-    if method.is_empty() || !method.bytes().all(|byte| is_token(&byte)) || method == "CONNECT" {
+    if method.is_empty() || !method.bytes().all(is_token) || method == "CONNECT" {
         return Err(format!("the method {method:?}"));
     }
     if !is_authority(&authority) || !matches!(&*scheme, "http" | "https") {

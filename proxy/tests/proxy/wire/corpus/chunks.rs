@@ -7,6 +7,45 @@ fn chunked(headers: &str, chunks: &str, follows: &str) -> String {
     post(&format!("transfer-encoding: chunked\r\n{headers}")) + chunks + follows
 }
 
+/// What is no size of ten.
+const NO_SIZES: &[&str] = &[
+    "0xa",
+    "0Xa",
+    "xa",
+    "+a",
+    "-a",
+    "-1",
+    "+0",
+    "-0",
+    " a",
+    "\ta",
+    "a ",
+    "a\t",
+    "a b",
+    "a\x0b",
+    "\x0ba",
+    "a\0",
+    "\0a",
+    "g",
+    "a,",
+    "a.0",
+    "a_0",
+    "\"a\"",
+    "'a'",
+    "ah",
+    "10d0",
+    "",
+    " ",
+    "\u{ff41}",
+    "8000000000000000",
+    "ffffffffffffffff",
+    "10000000000000000",
+    "1000000000000000a",
+    "fffffffffffffffff",
+    "7fffffffffffffff",
+    "10000000a",
+];
+
 /// `chunk-size = 1*HEXDIG`, and a chunk as long as it says.
 pub(crate) fn size() -> Vec<Case> {
     const CLASS: &str = "chunk size";
@@ -22,50 +61,14 @@ pub(crate) fn size() -> Vec<Case> {
     );
     let zeros = chunked("", "3\r\nabc\r\n000\r\n\r\n", NEXT);
     cases.push(Case::new(CLASS, "zeros for the end", Harmless, zeros).body("abc"));
-    for size in [
-        "0xa",
-        "0Xa",
-        "xa",
-        "+a",
-        "-a",
-        "-1",
-        "+0",
-        "-0",
-        " a",
-        "\ta",
-        "a ",
-        "a\t",
-        "a b",
-        "a\x0b",
-        "\x0ba",
-        "a\0",
-        "\0a",
-        "g",
-        "a,",
-        "a.0",
-        "a_0",
-        "\"a\"",
-        "'a'",
-        "ah",
-        "10d0",
-        "",
-        " ",
-        "\u{ff41}",
-        "8000000000000000",
-        "ffffffffffffffff",
-        "10000000000000000",
-        "1000000000000000a",
-        "fffffffffffffffff",
-        "7fffffffffffffff",
-        "10000000a",
-    ] {
-        let is_blank = matches!(size, "a " | "a\t");
+    for size in NO_SIZES {
+        let is_blank = matches!(*size, "a " | "a\t");
         let follows = if is_blank { NEXT } else { EVIL };
         let chunks = format!("{size}\r\n0123456789\r\n0\r\n\r\n");
         // "10d0" is a size, of a chunk that does not end; blanks behind a size are bad white space.
         let verdict = if is_blank { Harmless } else { Refused };
         let bytes = chunked("", &chunks, follows);
-        let case = Case::new(CLASS, format!("{:?}", size), verdict, bytes);
+        let case = Case::new(CLASS, format!("{size:?}"), verdict, bytes);
         cases.push(case.body("0123456789"));
     }
     for (name, chunks) in [

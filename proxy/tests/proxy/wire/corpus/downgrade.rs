@@ -21,6 +21,30 @@ fn data(flags: u8, body: &str) -> Vec<u8> {
     frame(frames::DATA, flags, 1, body.as_bytes())
 }
 
+/// What is no length of three.
+const NO_LENGTHS: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "4",
+    "40",
+    "999999",
+    "+3",
+    "-3",
+    "0x3",
+    "3,3",
+    "3, 3",
+    "3;",
+    "",
+    " 3",
+    "3 ",
+    "three",
+    "18446744073709551619",
+    "9223372036854775811",
+    "3\r\n",
+    "3\0",
+];
+
 /// `content-length` against the DATA that comes, and the end of the stream.
 pub(crate) fn lengths() -> Vec<Case> {
     const CLASS: &str = "HTTP/2 lengths";
@@ -47,28 +71,7 @@ pub(crate) fn lengths() -> Vec<Case> {
         )
         .body("abc"),
     ];
-    for length in [
-        "0",
-        "1",
-        "2",
-        "4",
-        "40",
-        "999999",
-        "+3",
-        "-3",
-        "0x3",
-        "3,3",
-        "3, 3",
-        "3;",
-        "",
-        " 3",
-        "3 ",
-        "three",
-        "18446744073709551619",
-        "9223372036854775811",
-        "3\r\n",
-        "3\0",
-    ] {
+    for length in NO_LENGTHS {
         let head = with(&[("content-length", length)]);
         let name = format!("{length:?} for three");
         cases.push(case(CLASS, name, Refused, &[head, data(END_STREAM, "abc")]));
@@ -102,57 +105,76 @@ pub(crate) fn lengths() -> Vec<Case> {
     cases
 }
 
+/// Fields that must not arrive as they are.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("transfer-encoding", "chunked"),
+    ("transfer-encoding", "identity"),
+    ("transfer-encoding", ""),
+    ("connection", "close"),
+    ("connection", "transfer-encoding"),
+    ("keep-alive", "timeout=5"),
+    ("proxy-connection", "close"),
+    ("upgrade", "h2c"),
+    ("upgrade", "websocket"),
+    ("te", "gzip"),
+    ("te", "trailers, chunked"),
+    ("te", "chunked"),
+    ("a", "b\r\ntransfer-encoding: chunked"),
+    ("a", "b\r\n\r\nGET /0000/evil HTTP/1.1\r\nhost: x"),
+    ("a", "b\nc: d"),
+    ("a", "b\rc: d"),
+    ("a", "b\0"),
+    ("a", "\0b"),
+    ("a", "b\r"),
+    ("a", "b\n"),
+    ("a", "\r\nb"),
+    ("a\r\nb", "c"),
+    ("a\nb", "c"),
+    ("a\r\n\r\nb", "c"),
+    ("a\0b", "c"),
+    ("a: b\r\nc", "d"),
+    ("a:b", "c"),
+    ("a b", "c"),
+    ("", "a"),
+    ("A", "b"),
+    ("Transfer-Encoding", "chunked"),
+    ("content-Length", "5"),
+    ("a\tb", "c"),
+    ("a\u{e9}", "b"),
+    ("a(b", "c"),
+    ("a\x7f", "b"),
+    ("a", "b\x7f"),
+    ("a", "b\x01"),
+    ("transfer-encoding ", "chunked"),
+    (" transfer-encoding", "chunked"),
+    ("transfer-encoding:chunked\r\na", "b"),
+    ("http2-settings", "AAM"),
+];
+
+/// Fields that are no trailers.
+const NO_TRAILERS: &[(&str, &str)] = &[
+    (":path", "/0000/evil"),
+    (":method", "GET"),
+    (":status", "200"),
+    ("content-length", "5"),
+    ("transfer-encoding", "chunked"),
+    ("host", "y"),
+    ("A", "b"),
+    ("a", "b\r\nc: d"),
+    ("connection", "close"),
+    ("authorization", "x"),
+    ("a\r\nb", "c"),
+    ("trailer", "x"),
+    (":authority", "y"),
+    ("cookie", "a=b"),
+];
+
 /// Fields that HTTP/2 forbids, or that would break out of their line in HTTP/1.
 pub(crate) fn fields() -> Vec<Case> {
     const CLASS: &str = "HTTP/2 fields";
     let mut cases = Vec::new();
     let hidden = format!("0\r\n\r\n{EVIL}");
-    let split = "b\r\ntransfer-encoding: chunked";
-    let request = "b\r\n\r\nGET /0000/evil HTTP/1.1\r\nhost: x";
-    for (name, value) in [
-        ("transfer-encoding", "chunked"),
-        ("transfer-encoding", "identity"),
-        ("transfer-encoding", ""),
-        ("connection", "close"),
-        ("connection", "transfer-encoding"),
-        ("keep-alive", "timeout=5"),
-        ("proxy-connection", "close"),
-        ("upgrade", "h2c"),
-        ("upgrade", "websocket"),
-        ("te", "gzip"),
-        ("te", "trailers, chunked"),
-        ("te", "chunked"),
-        ("a", split),
-        ("a", request),
-        ("a", "b\nc: d"),
-        ("a", "b\rc: d"),
-        ("a", "b\0"),
-        ("a", "\0b"),
-        ("a", "b\r"),
-        ("a", "b\n"),
-        ("a", "\r\nb"),
-        ("a\r\nb", "c"),
-        ("a\nb", "c"),
-        ("a\r\n\r\nb", "c"),
-        ("a\0b", "c"),
-        ("a: b\r\nc", "d"),
-        ("a:b", "c"),
-        ("a b", "c"),
-        ("", "a"),
-        ("A", "b"),
-        ("Transfer-Encoding", "chunked"),
-        ("content-Length", "5"),
-        ("a\tb", "c"),
-        ("a\u{e9}", "b"),
-        ("a(b", "c"),
-        ("a\x7f", "b"),
-        ("a", "b\x7f"),
-        ("a", "b\x01"),
-        ("transfer-encoding ", "chunked"),
-        (" transfer-encoding", "chunked"),
-        ("transfer-encoding:chunked\r\na", "b"),
-        ("http2-settings", "AAM"),
-    ] {
+    for &(name, value) in FORBIDDEN {
         let head = headers(0, 1, &[&PLAIN[..], &[(name, value)]].concat());
         let title = format!("{name:?}: {value:?}");
         let verdict = if name == "http2-settings" { Harmless } else { Refused };
@@ -171,28 +193,37 @@ pub(crate) fn fields() -> Vec<Case> {
         let title = format!("{name:?}: {value:?}");
         cases.push(case(CLASS, title, Harmless, &[head, data(END_STREAM, &hidden)]).body(&*hidden));
     }
-    for (name, value) in [
-        (":path", "/0000/evil"),
-        (":method", "GET"),
-        (":status", "200"),
-        ("content-length", "5"),
-        ("transfer-encoding", "chunked"),
-        ("host", "y"),
-        ("A", "b"),
-        ("a", "b\r\nc: d"),
-        ("connection", "close"),
-        ("authorization", "x"),
-        ("a\r\nb", "c"),
-        ("trailer", "x"),
-        (":authority", "y"),
-        ("cookie", "a=b"),
-    ] {
+    for &(name, value) in NO_TRAILERS {
         let trailers = headers(END_STREAM, 1, &[(name, value)]);
         let stream = [headers(0, 1, &PLAIN), data(0, "abc"), trailers];
         cases.push(case(CLASS, format!("trailer {name:?}"), Harmless, &stream).body("abc"));
     }
     cases
 }
+
+/// Values that the fields of [`PLAIN`], by place, must not have.
+const NO_VALUES: &[(usize, &[&str])] = &[
+    (0, &["", "G T", "GET /0000/evil HTTP/1.1\r\nx", "G\0T", "GET\r\n", "CONNECT", "G:T"]),
+    (1, &["", "http\r\nx", "ht tp", "file", "http://x/0000/evil?"]),
+    (2, &["", "u@x", "x/0000/evil", "x y", "x\r\nhost: y", "x:99999", "x,y z", "x#", "x\0", "[x]"]),
+    (
+        3,
+        &[
+            "",
+            "0000/main",
+            "*",
+            "/0000/main HTTP/1.1\r\nx: y",
+            "/0000/main\r\n",
+            "/0000/main\0",
+            "/0000/main x",
+            "http://y/0000/main",
+            "\t/0000/main",
+            "/0000/main\n",
+            "?/0000/main",
+            "/0000/main HTTP/1.1\r\nhost: x\r\n\r\nGET /0000/evil",
+        ],
+    ),
+];
 
 /// Pseudo-headers: which, how often, where, and whom they name.
 pub(crate) fn pseudo() -> Vec<Case> {
@@ -202,42 +233,7 @@ pub(crate) fn pseudo() -> Vec<Case> {
         cases.push(case(CLASS, name, verdict, &[headers(END_STREAM, 1, fields)]));
     };
     let with = |more: &[(&'static str, &'static str)]| [&PLAIN[..], more].concat();
-    for (at, values) in [
-        (0, &["", "G T", "GET /0000/evil HTTP/1.1\r\nx", "G\0T", "GET\r\n", "CONNECT", "G:T"][..]),
-        (1, &["", "http\r\nx", "ht tp", "file", "http://x/0000/evil?"]),
-        (
-            2,
-            &[
-                "",
-                "u@x",
-                "x/0000/evil",
-                "x y",
-                "x\r\nhost: y",
-                "x:99999",
-                "x,y z",
-                "x#",
-                "x\0",
-                "[x]",
-            ],
-        ),
-        (
-            3,
-            &[
-                "",
-                "0000/main",
-                "*",
-                "/0000/main HTTP/1.1\r\nx: y",
-                "/0000/main\r\n",
-                "/0000/main\0",
-                "/0000/main x",
-                "http://y/0000/main",
-                "\t/0000/main",
-                "/0000/main\n",
-                "?/0000/main",
-                "/0000/main HTTP/1.1\r\nhost: x\r\n\r\nGET /0000/evil",
-            ],
-        ),
-    ] {
+    for &(at, values) in NO_VALUES {
         for value in values {
             let mut fields = PLAIN;
             fields[at].1 = value;

@@ -3,6 +3,44 @@
 use crate::wire::case::Verdict::{Harmless, Refused, Served};
 use crate::wire::case::{Case, EVIL, NEXT};
 
+/// What names no host.
+const NO_HOSTS: &[&[u8]] = &[
+    b"",
+    b" ",
+    b"x y",
+    b"x,y",
+    b"x, y",
+    b"u@x",
+    b"u:p@x",
+    b"x/",
+    b"x/y",
+    b"/x",
+    b"x?y",
+    b"x#y",
+    b"x\\y",
+    b"http://x",
+    b"x:y",
+    b"x:80x",
+    b"x:-1",
+    b"x:65536",
+    b"x:999999999999",
+    b"x:80:80",
+    b":80",
+    b"::1",
+    b"[::1",
+    b"::1]",
+    b"[x]",
+    b"[]",
+    b"[::1]x",
+    b"[::1]:x",
+    b"x\0",
+    b"x\x01y",
+    b"x\ty",
+    b"\xe9",
+    b"<x>",
+    b"x\"y",
+];
+
 /// `Host`: missing, more than one, none (RFC 9112, 3.2).
 pub(crate) fn host() -> Vec<Case> {
     const CLASS: &str = "Host";
@@ -43,43 +81,7 @@ pub(crate) fn host() -> Vec<Case> {
     ] {
         add(name, Refused, lines);
     }
-    let odd: [&[u8]; 34] = [
-        b"",
-        b" ",
-        b"x y",
-        b"x,y",
-        b"x, y",
-        b"u@x",
-        b"u:p@x",
-        b"x/",
-        b"x/y",
-        b"/x",
-        b"x?y",
-        b"x#y",
-        b"x\\y",
-        b"http://x",
-        b"x:y",
-        b"x:80x",
-        b"x:-1",
-        b"x:65536",
-        b"x:999999999999",
-        b"x:80:80",
-        b":80",
-        b"::1",
-        b"[::1",
-        b"::1]",
-        b"[x]",
-        b"[]",
-        b"[::1]x",
-        b"[::1]:x",
-        b"x\0",
-        b"x\x01y",
-        b"x\ty",
-        b"\xe9",
-        b"<x>",
-        b"x\"y",
-    ];
-    for value in odd {
+    for &value in NO_HOSTS {
         let name = format!("value {:?}", value.escape_ascii().to_string());
         let verdict = if value == b"x,y" { Harmless } else { Refused };
         add(&name, verdict, &[b"Host: ", value, b"\r\n"].concat());
