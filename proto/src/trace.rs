@@ -112,10 +112,30 @@ impl TraceContext {
     }
 }
 
+impl TraceContext {
+    /// The value of a `traceparent` header, version 00: ASCII. Written by hand, because each sampled
+    /// request has one made, and formatting its bytes one by one took a seventh of our own time.
+    pub fn to_bytes(&self) -> [u8; 55] {
+        let mut text = *b"00-................................-................-..";
+        put_hex(&mut text[3..35], self.trace_id.as_bytes());
+        put_hex(&mut text[36..52], self.parent_id.as_bytes());
+        put_hex(&mut text[53..], &[self.flags]);
+        text
+    }
+}
+
 /// The value of a `traceparent` header, version 00.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", self.trace_id, self.parent_id, self.flags)
+        f.write_str(std::str::from_utf8(&self.to_bytes()).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Writes lower-case hexadecimal digits, two for each byte.
+fn put_hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 

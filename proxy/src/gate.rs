@@ -233,6 +233,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 fn strip_request(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_of_one_hop) {
+        return;
+    }
     let wants_trailers = headers.get_all(TE).iter().any(|value| has_token(value, b"trailers"));
     strip_hop_by_hop(headers);
     headers.remove(HTTP2_SETTINGS);
@@ -243,6 +246,9 @@ fn strip_request(headers: &mut HeaderMap) {
 
 /// Removes from a response what was meant for us; hyper frames it anew for the next hop.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_of_one_hop) {
+        return;
+    }
     strip_hop_by_hop(headers);
     headers.remove(TRANSFER_ENCODING);
 }
@@ -280,6 +286,13 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     for name in NEVER_TRAILERS {
         trailers.remove(name);
     }
+}
+
+/// Whether a field is for the next hop only. Most messages have none: one look at the names is less
+/// than a search for each.
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TE, UPGRADE, TRANSFER_ENCODING].contains(name)
+        || [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS].contains(name)
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {

@@ -67,7 +67,7 @@ pub(crate) fn place(
     };
     let span_id = SpanId::from_bytes(&rand::random::<[u8; 8]>())?;
     let own = TraceContext { trace_id, parent_id: span_id, flags };
-    let value = HeaderValue::from_str(&own.to_string()).expect("hexadecimal digits and dashes");
+    let value = HeaderValue::from_bytes(&own.to_bytes()).expect("hexadecimal digits and dashes");
     headers.insert(TRACEPARENT, value);
     Some(SpanPlace { trace_id, span_id, parent_id, flags })
 }
