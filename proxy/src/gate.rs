@@ -233,12 +233,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 fn strip_request(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_of_one_hop) {
-        return;
-    }
     let wants_trailers = headers.get_all(TE).iter().any(|value| has_token(value, b"trailers"));
     strip_hop_by_hop(headers);
-    headers.remove(HTTP2_SETTINGS);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -246,9 +242,6 @@ fn strip_request(headers: &mut HeaderMap) {
 
 /// Removes from a response what was meant for us; hyper frames it anew for the next hop.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    if !headers.keys().any(is_of_one_hop) {
-        return;
-    }
     strip_hop_by_hop(headers);
     headers.remove(TRANSFER_ENCODING);
 }
@@ -296,21 +289,30 @@ fn is_of_one_hop(name: &HeaderName) -> bool {
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Entry::Occupied(connection) = headers.entry(CONNECTION) {
-        let (_, values) = connection.remove_entry_mult();
-        let values: Vec<HeaderValue> = values.collect();
-        for name in values.iter().flat_map(tokens) {
-            if let Ok(name) = HeaderName::from_bytes(name)
-                && ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name)
-            {
-                headers.remove(name);
-            }
+    let present: Vec<HeaderName> =
+        headers.keys().filter(|name| is_of_one_hop(name)).cloned().collect();
+    for name in present {
+        if name == CONNECTION {
+            strip_connection(headers);
+        } else if name != TRANSFER_ENCODING {
+            headers.remove(name);
         }
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(UPGRADE);
-    headers.remove(TE);
+}
+
+/// Removes `Connection` with what it names.
+fn strip_connection(headers: &mut HeaderMap) {
+    let Entry::Occupied(connection) = headers.entry(CONNECTION) else { return };
+    let (_, values) = connection.remove_entry_mult();
+    let values: Vec<HeaderValue> = values.collect();
+    let is_option = |name: &&[u8]| [&b"keep-alive"[..], b"close"].contains(name);
+    for name in values.iter().flat_map(tokens).filter(|name| !is_option(name)) {
+        if let Ok(name) = HeaderName::from_bytes(name)
+            && ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name)
+        {
+            headers.remove(name);
+        }
+    }
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
