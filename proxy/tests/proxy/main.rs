@@ -26,6 +26,7 @@ mod refuse;
 mod report;
 mod resilience;
 mod routing;
+mod service_entry;
 mod settings;
 mod shop;
 mod takeover;
