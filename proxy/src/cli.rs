@@ -76,9 +76,10 @@ pub struct Args {
     #[arg(long, value_name = "LISTEN=APP", value_parser = inbound, value_delimiter = ' ', env = "FUSEBOX_INBOUND")]
     inbound: Vec<Inbound>,
     /// A listener for calls to a service, such as
-    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082; or for calls to all of them, told
-    /// apart by Host, such as 127.0.0.1:15001
-    #[arg(long, value_name = "LISTEN[=HOST@ENDPOINT[,ENDPOINT]...]", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
+    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082; without endpoints those of a
+    /// service entry of the policy are taken; or for calls to all services, told apart by Host, such
+    /// as 127.0.0.1:15001
+    #[arg(long, value_name = "LISTEN[=HOST[@ENDPOINT[,ENDPOINT]...]]", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
     outbound: Vec<OutboundFlag>,
     /// Connections are redirected to the listener for all services (see fusebox-proxy redirect
     /// --help): pass on what goes to unknown services
@@ -194,15 +195,19 @@ fn inbound(text: &str) -> Result<Inbound, String> {
 }
 
 fn outbound(text: &str) -> Result<OutboundFlag, String> {
-    const ALLOWED: &str = "allowed is LISTEN=HOST@ENDPOINT[,ENDPOINT]... or LISTEN";
+    const ALLOWED: &str = "allowed is LISTEN=HOST[@ENDPOINT[,ENDPOINT]...] or LISTEN";
     let Some((at, rest)) = text.split_once('=') else {
         return listen(text).map(OutboundFlag::All);
     };
-    let (host, list) = rest.split_once('@').ok_or_else(|| format!("has no '@'; {ALLOWED}"))?;
+    let (host, list) = match rest.split_once('@') {
+        Some((host, list)) => (host, Some(list)),
+        None => (rest, None),
+    };
     if host.is_empty() {
-        return Err(format!("has no host before '@'; {ALLOWED}"));
+        return Err(format!("has no host behind '='; {ALLOWED}"));
     }
-    let endpoints: Vec<Endpoint> = list.split(',').map(endpoint).collect::<Result<_, _>>()?;
+    let endpoints = list.map(|list| list.split(',').map(endpoint).collect::<Result<Vec<_>, _>>());
+    let endpoints = endpoints.transpose()?.unwrap_or_default();
     if ENDPOINTS_MAX < endpoints.len() {
         return Err(format!("has {} endpoints; at most {ENDPOINTS_MAX}", endpoints.len()));
     }
@@ -290,6 +295,13 @@ mod tests {
         let all = parse(flags).unwrap();
         assert_eq!((all.by_host.len(), all.outbound.len(), all.transparent), (1, 1, true));
 
+        let named = parse("--service a --outbound 127.0.0.1:1=api.example.com:443").unwrap();
+        assert_eq!(
+            (&*named.outbound[0].host, named.outbound[0].port()),
+            ("api.example.com:443", 443)
+        );
+        assert_eq!(named.outbound[0].endpoints, []);
+
         let exposed = parse("--service a --insecure --inbound 0.0.0.0:1=127.0.0.1:2").unwrap();
         assert!(exposed.insecure);
         assert_eq!(exposed.admin, ADMIN_DEFAULT);
@@ -312,7 +324,7 @@ mod tests {
         check("--service a --inbound 127.0.0.1:1=127.0.0.1", "--inbound", "HOST:PORT");
         check("--service a --inbound 127.0.0.1:1=127.0.0.1:0", "--inbound", "HOST:PORT");
         check("--service a --inbound 127.0.0.1:1=:80", "--inbound", "HOST:PORT");
-        check("--service a --outbound 127.0.0.1:1=b", "--outbound", "HOST@ENDPOINT");
+        check("--service a --outbound 127.0.0.1:1=", "--outbound", "HOST[@ENDPOINT");
         check("--service a --outbound 127.0.0.1:1=@127.0.0.1:2", "--outbound", "no host");
         check("--service a --outbound 127.0.0.1:1=b@", "--outbound", "HOST:PORT");
         check("--service a --outbound 127.0.0.1:1=b@h:1;v", "--outbound", "LABEL=VALUE");

@@ -206,14 +206,14 @@ pub struct Inbound {
     pub app: Endpoint,
 }
 
-/// A listener for calls to one service: `LISTEN=HOST@ENDPOINT[,ENDPOINT]...`.
+/// A listener for calls to one service: `LISTEN=HOST[@ENDPOINT[,ENDPOINT]...]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {
     /// Where the own application connects; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// The called service, as its callers name it.
     pub host: String,
-    /// Instances of that service, at least one.
+    /// Instances of that service; none: those that a `ServiceEntry` of the policy names.
     pub endpoints: Vec<Endpoint>,
 }
 

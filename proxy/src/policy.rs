@@ -15,6 +15,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod edits;
+pub(crate) mod entries;
 pub(crate) mod plan;
 
 use crate::config::Config;

@@ -8,7 +8,7 @@ use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
 use crate::outbound::{Common, Edge, Outbound, Tally};
 use crate::policy::plan::{self, Listener, Plan, Pools};
-use crate::policy::{self, InForce, Taken};
+use crate::policy::{self, InForce, Taken, entries};
 use crate::pool::Pool;
 use crate::propagate::Tracing;
 use crate::report_log::ReportLog;
@@ -17,9 +17,11 @@ use crate::tcp::Speaks;
 use crate::upgrade::Upgrades;
 use fusebox_proto::policy::{Caller, Policy, Push, PushAck, Settings};
 use fusebox_proto::report::Dropped;
+use fusebox_proto::text::visible;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub(crate) struct Proxy {
     pub(crate) common: Arc<Common>,
     /// Addresses of names, as far as a name server has told them.
     resolved: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// Other names may be wanted.
+    pub(crate) names: Notify,
     /// All connections to other services.
     pools: Mutex<Pools>,
     /// The policy in force.
@@ -94,6 +98,7 @@ impl Proxy {
             timers: Notify::new(),
             listeners: Vec::new(),
             resolved: Mutex::default(),
+            names: Notify::new(),
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),
             to_keep: watch::Sender::new(None),
@@ -131,6 +136,7 @@ impl Proxy {
         }
         proxy.by_host = proxy.listen_by_host(now, &common)?;
         proxy.set_service_breakers(&policy.policy);
+        proxy.say_overruled(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
         proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, &common))).collect();
@@ -209,10 +215,16 @@ impl Proxy {
     fn plans(&self, policy: &Policy) -> Vec<Plan> {
         let listeners: Vec<_> = {
             let resolved = self.resolved.lock();
-            self.listeners.iter().map(|listener| listener.resolved(&resolved)).collect()
+            self.filled(policy).map(|listener| listener.resolved(&resolved)).collect()
         };
         let mut pools = self.pools.lock();
         plan::plans(policy, &self.config.service, &listeners, &mut pools)
+    }
+
+    /// All outbound listeners, with the endpoints that the policy names where they have none.
+    fn filled<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = Cow<'a, Listener>> {
+        let caller = &self.config.service;
+        self.listeners.iter().map(move |listener| entries::filled(listener, policy, caller))
     }
 
     fn follow(&self, policy: &Policy) {
@@ -223,11 +235,17 @@ impl Proxy {
         self.timers.notify_one();
     }
 
-    /// Names whose addresses are to be looked up, each with its port.
-    pub(crate) fn dns_names(&self) -> Vec<String> {
-        let endpoints = self.listeners.iter().flat_map(|listener| &listener.endpoints);
-        let names: BTreeSet<_> = endpoints.filter_map(Endpoint::dns_name).collect();
-        names.into_iter().map(str::to_owned).collect()
+    /// Names whose addresses are to be looked up, each with its port; what was known of others is
+    /// forgotten.
+    pub(crate) fn dns_names(&self) -> BTreeSet<String> {
+        let in_force = self.policy.lock();
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for listener in self.filled(&in_force.policy) {
+            let named = listener.endpoints.iter().filter_map(Endpoint::dns_name);
+            names.extend(named.map(str::to_owned));
+        }
+        self.resolved.lock().retain(|name, _| names.contains(name));
+        names
     }
 
     /// A name server told the addresses of `name`: the endpoints follow, if they are others than
@@ -241,6 +259,22 @@ impl Proxy {
         }
     }
 
+    /// What outbound listeners were told.
+    #[cfg(test)]
+    pub(crate) fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Endpoints of the policy that do not count are told.
+    fn say_overruled(&self, policy: &Policy) {
+        for listener in &self.listeners {
+            if let Some(entry) = entries::overruled(listener, policy, &self.config.service) {
+                let (object, host) = (&entry.object, visible(&listener.host));
+                tracing::warn!("{object}: --outbound names endpoints of {host}, which hold");
+            }
+        }
+    }
+
     /// Answers a policy of a collector: takes it into force, or says why not. `is_first` says that
     /// it is the first on its stream.
     pub(crate) fn take_policy(&self, push: Push, is_first: bool) -> PushAck {
@@ -250,7 +284,9 @@ impl Proxy {
             Taken::Nothing(ack) => return ack,
         };
         self.follow(&new.policy);
+        self.say_overruled(&new.policy);
         *in_force = *new;
+        self.names.notify_one();
         let version = push.version;
         self.to_keep.send_replace(Some(Arc::new(push)));
         PushAck { version, rejected: None }

@@ -104,6 +104,12 @@ pub(super) fn read(document: &Document, sink: &Sink) -> Option<ServiceEntry> {
     if hosts.iter().any(HostName::is_wildcard) && resolution != Resolution::None {
         spec.at().error("has a host with * and a resolution; allowed is NONE");
     }
+    if resolution == Resolution::None {
+        spec.at().warn(
+            "has resolution NONE, under which connections go where they were going: here only \
+             those that a proxy with --transparent sees do",
+        );
+    }
     let locations = [("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)];
     let entry = ServiceEntry {
         object: document.to_string().into(),
@@ -189,6 +195,10 @@ fn endpoints(spec: &Fields<'_>, resolution: Resolution) -> Vec<ServiceEndpoint> 
             && text.parse::<IpAddr>().is_err()
         {
             at.error(format!("is {text}; allowed with resolution STATIC is an address"));
+        } else if let (Some(at), Some(text)) = (&address_at, address)
+            && !HostName::parse(text, "").is_ok_and(|host| !host.is_wildcard())
+        {
+            at.error(format!("is {text}; allowed are an address and a name"));
         }
         let own = (fields.get("ports").iter().flat_map(At::entries))
             .filter_map(|(name, at)| Some((name.into(), at.port()?)))
@@ -199,6 +209,11 @@ fn endpoints(spec: &Fields<'_>, resolution: Resolution) -> Vec<ServiceEndpoint> 
             labels: fields.get("labels").map(|at| labels(&at)).unwrap_or_default(),
             weight: fields.uint("weight", 0..=i32::MAX as u32).unwrap_or(1),
         });
+        if let Some(at) = fields.get("weight")
+            && endpoint.as_ref().is_some_and(|endpoint| endpoint.weight != 1)
+        {
+            at.warn("is not followed: all endpoints of a subset get the same share");
+        }
         endpoints.extend(endpoint);
         fields.finish(&["locality", "network", "serviceAccount"]);
     }

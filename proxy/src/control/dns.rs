@@ -1,4 +1,4 @@
-//! Endpoints whose addresses a name server knows: `dns:NAME:PORT`.
+//! Endpoints whose addresses a name server knows: `dns:NAME:PORT`, or a `ServiceEntry` with DNS.
 //!
 //! Every few seconds each name is looked up anew, by the system's resolver. (It tells neither how
 //! long its answer holds nor `SRV` records; a resolver of our own would be a dozen crates more.) All
@@ -20,9 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks names up until `closing`.
 pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
-    let names = proxy.dns_names();
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
-    while !names.is_empty() {
+    loop {
+        let names = proxy.dns_names();
+        failures.retain(|name, _| names.contains(name));
         for name in &names {
             match look_up(name).await {
                 Ok(addresses) => {
@@ -38,11 +39,11 @@ pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(REFRESH) => (),
+            () = tokio::time::sleep(REFRESH), if !names.is_empty() => (),
+            () = proxy.names.notified() => (),
             () = closing.cancelled() => return,
         }
     }
-    closing.cancelled().await;
 }
 
 async fn look_up(name: &str) -> Result<Vec<SocketAddr>, String> {
@@ -77,7 +78,7 @@ mod tests {
             endpoints: vec![endpoint("127.0.0.9:80"), endpoint("dns:inventory.local:8080")],
         });
         let proxy = Proxy::new(config, InForce::default(), Now::read()).unwrap();
-        assert_eq!(proxy.dns_names(), ["inventory.local:8080"]);
+        assert_eq!(proxy.dns_names(), ["inventory.local:8080".to_owned()].into());
         let pool = || proxy.edge_pools(&proxy.edges[0]).remove(0);
         let check = |expected: &[&str]| {
             let pool = pool();

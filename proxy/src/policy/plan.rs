@@ -105,7 +105,7 @@ pub(crate) struct Listener {
     pub(crate) host: String,
     /// The port of that host.
     pub(crate) port: u16,
-    /// Its endpoints.
+    /// Its endpoints; none: those that the policy names.
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
@@ -316,7 +316,7 @@ impl Planner<'_> {
 
 /// Whether a host of a document means a service of this proxy. A caller without a namespace stands
 /// in `default`.
-fn is_same(one: &ServiceId, other: &ServiceId) -> bool {
+pub(super) fn is_same(one: &ServiceId, other: &ServiceId) -> bool {
     let namespace = |service: &ServiceId| match service.namespace() {
         "" => "default".to_owned(),
         own => own.to_owned(),

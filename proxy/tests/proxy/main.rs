@@ -15,7 +15,7 @@ mod idle;
 mod life;
 mod malformed;
 mod outlier;
-#[expect(unreachable_pub, dead_code, reason = "shared with the end-to-end tests' library")]
+#[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
 #[path = "../../../tests/src/parts.rs"]
 #[allow(dead_code, reason = "what other crates take of it is not used here")]
 mod parts;
@@ -26,6 +26,7 @@ mod refuse;
 mod report;
 mod resilience;
 mod routing;
+mod service_entry;
 mod settings;
 mod shop;
 mod takeover;
