@@ -41,10 +41,13 @@ impl Part {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
+}
 
-    /// The process id.
-    pub fn id(&self) -> u32 {
-        self.0.id()
+impl std::ops::Deref for Part {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
     }
 }
 

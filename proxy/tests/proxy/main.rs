@@ -17,7 +17,6 @@ mod malformed;
 mod outlier;
 #[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
 #[path = "../../../tests/src/parts.rs"]
-#[allow(dead_code, reason = "what other crates take of it is not used here")]
 mod parts;
 mod policy;
 mod pool;

@@ -68,9 +68,11 @@ pub(super) fn time(duration: Duration) -> String {
     }
     let seconds = duration.as_secs();
     let units = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let written: String = (units.into_iter().filter(|(count, _)| 0 < *count))
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
+    let mut written = String::new();
+    for (count, unit) in units.into_iter().filter(|(count, _)| 0 < *count) {
+        written.push_str(&count.to_string());
+        written.push_str(unit);
+    }
     if written.is_empty() { "0s".to_owned() } else { written }
 }
 
