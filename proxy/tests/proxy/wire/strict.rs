@@ -90,8 +90,12 @@ impl<'a> Reader<'a> {
         let (method, target, is_old) = request_line(self.line()?)?;
         let mut headers = self.fields()?;
         host(&headers)?;
-        hop_by_hop(&headers)?;
-        let body = match length(&headers, is_old)? {
+        let is_upgrade = hop_by_hop(&headers)?;
+        let length = length(&headers, is_old)?;
+        if is_upgrade && (method != "GET" || is_old || !matches!(length, Length::None)) {
+            return violation("an upgrade that is not asked for by a GET of HTTP/1.1 without body");
+        }
+        let body = match length {
             Length::None => Vec::new(),
             Length::Exact(len) => self.take(len)?.to_vec(),
             Length::Chunked => {
@@ -213,9 +217,10 @@ pub(crate) fn is_authority(text: &str) -> bool {
         && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
-/// Fields that speak to one hop, and fields that would make a header of another message.
-fn hop_by_hop(headers: &[(String, String)]) -> Result<(), Stop> {
-    for name in ["keep-alive", "proxy-connection", "http2-settings", "upgrade"] {
+/// Fields that speak to one hop, and fields that would make a header of another message. Says
+/// whether they ask for the one upgrade that a proxy carries, which it does in these words alone.
+fn hop_by_hop(headers: &[(String, String)]) -> Result<bool, Stop> {
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
         if !values(headers, name).is_empty() {
             return violation(format!("the header {name} of another hop"));
         }
@@ -223,13 +228,18 @@ fn hop_by_hop(headers: &[(String, String)]) -> Result<(), Stop> {
     if values(headers, "te").iter().any(|value| !value.eq_ignore_ascii_case("trailers")) {
         return violation("a TE that is not plain trailers");
     }
+    match (&values(headers, "upgrade")[..], &values(headers, "connection")[..]) {
+        ([], _) => (),
+        ([protocol], ["upgrade"]) if protocol.eq_ignore_ascii_case("websocket") => return Ok(true),
+        other => return violation(format!("the header upgrade of another hop: {other:?}")),
+    }
     let names = values(headers, "connection").into_iter().flat_map(|value| value.split(','));
     for name in names.map(|name| name.trim().to_ascii_lowercase()) {
         if !matches!(&*name, "close" | "keep-alive" | "te") {
             return violation(format!("a Connection that names {name:?}"));
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 enum Length {
@@ -314,6 +324,8 @@ mod tests {
         check("GET / HTTP/1.0\r\nhost: x:1\r\nconnection: Close\r\n\r\n", "");
         check("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc", "abc");
         check("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", "");
+        let websocket = "connection: upgrade\r\nupgrade: WebSocket\r\n\r\n";
+        check(&format!("GET / HTTP/1.1\r\nhost: x\r\n{websocket}"), "");
         let chunks = "3\r\na\r\n\r\nA\r\n0123456789\r\n0\r\nx-end: y\r\n\r\n";
         let chunked = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         check(&format!("{chunked}{chunks}"), "a\r\n0123456789");
@@ -380,6 +392,13 @@ mod tests {
             "host: x\r\nproxy-connection: close\r\n",
             "host: x\r\nhttp2-settings: AAM\r\n",
             "host: x\r\nupgrade: h2c\r\n",
+            "host: x\r\nupgrade: websocket\r\n",
+            "host: x\r\nconnection: upgrade\r\n",
+            "host: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
+            "host: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n",
+            "host: x\r\nconnection: upgrade\r\nupgrade: websocket, h2c\r\n",
+            "host: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nupgrade: websocket\r\n",
+            "host: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n",
             "host: x\r\nte: gzip\r\n",
             "host: x\r\nconnection: content-length\r\n",
         ] {
@@ -413,6 +432,9 @@ mod tests {
             let head = "GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
             assert!(is_violation(&format!("{head}{chunks}")), "{chunks:?}");
         }
+        let websocket = "host: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        assert!(is_violation(&format!("POST / HTTP/1.1\r\n{websocket}")));
+        assert!(is_violation(&format!("GET / HTTP/1.0\r\n{websocket}")));
         let old = "POST / HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
         assert!(is_violation(old));
     }
