@@ -18,7 +18,6 @@ mod malformed;
 mod outlier;
 #[expect(unreachable_pub, dead_code, reason = "shared with the end-to-end tests' library")]
 #[path = "../../../tests/src/parts.rs"]
-#[allow(dead_code, reason = "what other crates take of it is not used here")]
 mod parts;
 mod policy;
 mod pool;
