@@ -1,10 +1,22 @@
 //! One connection of a caller, from its first byte to its last.
 //!
+//! ```text
+//! accept ─▶ awake: hyper ─ idle for a look ─▶ asleep: the socket alone
+//!            │  ▲                               │
+//!            │  └──────── a byte, or the drain ─┘
+//!            └─ 101 ─▶ tunnel
+//! ```
+//!
 //! HTTP/1.1 or HTTP/2 is told by the first bytes. A [`Watch`] on the socket cuts what only costs:
-//! a head that does not get finished, an exchange on which nothing moves, a connection that nobody
-//! uses. hyper's own timer for heads would run while a connection is idle, and close it under a
-//! client that is about to use it again.
+//! a head that does not get finished, a body that does not go on, an exchange on which nothing
+//! moves, a connection that nobody uses. One of HTTP/1 that is idle for a second is put to sleep:
+//! nothing is kept of it but the socket, until the next byte comes. What a connection may cost is
+//! in `limits`. hyper's own timer for heads would run while a connection is idle, and close it
+//! under a client that is about to use it again.
 
+mod limits;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::body::BodyError;
@@ -17,30 +29,14 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use watch::{Watch, Watched};
-
-/// Buffers of one connection, in each direction: what a slow reader can cost. A head must fit in.
-const BUFFER_LEN_MAX: usize = 64 * 1024;
-/// What one stream may have under way towards us.
-const STREAM_WINDOW_LEN: u32 = BUFFER_LEN_MAX as u32;
-/// What all streams of a connection may have under way towards us.
-const CONNECTION_WINDOW_LEN: u32 = 1024 * 1024;
-/// Streams of one connection. An application that multiplexes on one connection to its sidecar
-/// has no other; floods of streams are bounded by hyper's limits on resets.
-const STREAMS_MAX: u32 = 1_024;
-/// All headers of an HTTP/2 request.
-const HEADERS_LEN_MAX: u32 = 64 * 1024;
-/// Settings of HTTP/2: how often a silent peer is asked for a sign of life, and how long it has.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all connections of a listener have in common.
 #[derive(Clone, Debug, Default)]
@@ -61,9 +57,62 @@ where
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
     let Terms { drain, preserve_header_case } = terms;
-    let watch = Arc::new(Watch::new(Arc::clone(&drain)));
+    let watch = Arc::new(Watch::new(limits::DEADLINES, drain));
+    serve_watched(stream, ahead, watch, preserve_header_case, respond).await;
+}
+
+/// Awake and asleep in turn.
+async fn serve_watched<R, F, B>(
+    mut stream: TcpStream,
+    mut ahead: Bytes,
+    watch: Arc<Watch>,
+    preserve_header_case: bool,
+    respond: R,
+) where
+    R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
+{
+    let mut builder = limits::builder(preserve_header_case);
+    loop {
+        // One that falls asleep has taken all that came, so also what was read ahead.
+        let io = Watched::new(stream, std::mem::take(&mut ahead), Arc::clone(&watch));
+        serve_awake(io, &builder, &watch, &respond).await;
+        let Some(asleep) = watch.take_asleep() else {
+            break;
+        };
+        tokio::select! {
+            biased;
+            readable = asleep.readable() => if readable.is_err() { return },
+            // Awake, it ends as all others do, with the same patience.
+            () = watch.drain().began() => (),
+            () = tokio::time::sleep(watch.deadlines().unused()) => return,
+        }
+        // It spoke HTTP/1 before.
+        builder = limits::builder(preserve_header_case).http1_only();
+        stream = asleep;
+    }
+    if let Some(tunnel) = watch.take_tunnel() {
+        // It ends by its own bounds; and the end of the proxy gives it the time that everything in
+        // flight gets. In a place of its own: few connections become one.
+        Box::pin(tunnel.run()).await;
+    }
+}
+
+/// Serves a connection until it ends or leaves HTTP, or until nothing was on it for a while: then
+/// the watch has the socket, and hyper's buffers are gone.
+async fn serve_awake<R, F, B>(
+    io: Watched,
+    builder: &auto::Builder<TokioExecutor>,
+    watch: &Arc<Watch>,
+    respond: &R,
+) where
+    R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
+{
     let service = service_fn(|mut request: Request<Incoming>| {
-        let busy = Watch::busy(&watch);
+        let busy = Watch::busy(watch);
         let is_http1 = request.version() != Version::HTTP_2;
         let caller = request.extensions_mut().remove::<OnUpgrade>();
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
@@ -78,10 +127,8 @@ where
             Ok::<_, Infallible>(response.map(|body| watch::Counted::new(body, busy)))
         })
     });
-    let builder = builder(preserve_header_case);
-    let io = TokioIo::new(Watched::new(stream, ahead, Arc::clone(&watch)));
-    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-    let mut sweeps = tokio::time::interval(watch::SWEEP_INTERVAL);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    let mut sweeps = tokio::time::interval(watch.deadlines().sweep_interval);
     sweeps.tick().await;
     let mut patience = pin!(None::<Sleep>);
     let mut is_closing = false;
@@ -89,8 +136,8 @@ where
         tokio::select! {
             biased;
             // How it ended concerns the one at the other side, who knows.
-            _ = connection.as_mut() => break,
-            () = drain.began(), if patience.is_none() => {
+            _ = connection.as_mut() => return,
+            () = watch.drain().began(), if patience.is_none() => {
                 patience.set(Some(tokio::time::sleep(IDLE_PATIENCE)));
                 if watch.is_http2() {
                     connection.as_mut().graceful_shutdown();
@@ -101,16 +148,12 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             _ = sweeps.tick() => match watch.sweep() {
-                watch::Finding::Alive => (),
+                // A late body is told to whoever reads it when the connection is looked at again.
+                watch::Finding::Alive | watch::Finding::Late => (),
                 watch::Finding::Unused => connection.as_mut().graceful_shutdown(),
-                watch::Finding::Stuck => return,
+                watch::Finding::Asleep | watch::Finding::Stuck => return,
             },
         }
-    }
-    if let Some(tunnel) = watch.take_tunnel() {
-        // It ends by its own bounds; and the end of the proxy gives it the time that everything in
-        // flight gets. In a place of its own: few connections become one.
-        Box::pin(tunnel.run()).await;
     }
 }
 
@@ -127,22 +170,4 @@ fn announce_end<B>(response: &mut Response<B>) {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-fn builder(preserve_header_case: bool) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .max_buf_size(BUFFER_LEN_MAX)
-        .preserve_header_case(preserve_header_case)
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_LEN)
-        .initial_connection_window_size(CONNECTION_WINDOW_LEN)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADERS_LEN_MAX)
-        .max_send_buf_size(BUFFER_LEN_MAX)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
-    builder
 }

@@ -54,6 +54,9 @@ pub(crate) enum SendError {
     /// The caller broke off its request body.
     #[error("the request body broke off")]
     Caller,
+    /// Nothing came of the request body for too long.
+    #[error("the request body did not go on")]
+    Late,
 }
 
 impl From<AcquireError> for SendError {
@@ -69,7 +72,7 @@ impl SendError {
     /// As a retry policy looks at it.
     pub(crate) fn for_retry(&self) -> Ended {
         match self {
-            Self::Overflow(_) | Self::Caller => Ended::Refused,
+            Self::Overflow(_) | Self::Caller | Self::Late => Ended::Refused,
             Self::Connect(_) => Ended::NoConnection,
             Self::Broken(error) if is_unprocessed(error) => Ended::RefusedStream,
             Self::Stale | Self::Broken(_) | Self::Switched => Ended::Reset { was_sent: true },
@@ -82,7 +85,7 @@ impl SendError {
         match self {
             Self::Connect(_) | Self::Broken(_) | Self::Switched => Some(Observed::Broken),
             Self::TimedOut(_) => Some(Observed::TimedOut),
-            Self::Overflow(_) | Self::Stale | Self::Caller => None,
+            Self::Overflow(_) | Self::Stale | Self::Caller | Self::Late => None,
         }
     }
 }
@@ -201,12 +204,20 @@ fn is_death(error: &hyper::Error) -> bool {
 
 fn broken(error: hyper::Error, was_kept: bool) -> SendError {
     if error.is_user() {
-        SendError::Caller
+        if is_late(&error) { SendError::Late } else { SendError::Caller }
     } else if was_kept && is_death(&error) {
         SendError::Stale
     } else {
         SendError::Broken(error)
     }
+}
+
+/// Whether a request body broke off because the caller's connection was late with it.
+fn is_late(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// Whether an HTTP/2 server says that it did nothing with a request (RFC 9113, 8.7).

@@ -136,7 +136,7 @@ impl Inbound {
                     unsent.into_body().drain();
                 }
                 let outcome = match error {
-                    SendError::Caller => Outcome::Cancelled,
+                    SendError::Caller | SendError::Late => Outcome::Cancelled,
                     _ => Outcome::Failure,
                 };
                 let status = refuse::failure_status(&error).as_u16();

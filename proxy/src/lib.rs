@@ -70,6 +70,7 @@ mod proxy;
 mod refuse;
 mod run;
 mod sniff;
+mod socket;
 mod spans;
 mod takeover;
 mod tcp;

@@ -157,6 +157,7 @@ pub(crate) fn failure_status(error: &SendError) -> StatusCode {
         SendError::Stale | SendError::Broken(_) | SendError::Switched => StatusCode::BAD_GATEWAY,
         SendError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         SendError::Caller => StatusCode::BAD_REQUEST,
+        SendError::Late => StatusCode::REQUEST_TIMEOUT,
     }
 }
 
@@ -172,7 +173,7 @@ pub(crate) fn failed<G: Guard>(
         SendError::Stale => "stale-connection",
         SendError::Broken(_) | SendError::Switched => "no-answer",
         SendError::TimedOut(_) => "timeout",
-        SendError::Caller => "request-body",
+        SendError::Caller | SendError::Late => "request-body",
     };
     let text = format!("fusebox-proxy: {who}: {error}");
     let mut response = if is_grpc { grpc(&text) } else { plain(failure_status(error), text) };

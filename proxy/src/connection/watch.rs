@@ -1,35 +1,33 @@
-//! What moves on a caller's connection, looked at every few seconds.
+//! What moves on a caller's connection, looked at twice a second.
 //!
 //! One coarse look a connection costs nothing a request; a timer for each head would be set and
 //! cleared by every one of them.
 
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub(super) use socket::Watched;
+
+use super::limits::{AHEAD_LEN_MAX, Deadlines};
 use crate::drain::Drain;
 use crate::upgrade::Tunnel;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How often [`Watch::sweep`] looks.
-pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// A head that is not finished in two looks, 5 to 10 s, never will be.
-const HEAD_SWEEPS_MAX: u32 = 2;
-/// An exchange on which nothing moves for 5 minutes.
-const STUCK_SWEEPS_MAX: u32 = 60;
-/// A connection that is not used for 10 minutes: longer than clients keep one, so that they close
-/// it and not we while they are about to use it.
-const UNUSED_SWEEPS_MAX: u32 = 120;
+/// Two line ends.
+const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\r\n\r\n");
 
 /// What goes on on one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
+    deadlines: Deadlines,
     drain: Arc<Drain>,
     in_flight: AtomicU32,
     /// Something was read or written since the last look.
@@ -39,31 +37,25 @@ pub(super) struct Watch {
     is_http2: AtomicBool,
     is_first_read: AtomicBool,
     quiet_sweeps: AtomicU32,
+    /// Looks since a head began, or since the exchange was late.
     head_sweeps: AtomicU32,
+    /// Nothing more is read.
+    is_late: AtomicBool,
+    /// Bytes of a response body that hyper has and the socket has not, at most.
+    ahead_len: AtomicUsize,
+    /// A response body waits for those to be written.
+    is_body_waiting: AtomicBool,
+    /// The caller does not read what was written.
+    is_blocked: AtomicBool,
+    /// The last four bytes that were read. If a head or a chunked body ends with them, and no request
+    /// is in flight, hyper has taken all of it: a head that ends there is a request.
+    tail: AtomicU32,
+    /// The socket is wanted when hyper lets go of it…
+    is_asleep: AtomicBool,
+    /// … and is here then.
+    asleep: Mutex<Option<TcpStream>>,
     /// What the connection becomes once HTTP on it has ended.
     tunnel: Mutex<Option<Box<Tunnel>>>,
-}
-
-impl Watch {
-    /// Nothing yet. `drain` is the end of the proxy.
-    pub(super) fn new(drain: Arc<Drain>) -> Self {
-        Self {
-            drain,
-            in_flight: AtomicU32::new(0),
-            has_moved: AtomicBool::new(false),
-            in_head: AtomicBool::new(true),
-            is_http2: AtomicBool::new(false),
-            is_first_read: AtomicBool::new(true),
-            quiet_sweeps: AtomicU32::new(0),
-            head_sweeps: AtomicU32::new(0),
-            tunnel: Mutex::new(None),
-        }
-    }
-
-    /// Whether its first bytes said so.
-    pub(super) fn is_http2(&self) -> bool {
-        self.is_http2.load(Relaxed)
-    }
 }
 
 /// What a look found.
@@ -73,17 +65,52 @@ pub(super) enum Finding {
     Alive,
     /// Nobody uses it: close it politely.
     Unused,
+    /// Nothing moves on an HTTP/1 exchange: whoever reads the request body gets an error now, and
+    /// may still answer.
+    Late,
+    /// Nobody has used it for a moment, and hyper has nothing of it: let go of hyper.
+    Asleep,
     /// It only costs: drop it.
     Stuck,
 }
 
 impl Watch {
-    /// A request has come, and is in flight until its [`Counted`] response is over.
-    pub(super) fn busy(watch: &Arc<Self>) -> Busy {
-        watch.in_flight.fetch_add(1, Relaxed);
-        watch.in_head.store(false, Relaxed);
-        watch.head_sweeps.store(0, Relaxed);
-        Busy(Arc::clone(watch))
+    /// Of a new connection. `drain` is the end of the proxy.
+    pub(super) fn new(deadlines: Deadlines, drain: Arc<Drain>) -> Self {
+        Self {
+            deadlines,
+            drain,
+            in_flight: AtomicU32::new(0),
+            has_moved: AtomicBool::new(false),
+            in_head: AtomicBool::new(true),
+            is_http2: AtomicBool::new(false),
+            is_first_read: AtomicBool::new(true),
+            quiet_sweeps: AtomicU32::new(0),
+            head_sweeps: AtomicU32::new(0),
+            is_late: AtomicBool::new(false),
+            ahead_len: AtomicUsize::new(0),
+            is_body_waiting: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            tail: AtomicU32::new(0),
+            is_asleep: AtomicBool::new(false),
+            asleep: Mutex::new(None),
+            tunnel: Mutex::new(None),
+        }
+    }
+
+    /// How often to look, and what lasts too long.
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// The end of the proxy.
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Whether its first bytes said so.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
     }
 
     /// The tunnel that the connection becomes, if it does.
@@ -91,19 +118,86 @@ impl Watch {
         self.tunnel.lock().take()
     }
 
+    /// The socket, if hyper had to let go of it; it is awake from now on.
+    pub(super) fn take_asleep(&self) -> Option<TcpStream> {
+        self.is_asleep.store(false, Relaxed);
+        self.asleep.lock().take()
+    }
+
+    /// A request has come, and is in flight until its [`Counted`] response is over.
+    pub(super) fn busy(watch: &Arc<Self>) -> Busy {
+        if watch.in_flight.fetch_add(1, Relaxed) == 0 {
+            watch.ahead_len.store(0, Relaxed);
+        }
+        watch.in_head.store(false, Relaxed);
+        watch.head_sweeps.store(0, Relaxed);
+        Busy(Arc::clone(watch))
+    }
+
     /// Looks.
     pub(super) fn sweep(&self) -> Finding {
         let has_moved = self.has_moved.swap(false, Relaxed);
         let quiet = if has_moved { 0 } else { self.quiet_sweeps.load(Relaxed) + 1 };
         self.quiet_sweeps.store(quiet, Relaxed);
+        if self.is_late.load(Relaxed) {
+            // Time for a last answer.
+            return self.sweep_head();
+        }
         if 0 < self.in_flight.load(Relaxed) {
-            return if STUCK_SWEEPS_MAX <= quiet { Finding::Stuck } else { Finding::Alive };
+            return if quiet < self.deadlines.stuck_sweeps_max {
+                Finding::Alive
+            } else if self.is_http2() {
+                Finding::Stuck
+            } else {
+                self.is_late.store(true, Relaxed);
+                self.head_sweeps.store(0, Relaxed);
+                Finding::Late
+            };
         }
-        if self.in_head.load(Relaxed) && !self.is_http2.load(Relaxed) {
-            let sweeps = self.head_sweeps.fetch_add(1, Relaxed) + 1;
-            return if HEAD_SWEEPS_MAX <= sweeps { Finding::Stuck } else { Finding::Alive };
+        if self.in_head.load(Relaxed) && !self.is_http2() {
+            return self.sweep_head();
         }
-        if UNUSED_SWEEPS_MAX <= quiet { Finding::Unused } else { Finding::Alive }
+        if 1 <= quiet && self.may_sleep() {
+            self.is_asleep.store(true, Relaxed);
+            return Finding::Asleep;
+        }
+        let is_unused = self.deadlines.unused_sweeps_max <= quiet;
+        if is_unused { Finding::Unused } else { Finding::Alive }
+    }
+
+    fn sweep_head(&self) -> Finding {
+        let sweeps = self.head_sweeps.fetch_add(1, Relaxed) + 1;
+        if self.deadlines.head_sweeps_max <= sweeps { Finding::Stuck } else { Finding::Alive }
+    }
+
+    /// Whether nothing of the connection is in hyper or on its way; called while no request is in
+    /// flight. A connection that is about to end, or to become a tunnel, does so awake.
+    fn may_sleep(&self) -> bool {
+        self.tail.load(Relaxed) == END_OF_HEAD
+            && !self.is_blocked.load(Relaxed)
+            && !self.is_http2()
+            && !self.drain.is_draining()
+            && self.tunnel.lock().is_none()
+    }
+
+    /// Whether a response body must wait. hyper would take in 64 KiB before it looks whether the
+    /// caller reads; the streams of HTTP/2 have a limit of their own.
+    fn is_far_ahead(&self) -> bool {
+        let is_far = AHEAD_LEN_MAX <= self.ahead_len.load(Relaxed) && !self.is_http2();
+        if is_far {
+            self.is_body_waiting.store(true, Relaxed);
+        }
+        is_far
+    }
+
+    /// So much was written. The body that waits for it belongs to the same task.
+    fn has_written(&self, len: usize, cx: &Context<'_>) {
+        self.has_moved.store(true, Relaxed);
+        let ahead = self.ahead_len.load(Relaxed);
+        self.ahead_len.store(ahead.saturating_sub(len), Relaxed);
+        if self.is_body_waiting.swap(false, Relaxed) {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn has_read(&self, bytes: &[u8]) {
@@ -111,6 +205,10 @@ impl Watch {
         if self.is_first_read.swap(false, Relaxed) {
             self.is_http2.store(bytes.starts_with(b"PRI * HTTP/2"), Relaxed);
         }
+        let last = &bytes[bytes.len().saturating_sub(4)..];
+        let tail =
+            last.iter().fold(self.tail.load(Relaxed), |tail, &byte| tail << 8 | u32::from(byte));
+        self.tail.store(tail, Relaxed);
         if self.in_flight.load(Relaxed) == 0 {
             self.in_head.store(true, Relaxed);
         }
@@ -143,12 +241,12 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     body: B,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl<B> Counted<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+        Self { body, busy }
     }
 }
 
@@ -160,7 +258,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.busy.0.is_far_ahead() {
+            return Poll::Pending;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        if let Some(data) = data {
+            self.busy.0.ahead_len.fetch_add(data.len(), Relaxed);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -169,116 +275,5 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A socket whose movements are seen.
-#[derive(Debug)]
-pub(super) struct Watched {
-    stream: TcpStream,
-    /// Read already, and not yet by HTTP.
-    ahead: Bytes,
-    watch: Arc<Watch>,
-}
-
-impl Watched {
-    pub(super) fn new(stream: TcpStream, ahead: Bytes, watch: Arc<Watch>) -> Self {
-        Self { stream, ahead, watch }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        if self.ahead.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        } else {
-            let len = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead.split_to(len));
-        }
-        self.watch.has_read(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.watch.has_moved.store(true, Relaxed);
-        Poll::Ready(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.watch.has_moved.store(true, Relaxed);
-        Poll::Ready(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sweeps_until_found(watch: &Watch, between: impl Fn(&Watch)) -> (u32, Finding) {
-        for sweep in 1..=200 {
-            between(watch);
-            match watch.sweep() {
-                Finding::Alive => (),
-                found => return (sweep, found),
-            }
-        }
-        (200, Finding::Alive)
-    }
-
-    /// Scenario: connections that never say a word, drip a head, sit idle, hang, ping.
-    /// Guarantees: each is cut in its own time and way, and one that works never is.
-    #[test]
-    fn what_only_costs_is_cut() {
-        let silent = Watch::new(Arc::default());
-        assert_eq!(sweeps_until_found(&silent, |_| ()), (HEAD_SWEEPS_MAX, Finding::Stuck));
-
-        let drips = |watch: &Watch| watch.has_read(b"X");
-        let dripping = Watch::new(Arc::default());
-        assert_eq!(sweeps_until_found(&dripping, drips), (HEAD_SWEEPS_MAX, Finding::Stuck));
-
-        let used = Arc::new(Watch::new(Arc::default()));
-        used.has_read(b"GET / HTTP/1.1");
-        let busy = Watch::busy(&used);
-        assert_eq!(sweeps_until_found(&used, drips), (200, Finding::Alive));
-        assert_eq!(sweeps_until_found(&used, |_| ()), (STUCK_SWEEPS_MAX, Finding::Stuck));
-        drop(busy);
-        used.has_moved.store(true, Relaxed);
-        let (sweeps, found) = sweeps_until_found(&used, |_| ());
-        assert_eq!((sweeps, found), (UNUSED_SWEEPS_MAX + 1, Finding::Unused));
-        used.has_read(b"GET");
-        assert_eq!(sweeps_until_found(&used, drips), (HEAD_SWEEPS_MAX, Finding::Stuck));
-
-        let pinging = Watch::new(Arc::default());
-        pinging.has_read(b"PRI * HTTP/2.0");
-        assert_eq!(sweeps_until_found(&pinging, drips), (200, Finding::Alive));
     }
 }

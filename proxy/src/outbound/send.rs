@@ -337,7 +337,7 @@ fn switch(
 fn verdict(error: &SendError, is_grpc: bool) -> Verdict {
     let outcome = match error {
         SendError::Connect(_) | SendError::Broken(_) | SendError::Switched => Outcome::Failure,
-        SendError::Caller => Outcome::Cancelled,
+        SendError::Caller | SendError::Late => Outcome::Cancelled,
         SendError::Stale | SendError::Overflow(_) => Outcome::Ours,
         SendError::TimedOut(_) => Outcome::TimedOut,
     };

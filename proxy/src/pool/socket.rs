@@ -1,5 +1,6 @@
 //! A socket whose end is known also when it has left HTTP.
 
+use crate::socket::poll_read_piece;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// A connection to a server. An upgrade moves it out of hyper's connection into a tunnel, where it
+/// A connection to a server, read in pieces. An upgrade moves it out of hyper's connection into a tunnel, where it
 /// keeps its place under the limits.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -39,7 +40,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        poll_read_piece(&mut self.stream, cx, buf)
     }
 }
 

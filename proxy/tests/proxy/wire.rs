@@ -3,8 +3,8 @@
 
 mod case;
 mod corpus;
-mod frames;
-mod hpack;
+pub(crate) mod frames;
+pub(crate) mod hpack;
 mod origin;
 mod run;
 mod strict;

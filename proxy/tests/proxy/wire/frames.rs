@@ -40,6 +40,12 @@ pub(crate) fn headers(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8
     frame(HEADERS, END_HEADERS | flags, stream, &hpack::encode(fields))
 }
 
+/// The head of a plain GET of `path`, which ends its stream.
+pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path)];
+    headers(END_STREAM, stream, &fields)
+}
+
 /// Preface and empty SETTINGS.
 pub(crate) fn opening() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()

@@ -89,6 +89,18 @@ pub(crate) fn upgrade() -> Vec<Case> {
         let bytes = post(&body) + EVIL;
         cases.push(Case::new(CLASS, format!("{name}, in its body"), Harmless, bytes).body(EVIL));
     }
+    // The origin does not upgrade: nothing behind may reach it, whatever it looks like.
+    for (name, behind) in [
+        ("a clean request", EVIL.replace("x\r\n", "x\r\nconnection: close\r\n")),
+        ("a frame and a request", format!("\u{1}\u{5}abcde{EVIL}")),
+        ("a preface and a request", format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{EVIL}")),
+        ("an empty line and a request", format!("\r\n{EVIL}")),
+        ("a chunk and a request", format!("0\r\n\r\n{EVIL}")),
+    ] {
+        let bytes = get(socket) + &behind;
+        let case = Case::new(CLASS, format!("websocket, {name} behind"), Harmless, bytes);
+        cases.push(case.body("").kept(&["upgrade"]));
+    }
     let h2c = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAM\r\n";
     let lost = ["upgrade", "http2-settings"];
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

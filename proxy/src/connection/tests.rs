@@ -1,0 +1,151 @@
+//! Deadlines over real sockets, with looks every few milliseconds.
+
+use super::*;
+use http_body_util::{BodyExt, Full};
+use limits::Deadlines;
+use std::error::Error as _;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// A head within 1 s, which a late answer has, too; an exchange 300 ms, a connection 500 ms.
+const QUICK: Deadlines = Deadlines {
+    sweep_interval: Duration::from_millis(100),
+    head_sweeps_max: 10,
+    stuck_sweeps_max: 3,
+    unused_sweeps_max: 5,
+};
+
+fn watch(deadlines: Deadlines) -> Arc<Watch> {
+    Arc::new(Watch::new(deadlines, Arc::default()))
+}
+
+/// What a caller gets that says `bytes` and then waits, from a server that answers with the body,
+/// or with why there is none.
+async fn got(bytes: &str) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mut caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let respond = async |request: Request<Incoming>| match request.into_body().collect().await {
+        Ok(body) => Response::new(text(body.to_bytes())),
+        Err(error) => {
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            Response::new(text(format!("{:?}", cause.unwrap().kind())))
+        }
+    };
+    let watch = watch(QUICK);
+    tokio::spawn(serve_watched(stream, Bytes::new(), watch, false, move |request| {
+        Box::pin(respond(request))
+    }));
+    caller.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // It waits for the server to close.
+    caller.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+fn text(bytes: impl Into<Bytes>) -> http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError> {
+    Full::new(bytes.into()).map_err(|error| match error {}).boxed_unsync()
+}
+
+/// Scenario: a caller that says nothing, half a head, half a body, or a whole request, and waits.
+/// Guarantees: the connection is closed each time; half a body gets an answer first, a whole request
+/// its own.
+#[tokio::test]
+async fn whoever_waits_for_nothing_is_cut() {
+    assert_eq!(got("").await, "");
+    assert_eq!(got("GET / HTTP/1.1\r\nhost").await, "");
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+    let late = got(&format!("{head}abc")).await;
+    assert!(late.starts_with("HTTP/1.1 200") && late.ends_with("TimedOut"), "{late:?}");
+    let whole = got(&format!("{head}abcde")).await;
+    assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with("abcde"), "{whole:?}");
+}
+
+/// A caller's side of a connection that answers with the path, and its watch. Nothing but sleep and
+/// the drain ends its being awake.
+async fn echo() -> (TcpStream, Arc<Watch>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let forever = 1_000_000;
+    let watch = watch(Deadlines {
+        head_sweeps_max: forever,
+        stuck_sweeps_max: forever,
+        unused_sweeps_max: forever,
+        ..QUICK
+    });
+    let shared = Arc::clone(&watch);
+    tokio::spawn(serve_watched(stream, Bytes::new(), shared, false, |request| {
+        let path = request.uri().path().to_owned();
+        std::future::ready(Response::new(text(path)))
+    }));
+    (caller, watch)
+}
+
+/// Waits until as many hold the watch. Awake: the test, the connection, hyper's socket and, while
+/// there is one, its service's request; asleep: the test and the connection; over: the test alone.
+async fn held_by(watch: &Arc<Watch>, count: usize) {
+    while Arc::strong_count(watch) != count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
+}
+
+async fn answer(caller: &mut TcpStream, path: &str) -> String {
+    let mut answer = String::new();
+    while !answer.ends_with(path) {
+        answer.push(char::from(caller.read_u8().await.unwrap()));
+    }
+    answer
+}
+
+/// Scenario: a caller makes a request in two parts, waits until nothing is left of its connection
+/// but the socket, and makes the next.
+/// Guarantees: the connection sleeps each time, goes on each time, and ends with its caller.
+#[tokio::test]
+async fn a_connection_that_slept_goes_on() {
+    let (mut caller, watch) = echo().await;
+    for path in ["/first", "/second", "/third"] {
+        let request = request(path);
+        let (one, other) = request.as_bytes().split_at(9);
+        caller.write_all(one).await.unwrap();
+        // By then it may have been read, or not: both are right.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        caller.write_all(other).await.unwrap();
+        let answer = answer(&mut caller, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        held_by(&watch, 2).await;
+    }
+    drop(caller);
+    held_by(&watch, 1).await;
+}
+
+/// Scenario: the proxy drains while connections sleep; the caller of one makes a request just
+/// before, that of the other none.
+/// Guarantees: the one is answered and told that it was the last; both connections are closed.
+#[tokio::test]
+async fn a_drain_ends_sleep() {
+    for is_silent in [true, false] {
+        let (mut caller, watch) = echo().await;
+        caller.write_all(request("/first").as_bytes()).await.unwrap();
+        answer(&mut caller, "/first").await;
+        held_by(&watch, 2).await;
+        // In one go with the request: nothing can come between.
+        if !is_silent {
+            caller.try_write(request("/second").as_bytes()).unwrap();
+        }
+        let long = Duration::from_secs(100);
+        watch.drain().begin(fusebox_proto::Now::read().instant, long, long);
+        if !is_silent {
+            let answer = answer(&mut caller, "/second").await;
+            assert!(answer.contains("connection: close"), "{answer}");
+        }
+        assert_eq!(caller.read(&mut [0]).await.unwrap(), 0);
+        held_by(&watch, 1).await;
+    }
+}

@@ -1,0 +1,118 @@
+//! The socket of a caller, as hyper reads and writes it.
+
+use super::Watch;
+use crate::socket::poll_read_piece;
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Reads in a row after which a connection lets others go first. tokio's own budget of 128 lets one
+/// that floods its worker with small frames have it for 100,000 of them.
+const READS_IN_A_ROW_MAX: u32 = 8;
+
+/// A socket whose movements are seen.
+#[derive(Debug)]
+pub(in crate::connection) struct Watched {
+    /// Always here but while dropped.
+    stream: Option<TcpStream>,
+    /// Read already, and not yet by HTTP.
+    ahead: Bytes,
+    watch: Arc<Watch>,
+    reads_in_a_row: u32,
+}
+
+impl Watched {
+    pub(in crate::connection) fn new(stream: TcpStream, ahead: Bytes, watch: Arc<Watch>) -> Self {
+        Self { stream: Some(stream), ahead, watch, reads_in_a_row: 0 }
+    }
+
+    fn stream(&mut self) -> &mut TcpStream {
+        self.stream.as_mut().expect("only `drop` takes it")
+    }
+
+    /// Whether the caller takes what is written.
+    fn seen<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.watch.is_blocked.store(written.is_pending(), Relaxed);
+        written
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.watch.is_asleep.load(Relaxed) {
+            *self.watch.asleep.lock() = self.stream.take();
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if READS_IN_A_ROW_MAX <= self.reads_in_a_row {
+            self.reads_in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.watch.is_late.load(Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buf.filled().len();
+        if self.ahead.is_empty() {
+            let Poll::Ready(read) = poll_read_piece(self.stream(), cx, buf) else {
+                self.reads_in_a_row = 0;
+                return Poll::Pending;
+            };
+            read?;
+        } else {
+            let len = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(len));
+        }
+        self.reads_in_a_row += 1;
+        self.watch.has_read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(self.stream()).poll_write(cx, buf);
+        let written = ready!(self.seen(written))?;
+        self.watch.has_written(written, cx);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(self.stream()).poll_write_vectored(cx, bufs);
+        let written = ready!(self.seen(written))?;
+        self.watch.has_written(written, cx);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(TcpStream::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream()).poll_shutdown(cx)
+    }
+}

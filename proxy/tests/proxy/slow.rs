@@ -1,0 +1,133 @@
+//! Callers that are slow, or do nothing, and what they cost.
+//!
+//! Memory is that of the program's own process, without what the kernel keeps for its sockets.
+
+use crate::process::{Probe, Process, is_long, raise_files_max};
+use crate::world::{Server, full, read_head};
+use bytes::Bytes;
+use http::Response;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A clean request meanwhile; what is not optimised is not judged by its speed.
+const CLEAN_MAX: Duration =
+    Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 100 });
+
+/// Connections come in so many waves…
+const WAVES: u32 = 10;
+/// … so far apart: after a second an idle one is put to sleep.
+const IDLE: Duration = Duration::from_millis(1_200);
+
+/// What a slow reader may cost; futures that are not optimised are larger.
+const READER_KIB_MAX: f64 = if cfg!(debug_assertions) { 80.0 } else { 64.0 };
+
+async fn proxy() -> (Server, Process) {
+    raise_files_max();
+    let large = Bytes::from(vec![0; 8 << 20]);
+    let server = Server::start(move |request| {
+        let body = if request.uri().path() == "/large" { large.clone() } else { Bytes::new() };
+        async { Response::new(full(body)) }
+    })
+    .await;
+    let proxy = Process::start(server.address).await;
+    // It has its first buffers from here on.
+    clean(&proxy).await;
+    (server, proxy)
+}
+
+/// Twenty clean requests in a row; the proxy has got to all that it had to do before they end.
+async fn clean(proxy: &Process) -> (Duration, Duration) {
+    let probe = Probe::start(proxy.address);
+    let count = probe.count();
+    while count.load(Relaxed) < 20 {
+        tokio::task::yield_now().await;
+    }
+    probe.end().await
+}
+
+async fn ask(proxy: &Process, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    stream
+}
+
+/// What each of `count` connections costs, KiB, beside clean requests.
+async fn cost_kib(name: &str, proxy: &Process, path: &str, count: u32) -> f64 {
+    let before = proxy.memory_kib();
+    let mut streams = Vec::new();
+    for wave in 0..WAVES {
+        for _ in 0..count / WAVES {
+            streams.push(ask(proxy, path).await);
+        }
+        if wave + 1 < WAVES {
+            tokio::time::sleep(IDLE).await;
+            // However busy the machine: the proxy has had its turn.
+            clean(proxy).await;
+        }
+    }
+    let (median, longest) = clean(proxy).await;
+    let after = proxy.memory_kib();
+    let each = after.saturating_sub(before) as f64 / f64::from(count);
+    println!(
+        "{count} {name}: {before} to {after} KiB, {each:.1} KiB each, \
+         clean {median:?} to {longest:?}"
+    );
+    assert!(median < CLEAN_MAX, "{median:?}");
+    drop(streams);
+    each
+}
+
+/// Scenario: callers that ask for 8 MB, read the head of the answer, and then nothing.
+/// Guarantees: each costs at most 64 KiB, and clean requests are answered meanwhile.
+#[tokio::test]
+async fn slow_readers_are_cheap() {
+    let (_server, proxy) = proxy().await;
+    let count = if is_long() { 300 } else { 100 };
+    let each = cost_kib("slow readers of 8 MB", &proxy, "/large", count).await;
+    assert!(each <= READER_KIB_MAX, "{each:.1} KiB");
+}
+
+/// Scenario: connections that carried a request and then none.
+/// Guarantees: each costs at most 12 KiB, and clean requests are answered meanwhile.
+#[tokio::test]
+async fn idle_connections_are_cheap() {
+    let (_server, proxy) = proxy().await;
+    let count = if is_long() { 10_000 } else { 1_000 };
+    let each = cost_kib("idle connections", &proxy, "/", count).await;
+    assert!(each <= 12.0, "{each:.1} KiB");
+}
+
+/// Scenario: callers whose head comes byte by byte and never ends, and some that say nothing.
+/// Guarantees: all are cut, within the time for a head; clean requests are answered meanwhile.
+#[tokio::test]
+async fn slow_heads_are_cut() {
+    let (_server, proxy) = proxy().await;
+    let drip = async |is_silent: bool| {
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        let (mut from, mut to) = stream.into_split();
+        let dripping = async {
+            let mut every = tokio::time::interval(Duration::from_millis(500));
+            let mut bytes = b"GET / HTTP/1.1\r\nhost: ".iter().chain(std::iter::repeat(&b'x'));
+            while !is_silent && to.write_u8(*bytes.next().unwrap()).await.is_ok() {
+                every.tick().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            read = from.read_u8() => assert!(read.is_err(), "a slow head was answered"),
+            () = dripping => (),
+        }
+    };
+    let drips = (0..100).map(|n| drip(n % 2 == 0));
+    let all = futures_util::future::join_all(drips);
+    let probing = async {
+        let (median, _) = clean(&proxy).await;
+        assert!(median < CLEAN_MAX, "{median:?}");
+    };
+    let both = futures_util::future::join(all, probing);
+    tokio::time::timeout(Duration::from_mins(3), both).await.expect("all are cut");
+}
