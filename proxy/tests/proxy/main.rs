@@ -31,6 +31,7 @@ mod settings;
 mod shop;
 mod takeover;
 mod tcp;
+mod trace_context;
 mod upgrade;
 mod websocket;
 mod wire;
