@@ -2,7 +2,11 @@
 //!
 //! The caller's decision is law. What it samples is recorded here and exported, and goes on with
 //! our span as parent; what it does not sample goes on unchanged; where it says nothing, nothing is
-//! said, unless the operator asked for roots. An invalid `traceparent` goes no further.
+//! said, unless the operator asked for roots. What is invalid goes no further. W3C's word goes before
+//! that of B3, and a span of ours goes into whatever tells of its trace.
+
+mod b3;
+mod state;
 
 use fusebox_proto::trace::{SpanId, TraceContext, TraceId};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -32,8 +36,8 @@ pub(crate) struct SpanPlace {
     pub(crate) flags: u8,
 }
 
-/// The trace context of a request. One that is invalid, or given twice, is removed with all that
-/// belongs to it.
+/// The trace context of a request. What is invalid, or given twice, is removed with all that belongs
+/// to it: a `tracestate` goes with its `traceparent`, but may go alone.
 pub(crate) fn read(headers: &mut HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let context = match (values.next(), values.next()) {
@@ -44,9 +48,13 @@ pub(crate) fn read(headers: &mut HeaderMap) -> Option<TraceContext> {
     };
     if context.is_none() {
         headers.remove(TRACEPARENT);
+    }
+    let states = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+    if context.is_none() || !state::is_valid(states) {
         headers.remove(TRACESTATE);
     }
-    context
+    let of_b3 = if b3::is_present(headers) { b3::read(headers) } else { None };
+    context.or(of_b3)
 }
 
 /// Decides whether a span of ours is recorded; if so, the request goes on as its child.
@@ -63,13 +71,23 @@ pub(crate) fn place(
             (context.trace_id, Some(context.parent_id), context.flags)
         }
         Some(_) => return None,
+        // A sampling state without a trace.
+        None if b3::is_present(headers) => return None,
         None => (root(tracing.root_percent)?, None, 1),
     };
     let span_id = SpanId::from_bytes(&rand::random::<[u8; 8]>())?;
-    let own = TraceContext { trace_id, parent_id: span_id, flags };
-    let value = HeaderValue::from_bytes(&own.to_bytes()).expect("hexadecimal digits and dashes");
-    headers.insert(TRACEPARENT, value);
-    Some(SpanPlace { trace_id, span_id, parent_id, flags })
+    let place = SpanPlace { trace_id, span_id, parent_id, flags };
+    let is_of_b3 = context.is_some() && !headers.contains_key(TRACEPARENT);
+    if !is_of_b3 {
+        let own = TraceContext { trace_id, parent_id: span_id, flags };
+        let value =
+            HeaderValue::from_bytes(&own.to_bytes()).expect("hexadecimal digits and dashes");
+        headers.insert(TRACEPARENT, value);
+    }
+    if b3::is_present(headers) {
+        b3::go_on(headers, &place);
+    }
+    Some(place)
 }
 
 fn root(percent: f64) -> Option<TraceId> {

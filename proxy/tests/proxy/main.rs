@@ -33,6 +33,7 @@ mod shop;
 mod slow;
 mod takeover;
 mod tcp;
+mod trace_context;
 mod upgrade;
 mod websocket;
 mod wire;

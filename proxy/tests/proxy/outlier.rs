@@ -1,9 +1,11 @@
-//! Sequences of answers as files, which a real Envoy can be given too.
+//! Sequences of answers as files, for us and for a real Envoy.
 //!
 //! `outlier_detection` is Envoy's own configuration, to be put into a cluster as it is; what it
 //! leaves out has Envoy's default. `answers` are sent to endpoints by number, at times in
 //! milliseconds since the start. `expected` are the events of Envoy's outlier log, in order; where a
 //! sweep decides, an Envoy whose interval began at another moment is late by up to one interval.
+
+mod beside_envoy;
 
 use fusebox_proto::Now;
 use fusebox_proto::policy::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate};
@@ -86,59 +88,104 @@ fn settings(envoy: &Value) -> OutlierDetection {
     }
 }
 
-/// One line of a log.
-fn line(start: Instant, event: Event) -> Option<String> {
-    let (at, host) = ((event.at - start).as_millis(), event.host.0);
-    match event.what {
-        What::Ejected { detection, .. } => {
-            Some(format!("{at} eject {host} {}", detection.by.as_str()))
+/// What happens in a script, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A host is asked, and answers with this status.
+    Answer { at_ms: u64, host: u64, status: u16 },
+    /// It is ejected, by this.
+    Eject { at_ms: u64, host: u64, by: &'static str },
+    /// It is back.
+    Uneject { at_ms: u64, host: u64 },
+    /// It was found, but too many were out.
+    Overflow,
+}
+
+/// An outlier detection in virtual time.
+struct Replay {
+    start: Instant,
+    outlier: Outlier,
+    steps: Vec<Step>,
+    overflows: u64,
+}
+
+impl Replay {
+    /// The steps of a script.
+    fn of(script: &Value) -> Vec<Step> {
+        let start = Now::read().instant;
+        let mut outlier = Outlier::new(start, settings(&script["outlier_detection"]));
+        let hosts = script["endpoints"].as_u64().unwrap();
+        outlier.set_hosts(&(1..=hosts).map(EndpointId).collect::<Vec<_>>());
+        let mut replay = Self { start, outlier, steps: Vec::new(), overflows: 0 };
+        for (at_ms, host, status) in answers(script) {
+            let now = start + Duration::from_millis(at_ms);
+            replay.sweep_until(now);
+            replay.steps.push(Step::Answer { at_ms, host, status });
+            let seen = Observed::Answered(status);
+            replay.outlier.observed(now, EndpointId(host), now, seen, || 0.5);
+            replay.note();
         }
-        What::Unejected { .. } => Some(format!("{at} uneject {host}")),
-        What::Shadowed { .. } | What::Unshadowed { .. } | What::Overflowed { .. } => None,
+        replay.sweep_until(start + Duration::from_secs(20));
+        replay.steps
+    }
+
+    fn sweep_until(&mut self, until: Instant) {
+        while self.outlier.poll_timeout() <= until {
+            let due = self.outlier.poll_timeout();
+            self.outlier.handle_timeout(due, || 0.5);
+            self.note();
+        }
+    }
+
+    /// Notes what has happened since.
+    fn note(&mut self) {
+        for Event { host, at, what } in self.outlier.take_events() {
+            let (at_ms, host) = ((at - self.start).as_millis() as u64, host.0);
+            match what {
+                What::Ejected { detection, .. } => {
+                    self.steps.push(Step::Eject { at_ms, host, by: detection.by.as_str() });
+                }
+                What::Unejected { .. } => self.steps.push(Step::Uneject { at_ms, host }),
+                What::Shadowed { .. } | What::Unshadowed { .. } | What::Overflowed { .. } => (),
+            }
+        }
+        let overflows = self.outlier.counters().ejections_overflow;
+        self.steps.extend((self.overflows..overflows).map(|_| Step::Overflow));
+        self.overflows = overflows;
     }
 }
 
-/// The log of a script, and how often too many were out.
-fn replay(script: &Value) -> (Vec<String>, u64) {
-    let start = Now::read().instant;
-    let mut outlier = Outlier::new(start, settings(&script["outlier_detection"]));
-    let hosts = script["endpoints"].as_u64().unwrap();
-    outlier.set_hosts(&(1..=hosts).map(EndpointId).collect::<Vec<_>>());
-    let mut log = Vec::new();
-    let mut sweep_until = |outlier: &mut Outlier, until: Instant| {
-        while outlier.poll_timeout() <= until {
-            let due = outlier.poll_timeout();
-            outlier.handle_timeout(due, || 0.5);
-            log.extend(outlier.take_events().filter_map(|event| line(start, event)));
-        }
-    };
-    for (at_ms, host, status) in answers(script) {
-        let now = start + Duration::from_millis(at_ms);
-        sweep_until(&mut outlier, now);
-        outlier.observed(now, EndpointId(host), now, Observed::Answered(status), || 0.5);
-    }
-    sweep_until(&mut outlier, start + Duration::from_secs(20));
-    (log, outlier.counters().ejections_overflow)
+/// The scripts by the names of their files.
+fn scripts() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outlier");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let scripts = files.map(|file| {
+        let script = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        (file.file_stem().unwrap().to_str().unwrap().to_owned(), script)
+    });
+    let scripts: Vec<_> = scripts.collect();
+    assert_eq!(scripts.len(), 6);
+    scripts
 }
 
 /// Scenario: each file of answers, in virtual time.
 /// Guarantees: the events are those that the file expects, to the millisecond.
 #[test]
 fn scripts_replay() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outlier");
-    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut count = 0;
-    for file in files {
-        let script: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for (name, script) in scripts() {
         let expected = script["expected"].as_array().unwrap().iter().map(|event| {
             let word = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
             let line = format!("{} {} {}", event["at_ms"], word("action"), event["host"]);
             format!("{line} {}", word("type")).trim_end().to_owned()
         });
-        let (log, overflows) = replay(&script);
-        assert_eq!(log, expected.collect::<Vec<_>>(), "{}", file.display());
-        assert_eq!(overflows, script["overflows"].as_u64().unwrap_or(0), "{}", file.display());
-        count += 1;
+        let steps = Replay::of(&script);
+        let log = steps.iter().filter_map(|step| match step {
+            Step::Eject { at_ms, host, by } => Some(format!("{at_ms} eject {host} {by}")),
+            Step::Uneject { at_ms, host } => Some(format!("{at_ms} uneject {host}")),
+            Step::Answer { .. } | Step::Overflow => None,
+        });
+        assert_eq!(log.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{name}");
+        let overflows = steps.iter().filter(|step| **step == Step::Overflow).count() as u64;
+        assert_eq!(overflows, script["overflows"].as_u64().unwrap_or(0), "{name}");
     }
-    assert_eq!(count, 6);
 }

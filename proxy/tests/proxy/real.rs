@@ -46,10 +46,20 @@ async fn listens(address: SocketAddr) {
 /// An Envoy of `clusters`, its listener routing everything to the first; with its admin interface
 /// at `admin`.
 pub(crate) async fn envoy(clusters: Value, admin: SocketAddr) -> Other {
+    let route = json!({"match": {"prefix": "/"}, "route": {"cluster": clusters[0]["name"]}});
+    envoy_with(json!([route]), clusters, admin, None).await
+}
+
+/// As [`envoy`], with these routes, and a log of ejections.
+pub(crate) async fn envoy_with(
+    routes: Value,
+    clusters: Value,
+    admin: SocketAddr,
+    ejections: Option<&Path>,
+) -> Other {
     let listen = dead_address().await;
     let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
     let extension = "type.googleapis.com/envoy.extensions.filters";
-    let route = json!({"match": {"prefix": "/"}, "route": {"cluster": clusters[0]["name"]}});
     let manager = json!({
         "@type": format!("{extension}.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "x",
@@ -57,21 +67,26 @@ pub(crate) async fn envoy(clusters: Value, admin: SocketAddr) -> Other {
             "name": "envoy.filters.http.router",
             "typed_config": {"@type": format!("{extension}.http.router.v3.Router")},
         }],
-        "route_config": {"virtual_hosts": [{"name": "x", "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": "x", "domains": ["*"], "routes": routes}]},
     });
     let filter =
         json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
     let listener =
         json!({"name": "x", "address": address(listen), "filter_chains": [{"filters": [filter]}]});
-    let config = json!({
+    let mut config = json!({
         "admin": {"address": address(admin)},
         "static_resources": {"listeners": [listener], "clusters": clusters},
     });
+    if let Some(file) = ejections {
+        config["cluster_manager"] = json!({"outlier_detection": {"event_log_path": file}});
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("envoy.json");
     std::fs::write(&file, config.to_string()).unwrap();
     let mut command = Command::new(python().join("envoy"));
-    command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "off", "-c"]).arg(&file);
+    command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "off"]);
+    // Its logs are waited for: by itself it writes them every ten seconds.
+    command.args(["--file-flush-interval-msec", "10", "-c"]).arg(&file);
     let part = Part::start(&mut command);
     listens(listen).await;
     Other { _part: part, _folder: folder, http1: listen, http2: listen }
