@@ -41,7 +41,8 @@ fn judge(told: &BTreeMap<String, Value>) {
     };
     let fine = |more: Value| {
         let mut all = json!({"status": 0, "message": "", "trailers": []});
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let more = more.as_object().expect("an object").clone();
+        all.as_object_mut().expect("an object").extend(more);
         all
     };
     expect("unary", fine(json!({"answer": "hello", "empty": ""})));
@@ -54,7 +55,10 @@ fn judge(told: &BTreeMap<String, Value>) {
     // Of half a second; clients round it up.
     assert!(0.0 < had_s && had_s < 1.0, "the deadline goes along: {had_s}");
     expect("cancellation", json!({"answer": "re: word", "status": 1}));
-    let every_byte: String = (0..=255).map(|byte: u8| format!("{byte:02x}")).collect();
+    let every_byte: String = (0..=255u8)
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect();
     let why = json!([["why", "test"], ["why-bin", every_byte]]);
     let words = "nothing at 100 %: \u{2713}\nnext line";
     expect("error", json!({"status": 5, "message": words, "trailers": why}));
