@@ -8,6 +8,7 @@ use fusebox_proto::report::FromProxy;
 use fusebox_proxy::Config;
 use fusebox_proxy::config::{Endpoint, Outbound};
 use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,11 @@ pub(crate) const STRICT_MTLS: &str = include_str!("../policy/strict-mtls.yaml");
 /// A server that answers with its name and what it saw of the request.
 pub(crate) async fn witness(name: &'static str) -> Server {
     Server::start(move |request: Request<Incoming>| async move {
+        let (head, body) = request.into_parts();
+        // Who answers without having read closes the connection under whoever still writes. A body
+        // that breaks off is the test's business.
+        let _ = body.collect().await;
+        let request = Request::from_parts(head, ());
         let headers = joined(request.headers());
         let authority = request.uri().authority().map(ToString::to_string);
         let host = authority.or_else(|| headers.get("host")?.as_str().map(str::to_owned));

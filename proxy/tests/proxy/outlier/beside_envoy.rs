@@ -201,10 +201,11 @@ impl Walk<'_> {
             let run = rest.iter().take_while(same).count();
             match *first {
                 Step::Answer { at_ms, host, status } => {
-                    // A pause of the script in which sweeps forgive; it may last longer.
+                    // A pause of the script in which sweeps forgive; it may last longer, and on a
+                    // busy machine Envoy's sweeps are late.
                     let pause = Duration::from_millis(at_ms - since_ms.take().unwrap_or(at_ms));
                     if interval <= pause {
-                        tokio::time::sleep(pause).await;
+                        tokio::time::sleep(pause + 2 * interval).await;
                     }
                     let next = rest.iter().find_map(|step| match step {
                         Step::Eject { host: other, by, .. } if *other == host => Some(*by),
