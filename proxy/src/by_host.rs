@@ -9,13 +9,13 @@
 use crate::access_log::{Logged, Logging, Side, logged};
 use crate::body::ResponseBody;
 use crate::config::{Endpoint, Limits};
-use crate::connection::{self, Terms};
+use crate::connection::Terms;
 use crate::forwarded::Peer;
 use crate::outbound::{Answered, Common, Crossing, Edge, Outbound, What};
 use crate::policy::plan::{Plan, Target};
 use crate::pool::Pool;
 use crate::refuse;
-use crate::tcp::{self, Behind, Session, Speaks, Told};
+use crate::tcp::{self, Behind, Session, Speaks};
 use crate::{exchange, gate};
 use fusebox_proto::policy::{MutedAnswer, Settings};
 use fusebox_proto::report::Protocol;
@@ -72,14 +72,9 @@ impl ByHost {
 
     /// Serves a connection whose requests say where they go.
     async fn serve_http(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        let told = Box::pin(tcp::tell(&*self, stream, &terms.drain)).await;
-        if let Told::Http(stream, ahead) = told {
-            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
-            let respond = move |request: Request<Incoming>| {
-                Arc::clone(&self).respond(Arc::clone(&peer), request)
-            };
-            connection::serve(stream, ahead, terms, respond).await;
-        }
+        let own = Arc::clone(&self);
+        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
+        tcp::serve(&*self, stream, terms, respond).await;
     }
 
     /// Serves a connection that was going to `destination`.
@@ -90,16 +85,11 @@ impl ByHost {
         }
         let Some(passthrough) = &self.passthrough else { return };
         let onward = Arc::new(self.onward(passthrough, destination));
-        let told = Box::pin(tcp::tell(&*onward, stream, &terms.drain)).await;
-        if let Told::Http(stream, ahead) = told {
-            let (passed, peer) =
-                (Arc::clone(&onward), Arc::new(Peer::new(stream.peer_addr().ok())));
-            let respond = move |request: Request<Incoming>| {
-                let known = self.service(&request).unwrap_or(&passed);
-                Arc::clone(known).respond(Arc::clone(&peer), request)
-            };
-            connection::serve(stream, ahead, terms, respond).await;
-        }
+        let (own, passed) = (Arc::clone(&self), Arc::clone(&onward));
+        let respond = move |peer, request: Request<Incoming>| {
+            Arc::clone(own.service(&request).unwrap_or(&passed)).respond(peer, request)
+        };
+        tcp::serve(&*onward, stream, terms, respond).await;
         onward.plan.read().direct.pool.retire();
     }
 

@@ -12,13 +12,19 @@
 //! answered a request, the port speaks HTTP: nothing is told apart any more, what is no HTTP is
 //! refused, and silent callers cost no connection.
 
+use crate::body::BodyError;
+use crate::connection::{self, Terms};
 use crate::drain::Drain;
+use crate::forwarded::Peer;
 use crate::pool::RawPlace;
 use crate::sniff::client_hello::{self, ServerName};
 use crate::sniff::{Guess, guess};
 use crate::tunnel::{self, Bounds};
 use crate::upgrade::Held;
 use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
@@ -93,8 +99,28 @@ pub(crate) trait Behind: Send + Sync {
     fn open(&self, server_name: Option<&str>) -> impl Future<Output = Option<Session>> + Send;
 }
 
+/// Serves one connection: what is HTTP with `respond`, all else as a session to what is behind.
+pub(crate) async fn serve<R, F, B>(
+    behind: &impl Behind,
+    stream: TcpStream,
+    terms: Terms,
+    respond: R,
+) where
+    R: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
+{
+    // In a place of its own: what it needs is not needed while HTTP is served.
+    let told = Box::pin(tell(behind, stream, &terms.drain)).await;
+    if let Told::Http(stream, ahead) = told {
+        let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+        let respond = move |request| respond(Arc::clone(&peer), request);
+        connection::serve(stream, ahead, terms, respond).await;
+    }
+}
+
 /// What a connection turned out to be.
-pub(crate) enum Told {
+enum Told {
     /// HTTP; these bytes were read ahead.
     Http(TcpStream, Bytes),
     /// Something that was served to its end, or a caller that left.
@@ -110,7 +136,7 @@ enum First {
 }
 
 /// Tells what a connection speaks; what is no HTTP is served here.
-pub(crate) async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Drain) -> Told {
+async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Drain) -> Told {
     let speaks = behind.speaks();
     if speaks.is(HTTP) {
         return Told::Http(stream, Bytes::new());

@@ -1,32 +1,22 @@
 //! Sessions with the own application that are no HTTP: counted, never refused but by its limits.
 
 use super::{Inbound, Visit};
-use crate::connection::{self, Terms};
+use crate::connection::Terms;
 use crate::edge::Outcome;
 use crate::exchange::Verdict;
-use crate::forwarded::Peer;
 use crate::retry::Tried;
 use crate::spans::Ending;
-use crate::tcp::{self, Behind, Session, Speaks, Told};
+use crate::tcp::{self, Behind, Session, Speaks};
 use fusebox_proto::Now;
-use http::Request;
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
 impl Inbound {
     /// Serves one connection to the application.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        let behind = Arc::clone(&self);
-        // In a place of its own: what it needs is not needed while HTTP is served.
-        let told = Box::pin(tcp::tell(&behind, stream, &terms.drain)).await;
-        if let Told::Http(stream, ahead) = told {
-            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
-            let respond = move |request: Request<Incoming>| {
-                Arc::clone(&self).respond(Arc::clone(&peer), request)
-            };
-            connection::serve(stream, ahead, terms, respond).await;
-        }
+        let own = Arc::clone(&self);
+        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
+        tcp::serve(&self, stream, terms, respond).await;
     }
 }
 

@@ -3,36 +3,27 @@
 
 use super::attempt::Attempt;
 use super::{Outbound, What};
-use crate::connection::{self, Terms};
+use crate::connection::Terms;
 use crate::edge::{BodyDigest, Decision, Outcome, RequestHead};
 use crate::exchange::Verdict;
 use crate::forward::SendError;
-use crate::forwarded::Peer;
 use crate::outlier::Observed;
 use crate::policy::plan::{NoTarget, Target, TcpRoutes};
 use crate::pool::AcquireError;
 use crate::retry::Tried;
 use crate::spans::Ending;
-use crate::tcp::{self, Behind, Session, Speaks, Told};
+use crate::tcp::{self, Behind, Session, Speaks};
 use fusebox_proto::Now;
 use fusebox_proto::report::Protocol;
-use http::Request;
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
 impl Outbound {
     /// Serves one connection of the application.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        // In a place of its own: what it needs is not needed while HTTP is served.
-        let told = Box::pin(tcp::tell(&*self, stream, &terms.drain)).await;
-        if let Told::Http(stream, ahead) = told {
-            let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
-            let respond = move |request: Request<Incoming>| {
-                Arc::clone(&self).respond(Arc::clone(&peer), request)
-            };
-            connection::serve(stream, ahead, terms, respond).await;
-        }
+        let own = Arc::clone(&self);
+        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
+        tcp::serve(&*self, stream, terms, respond).await;
     }
 
     /// Where a session goes.
