@@ -26,11 +26,15 @@ macro_rules! id {
                 if text.len() != 2 * $len {
                     return None;
                 }
+                // Without a branch for each digit: every request brings two of these.
                 let mut bytes = [0; $len];
+                let mut seen = 0;
                 for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-                    *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+                    let (high, low) = (NIBBLES[pair[0] as usize], NIBBLES[pair[1] as usize]);
+                    seen |= high | low;
+                    *byte = high << 4 | low;
                 }
-                Self::from_bytes(&bytes)
+                if seen == NO_NIBBLE { None } else { Self::from_bytes(&bytes) }
             }
 
             /// The bytes of the id.
@@ -56,12 +60,24 @@ macro_rules! id {
 id!(TraceId, 16, "trace_id");
 id!(SpanId, 8, "span_id");
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// Stands for what is no lower-case hexadecimal digit. It has bits that no digit has.
+const NO_NIBBLE: u8 = 0xff;
+
+/// The value of each lower-case hexadecimal digit.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [NO_NIBBLE; 256];
+    let mut value = 0;
+    while value < 16 {
+        nibbles[DIGITS[value as usize] as usize] = value;
+        value += 1;
     }
+    nibbles
+};
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+fn nibble(digit: u8) -> Option<u8> {
+    Some(NIBBLES[usize::from(digit)]).filter(|&value| value != NO_NIBBLE)
 }
 
 /// What a `traceparent` header says.
@@ -133,7 +149,6 @@ impl fmt::Display for TraceContext {
 
 /// Writes lower-case hexadecimal digits, two for each byte.
 fn put_hex(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }

@@ -33,6 +33,8 @@ const DISCARD_PATIENCE: Duration = Duration::from_secs(1);
 /// What a request has behind it.
 #[derive(Default)]
 struct Round {
+    /// Whether the policy asks for further attempts: only then it matters who was tried.
+    may_retry: bool,
     retries: u32,
     tried: Tried,
     permit: Option<Permit>,
@@ -88,7 +90,7 @@ impl Outbound {
         let left = |now: Instant| {
             terms.timeout.map(|timeout| (started + timeout).saturating_duration_since(now))
         };
-        let mut round = Round::default();
+        let mut round = Round { may_retry: true, ..Round::default() };
         loop {
             let now = Now::read();
             round.timeout = try_timeout(Some(retries), left(now.instant));
@@ -167,7 +169,9 @@ impl Outbound {
         if let Some(last) = round.last.take() {
             last.discard();
         }
-        round.tried_if_retrying(target, picked);
+        if round.may_retry {
+            round.tried.add(picked.id());
+        }
         // A tunnel needs a connection of its own.
         let is_upgrade = head.headers.contains_key(UPGRADE);
         if target.pool.is_upgrading() && head.version != Version::HTTP_2 && !is_upgrade {
@@ -242,15 +246,6 @@ impl Outbound {
 fn with(trail: Option<Trail>, mut response: Answered) -> Answered {
     Trail::leave_if(trail, &mut response);
     response
-}
-
-impl Round {
-    /// A retry goes elsewhere, if it can.
-    fn tried_if_retrying(&mut self, target: &Target, picked: &Picked) {
-        if 1 < target.pool.endpoints_len() {
-            self.tried.add(picked.id());
-        }
-    }
 }
 
 impl Ended {

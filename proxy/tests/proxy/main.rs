@@ -26,6 +26,7 @@ mod real;
 mod refuse;
 mod report;
 mod resilience;
+mod retry_limits;
 mod routing;
 mod service_entry;
 mod settings;

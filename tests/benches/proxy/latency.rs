@@ -1,14 +1,17 @@
 //! What a proxy adds to the latency at a fixed rate.
 
+use super::machine;
 use super::peers::{self, Kind, Peer, Sink};
 use hdrhistogram::Histogram;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Requests per second, over all connections.
 const RATE: u32 = 2_000;
-/// Connections, each with a thread of its own.
+/// Connections.
 const CONNECTIONS: u32 = 32;
 /// Our p99 over that of the origin alone, at most.
 const ADDED_P99_MUST_US: u64 = 300;
@@ -60,41 +63,111 @@ fn judge(direct: [u64; 2], round: &[Option<[u64; 2]>], number: usize) -> Option<
 }
 
 /// p50 and p99 in µs, from when each request was due.
+///
+/// One thread on the first core makes the load, asleep between what is due and what arrives: with a
+/// thread for each connection the scheduler would be measured.
 fn measure(at: SocketAddr, seconds: u32) -> [u64; 2] {
-    let start = Instant::now() + Duration::from_millis(50);
-    let threads: Vec<_> = (0..CONNECTIONS)
-        .map(|which| std::thread::spawn(move || connection(at, start, which, seconds)))
-        .collect();
-    let mut all = Histogram::<u64>::new(3).expect("3 digits");
-    for thread in threads {
-        all.add(thread.join().expect("no panic")).expect("the same shape");
-    }
-    [50.0, 99.0].map(|percentile| all.value_at_percentile(percentile))
+    let load = std::thread::spawn(move || {
+        machine::pin_to_first_core();
+        let start = Instant::now() + Duration::from_millis(20);
+        let mut all: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::open(at)).collect();
+        let mut histogram = Histogram::<u64>::new(3).expect("3 digits");
+        let requests = seconds * RATE;
+        let mut sent = 0;
+        while histogram.len() < u64::from(requests) {
+            let due = start + Duration::from_secs(1) / RATE * sent;
+            let now = Instant::now();
+            if sent < requests && due <= now {
+                // Connections take turns: no two are due at once.
+                all[(sent % CONNECTIONS) as usize].due(sent, due);
+                sent += 1;
+                continue;
+            }
+            let rest = if sent < requests { due - now } else { Duration::from_secs(1) };
+            wait(&mut all, rest);
+            for connection in &mut all {
+                if let Some(took) = connection.read() {
+                    histogram.saturating_record(took.as_micros() as u64);
+                }
+            }
+        }
+        histogram
+    });
+    let histogram = load.join().expect("no panic");
+    [50.0, 99.0].map(|percentile| histogram.value_at_percentile(percentile))
 }
 
-fn connection(at: SocketAddr, start: Instant, which: u32, seconds: u32) -> Histogram<u64> {
-    let mut stream = TcpStream::connect(at).expect("it listens");
-    stream.set_nodelay(true).expect("a TCP option");
-    let mut histogram = Histogram::new(3).expect("3 digits");
-    let mut answer = vec![0; 8_192];
-    let step = Duration::from_secs(1) * CONNECTIONS / RATE;
-    for number in 0..seconds * RATE / CONNECTIONS {
-        // Connections take turns: no two are due at once.
-        let due = start + step * number + Duration::from_secs(1) / RATE * which;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let trace = u64::from(number * CONNECTIONS + which) + 1;
+/// Sleeps until an answer comes, at most this long; marks the connections that have one.
+fn wait(all: &mut [Connection], rest: Duration) {
+    let mut polled: Vec<PollFd> =
+        all.iter().map(|it| PollFd::new(&it.stream, PollFlags::IN)).collect();
+    let rest = Timespec::try_from(rest).expect("a second at most");
+    poll(&mut polled, Some(&rest)).expect("sockets can be polled");
+    let ready: Vec<bool> = polled.iter().map(|it| !it.revents().is_empty()).collect();
+    for (connection, ready) in all.iter_mut().zip(ready) {
+        connection.is_ready = ready;
+    }
+}
+
+/// A connection that carries one request at a time; what is due meanwhile waits, and its wait
+/// counts.
+struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+    waiting: VecDeque<(u32, Instant)>,
+    sent_for: Option<Instant>,
+    is_ready: bool,
+}
+
+impl Connection {
+    fn open(at: SocketAddr) -> Self {
+        let stream = TcpStream::connect(at).expect("it listens");
+        stream.set_nodelay(true).expect("a TCP option");
+        Self {
+            stream,
+            answer: Vec::with_capacity(8_192),
+            waiting: VecDeque::new(),
+            sent_for: None,
+            is_ready: false,
+        }
+    }
+
+    fn due(&mut self, number: u32, due: Instant) {
+        self.waiting.push_back((number, due));
+        self.send();
+    }
+
+    fn send(&mut self) {
+        if self.sent_for.is_some() {
+            return;
+        }
+        let Some((number, due)) = self.waiting.pop_front() else { return };
+        let trace = number + 1;
         let request = format!(
             "GET /buy HTTP/1.1\r\nhost: inventory\r\ntraceparent: 00-{trace:032x}-{trace:016x}-01\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut len = 0;
-        while !answer[..len].ends_with(b"xxxx") {
-            let read = stream.read(&mut answer[len..]).expect("it answers");
-            assert!(0 < read, "{}", String::from_utf8_lossy(&answer[..len]));
-            len += read;
-        }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..len]));
-        histogram.saturating_record(due.elapsed().as_micros() as u64);
+        self.stream.write_all(request.as_bytes()).expect("it reads");
+        self.sent_for = Some(due);
     }
-    histogram
+
+    /// How long the answer took that is now whole, from when its request was due.
+    fn read(&mut self) -> Option<Duration> {
+        if !std::mem::take(&mut self.is_ready) {
+            return None;
+        }
+        let mut part = [0; 8_192];
+        let len = self.stream.read(&mut part).expect("it answers");
+        assert!(0 < len, "closed after {}", String::from_utf8_lossy(&self.answer));
+        self.answer.extend_from_slice(&part[..len]);
+        if !self.answer.ends_with(b"xxxx") {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.answer);
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        self.answer.clear();
+        let due = self.sent_for.take().expect("an answer follows its request");
+        let took = due.elapsed();
+        self.send();
+        Some(took)
+    }
 }

@@ -1,11 +1,21 @@
 //! What the kernel says of a process.
 
+use rustix::thread::{CpuSet, sched_setaffinity, set_current_timer_slack};
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Keeps this thread on the first core, with timers that are exact.
+pub(crate) fn pin_to_first_core() {
+    let mut first = CpuSet::new();
+    first.set(0);
+    sched_setaffinity(None, &first).expect("the first core is ours");
+    set_current_timer_slack(NonZeroU64::new(1)).expect("a thread may be exact");
 }
 
 /// CPU time of a process and of its children, ns.
