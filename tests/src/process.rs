@@ -19,11 +19,24 @@ pub fn binary(name: &str) -> PathBuf {
             .iter()
             .all(|binary| is_fresh(&folder.join(binary)))
         {
-            build(&folder);
+            build(&folder, &["--bins"]);
         }
         folder
     });
     folder.join(name)
+}
+
+/// A binary as it ships, of the profile `dist`, whatever these tests were built with: a measurement
+/// is about nothing else. Builds it where it is missing or older than the sources.
+pub fn shipped(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let target = test.ancestors().nth(3).expect("target/<profile>/deps/<test>");
+    let folder = target.join("dist");
+    let binary = folder.join(name);
+    if !is_fresh(&binary) {
+        build(&folder, &["--bin", name]);
+    }
+    binary
 }
 
 fn workspace() -> &'static Path {
@@ -53,9 +66,9 @@ fn newest(folder: &Path) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-fn build(folder: &Path) {
+fn build(folder: &Path, what: &[&str]) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--offline", "--workspace", "--bins", "--target-dir"]);
+    cargo.args(["build", "--offline", "--workspace"]).args(what).arg("--target-dir");
     cargo.arg(folder.parent().expect("the target folder")).current_dir(workspace());
     // The folder of a profile has its name, but for that of `dev`.
     match folder.file_name().and_then(|name| name.to_str()) {

@@ -1,10 +1,11 @@
 //! What a proxied request costs, beside Envoy, nginx and haproxy in the same run.
 //!
 //! ```text
-//! cargo bench -p fusebox-tests --profile dist --bench proxy            # everything, three rounds
-//! cargo bench -p fusebox-tests --profile dist --bench proxy -- http1 --rounds 1
+//! cargo bench -p fusebox-tests --bench proxy            # everything, three rounds
+//! cargo bench -p fusebox-tests --bench proxy -- http1 --rounds 1
 //! ```
 //!
+//! The proxy is the one that ships, of the profile `dist`, and is built where it has to be.
 //! One proxy at a time, with one worker, alone on the second core; load, origin and collector share
 //! the first. CPU is what the kernel charged to the proxy, per 100,000 requests: throughput would
 //! measure the load generator. Ratios are taken within a round, where the machine's own moods hit

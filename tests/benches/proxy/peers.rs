@@ -1,7 +1,7 @@
 //! The proxies that are compared, and the origin behind them.
 
 use fusebox_tests::parts::{self, Part};
-use fusebox_tests::process::{binary, free_port};
+use fusebox_tests::process::{binary, free_port, shipped};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Peer {
         match self {
             Self::Fusebox | Self::FuseboxAlone => {
                 let admin = local(free_port());
-                command.arg(binary("fusebox-proxy")).args(["--service", "payment"]);
+                command.arg(shipped("fusebox-proxy")).args(["--service", "payment"]);
                 command.args(["--outbound", &format!("{at}=inventory@{origin}")]);
                 command.args(["--admin", &admin.to_string()]).env("FUSEBOX_LOG", "warn");
                 if self == Self::Fusebox {
