@@ -30,6 +30,7 @@ mod http_filter;
 mod http_match;
 mod http_route;
 mod http_rule;
+mod ingress;
 mod install;
 mod kind;
 mod matching;
@@ -54,9 +55,10 @@ pub use diff::{CHANGES_MAX, Change, Diff, diff};
 pub use document::{Document, Outcome, merge, read, read_all, write};
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
+pub use ingress::{ByHost, IngressListener, NotServed};
 pub use install::{
     Gateway, GatewayServer, IngressGateway, IngressPort, Install, PeerAuthentication, PeerMode,
-    Resources,
+    Resources, ServedHost,
 };
 pub use kind::Kind;
 pub use matching::{Caller, Headers, HttpMatch, Pattern, Request, StringMatch};
@@ -118,7 +120,8 @@ impl Profile {
 pub struct Policy {
     profile: Profile,
     routes: HostTable<Routes>,
-    ingress: HostTable<Routes>,
+    /// What is bound to gateways.
+    bound: Vec<ingress::Bound>,
     destinations: HostTable<DestinationPolicy>,
     /// For hosts of which no document speaks.
     unnamed: DestinationPolicy,
@@ -139,11 +142,6 @@ impl Policy {
     /// this namespace. `None`: no document routes the host, requests go where they were sent.
     pub fn routes(&self, caller_namespace: &str, host: &str) -> Option<&Routes> {
         self.routes.get(caller_namespace, host)
-    }
-
-    /// The rules for a request from outside to `host`, at a gateway.
-    pub fn ingress_routes(&self, host: &str) -> Option<&Routes> {
-        self.ingress.get("", host)
     }
 
     /// How a caller of this namespace talks to `host`: an authority, or a

@@ -56,8 +56,9 @@ pub fn compile(documents: &[Document], profile: Profile) -> Outcome<Policy> {
         read(document, profile, sink, source, &mut parsed, &mut policy);
     }
     policy.destinations = destinations::bring_together(&parsed, &sources, profile);
-    let (routes, ingress) = routing::bring_together(&parsed, &sources);
-    (policy.routes, policy.ingress) = (routes, ingress);
+    policy.routes = routing::mesh(&parsed, &sources);
+    policy.bound = routing::bound(&parsed, &sources);
+    routing::check_gateways(&parsed, &sources, &policy);
     check_subsets(&parsed, &sources, &policy);
     let said = sources.into_iter().flat_map(|source| source.sink.into_findings());
     let findings: Vec<Finding> = said.chain(limits.left_out()).collect();

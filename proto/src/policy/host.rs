@@ -79,6 +79,20 @@ impl HostName {
         &self.name
     }
 
+    /// The narrower of two of which one is part of the other, or both are the same.
+    pub(super) fn narrower<'h>(&'h self, other: &'h Self) -> Option<&'h Self> {
+        let (own, others) = (self.to_string(), other.to_string());
+        let has = |outer: &str, inner: &str| {
+            let suffix = outer.strip_prefix('*');
+            outer == inner || suffix.is_some_and(|suffix| inner.ends_with(suffix))
+        };
+        match (has(&others, &own), has(&own, &others)) {
+            (true, _) => Some(self),
+            (false, true) => Some(other),
+            (false, false) => None,
+        }
+    }
+
     /// Whether it stands for more than one host.
     pub fn is_wildcard(&self) -> bool {
         self.name.starts_with('*')
@@ -213,6 +227,23 @@ impl<T> HostTable<T> {
         let told = entries
             .flat_map(|entry| entry.by_caller.iter().map(|(_, own)| own).chain([&entry.others]));
         told.flatten().map(|told| &**told)
+    }
+
+    /// The same hosts, with what `make` makes of what everybody is told about each.
+    pub(super) fn map<U>(&self, mut make: impl FnMut(&T) -> U) -> HostTable<U> {
+        let mut entry = |entry: &Entry<T>| Entry {
+            host: entry.host.clone(),
+            by_caller: Vec::new(),
+            others: entry.others.as_deref().map(|told| Arc::new(make(told))),
+        };
+        let exact = self.exact.iter();
+        let exact =
+            exact.map(|(name, all)| (Arc::clone(name), all.iter().map(&mut entry).collect()));
+        let exact = exact.collect();
+        let mut all = |entries: &BTreeMap<Arc<str>, Entry<T>>| {
+            entries.iter().map(|(name, one)| (Arc::clone(name), entry(one))).collect()
+        };
+        HostTable { exact, services: all(&self.services), domains: all(&self.domains) }
     }
 
     /// Every host of an entry, in order: single ones first, then the wildcards.

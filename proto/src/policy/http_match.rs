@@ -11,31 +11,58 @@ use std::sync::Arc;
 /// The gateway that stands for traffic between services.
 pub(super) const MESH: &str = "mesh";
 
-/// Where a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The gateways at which something holds, [`MESH`] among them where it holds between services.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scope {
-    pub(super) mesh: bool,
-    pub(super) ingress: bool,
+    gateways: Arc<[Arc<str>]>,
+    /// Of the document, in which names without one are.
+    namespace: Arc<str>,
 }
 
 impl Scope {
-    pub(super) fn of<'g>(mut gateways: impl Iterator<Item = &'g str> + Clone) -> Self {
-        Self {
-            mesh: gateways.clone().any(|gateway| gateway == MESH),
-            ingress: gateways.any(|gateway| gateway != MESH),
+    /// Of a document of this namespace that names these gateways; none: `mesh`.
+    pub(super) fn new(mut gateways: Vec<Arc<str>>, namespace: &str) -> Self {
+        if gateways.is_empty() {
+            gateways.push(MESH.into());
         }
+        Self { gateways: gateways.into(), namespace: namespace.into() }
+    }
+
+    /// Whether this gateway is one of them.
+    pub(super) fn has(&self, gateway: &str) -> bool {
+        self.gateways.iter().any(|own| **own == *gateway)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[Arc<str>] {
+        &self.gateways
+    }
+
+    /// All but `mesh`.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.gateways.iter().filter(|gateway| ***gateway != *MESH)
+    }
+}
+
+/// A gateway as a document of `namespace` names it; it is of the same namespace unless it says so.
+pub(super) fn gateway(name: &str, namespace: &str) -> Arc<str> {
+    if name == MESH || name.contains('/') || namespace.is_empty() {
+        name.into()
+    } else {
+        format!("{namespace}/{name}").into()
     }
 }
 
 /// The `gateways` of a condition, else those of the document.
-fn scope(fields: &Fields<'_>, all: Scope) -> Scope {
-    let Some(at) = fields.get("gateways") else { return all };
-    let names: Vec<String> = at.items().filter_map(|at| at.text().map(Into::into)).collect();
-    if names.is_empty() { all } else { Scope::of(names.iter().map(String::as_str)) }
+fn scope(fields: &Fields<'_>, all: &Scope) -> Scope {
+    let Some(at) = fields.get("gateways") else { return all.clone() };
+    let names = at.items().filter_map(|at| at.text().map(|it| gateway(it, &all.namespace)));
+    let names: Vec<Arc<str>> = names.collect();
+    if names.is_empty() { all.clone() } else { Scope::new(names, &all.namespace) }
 }
 
 /// One entry of `http[].match`.
-pub(super) fn http(at: At<'_>, all: Scope) -> Option<(HttpMatch, Scope)> {
+pub(super) fn http(at: At<'_>, all: &Scope) -> Option<(HttpMatch, Scope)> {
     let fields = at.object()?;
     let ignore_uri_case = fields.boolean("ignoreUriCase").unwrap_or_default();
     let condition = HttpMatch {
@@ -108,7 +135,7 @@ fn value(at: At<'_>) -> Option<StringMatch> {
 }
 
 /// One entry of `tcp[].match` or `tls[].match`.
-pub(super) fn tcp(at: At<'_>, all: Scope, is_tls: bool) -> Option<(TcpMatch, Scope)> {
+pub(super) fn tcp(at: At<'_>, all: &Scope, is_tls: bool) -> Option<(TcpMatch, Scope)> {
     let fields = at.object()?;
     let mut sni_hosts: Vec<Arc<str>> = Vec::new();
     if is_tls {

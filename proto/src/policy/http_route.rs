@@ -11,10 +11,12 @@ use super::fields::Fields;
 use super::header_edits::header_name;
 use super::host::HostName;
 use super::http_action::Context;
+use super::http_match::{Scope, gateway};
+use super::ingress::{Bound, BoundRules};
 use super::matching::{HttpMatch, Pattern, StringMatch};
 use super::route::{HttpRule, Retries, RetryCondition, RetryOn};
 use super::scope::host;
-use super::sink::Sink;
+use super::sink::{Place, Sink};
 use super::{http_filter, retries};
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -34,9 +36,9 @@ const MS: Duration = Duration::from_millis(1);
 pub(super) struct HttpRoute {
     /// Services whose callers it routes, and the port if it is for one only.
     pub(super) services: Vec<(HostName, Option<u16>)>,
-    /// Gateways, as `namespace/name`.
-    pub(super) gateways: Vec<Arc<str>>,
-    /// Hosts at the gateways.
+    /// Gateways, as `namespace/name`, and where it names them.
+    pub(super) gateways: Vec<(Arc<str>, Place)>,
+    /// Hosts at the gateways; none: every host.
     pub(super) hostnames: Vec<HostName>,
     /// One for each condition.
     pub(super) rules: Vec<(Precedence, Arc<HttpRule>)>,
@@ -109,7 +111,22 @@ pub(super) fn read(document: &Document, profile: Profile, sink: &Sink) -> Option
     })
 }
 
-type Parents = (Vec<(HostName, Option<u16>)>, Vec<Arc<str>>);
+impl HttpRoute {
+    /// What it says at gateways, if anything.
+    pub(super) fn bound(&self, document: &Document) -> Option<Bound> {
+        let any = HostName::parse("*", "").ok().filter(|_| self.hostnames.is_empty());
+        let gateways: Vec<_> = self.gateways.iter().map(|(name, _)| Arc::clone(name)).collect();
+        (!gateways.is_empty()).then(|| Bound {
+            object: document.to_string().into(),
+            namespace: Arc::clone(&self.namespace),
+            hosts: self.hostnames.iter().cloned().chain(any).collect(),
+            scope: Scope::new(gateways, &self.namespace),
+            rules: BoundRules::Route(self.rules.clone()),
+        })
+    }
+}
+
+type Parents = (Vec<(HostName, Option<u16>)>, Vec<(Arc<str>, Place)>);
 
 fn parents(spec: &Fields<'_>, namespace: &str) -> Parents {
     let (mut services, mut gateways) = (Vec::new(), Vec::new());
@@ -135,8 +152,7 @@ fn parents(spec: &Fields<'_>, namespace: &str) -> Parents {
                     fields.at().error(format!("has the name {name}, which {}", error.reason));
                 }
             },
-            Some(name) if own.is_empty() => gateways.push(name),
-            Some(name) => gateways.push(format!("{own}/{name}").into()),
+            Some(name) => gateways.push((gateway(&name, own), fields.at().place())),
             None => (),
         }
         fields.finish(&["sectionName"]);

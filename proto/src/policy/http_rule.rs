@@ -4,7 +4,7 @@ use super::at::At;
 use super::fields::Fields;
 use super::header_edits;
 use super::http_action::{self, Context};
-use super::http_match::{self, Scope};
+use super::http_match::{self, MESH, Scope};
 use super::matching::HttpMatch;
 use super::retries;
 use super::route::{Abort, Action, Fault, HttpRule, Mirror, Percent};
@@ -14,6 +14,7 @@ use std::time::Duration;
 const MS: Duration = Duration::from_millis(1);
 
 /// A rule with the conditions that say where each of them holds.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ScopedRule {
     /// Its `matches` are empty: they are in [`Self::matches`].
     rule: HttpRule,
@@ -24,11 +25,11 @@ pub(super) struct ScopedRule {
 
 impl ScopedRule {
     /// The rule as it is where `holds`; `None` if it is not there at all.
-    pub(super) fn cut(&self, holds: impl Fn(Scope) -> bool) -> Option<HttpRule> {
+    pub(super) fn cut(&self, holds: impl Fn(&Scope) -> bool) -> Option<HttpRule> {
         let Some(all) = &self.matches else {
-            return holds(self.scope).then(|| self.rule.clone());
+            return holds(&self.scope).then(|| self.rule.clone());
         };
-        let matches = all.iter().filter(|(_, scope)| holds(*scope));
+        let matches = all.iter().filter(|(_, scope)| holds(scope));
         let matches: Vec<HttpMatch> = matches.map(|(condition, _)| condition.clone()).collect();
         (!matches.is_empty()).then(|| HttpRule { matches, ..self.rule.clone() })
     }
@@ -36,9 +37,9 @@ impl ScopedRule {
     /// Whether no request between services gets past it.
     pub(super) fn takes_all(&self) -> bool {
         let is_any = |(condition, scope): &(HttpMatch, Scope)| {
-            scope.mesh && *condition == HttpMatch::default()
+            scope.has(MESH) && *condition == HttpMatch::default()
         };
-        self.scope.mesh && self.matches.as_ref().is_none_or(|all| all.iter().any(is_any))
+        self.scope.has(MESH) && self.matches.as_ref().is_none_or(|all| all.iter().any(is_any))
     }
 }
 
@@ -46,7 +47,7 @@ impl ScopedRule {
 pub(super) fn read(
     at: At<'_>,
     name: String,
-    scope: Scope,
+    scope: &Scope,
     context: &Context<'_>,
 ) -> Option<ScopedRule> {
     let fields = at.object()?;
@@ -82,7 +83,7 @@ pub(super) fn read(
         request_headers: edits.request,
         response_headers: edits.response,
     };
-    Some(ScopedRule { rule, matches, scope })
+    Some(ScopedRule { rule, matches, scope: scope.clone() })
 }
 
 /// Exactly one of the things that a rule can do.

@@ -4,9 +4,15 @@
 use super::at::At;
 use super::document::Document;
 use super::fields::Fields;
+use super::host::HostName;
+use super::http_match::gateway as gateway_name;
+use super::ingress::speaks;
 use super::scope::labels;
 use super::sink::Sink;
 use std::sync::Arc;
+
+/// Ports of one gateway, and servers of one `Gateway`.
+const PORTS_MAX: usize = 64;
 
 /// What an `IstioOperator` says that means something here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub struct Resources {
 pub struct IngressGateway {
     /// Its name.
     pub name: Arc<str>,
+    /// `label`, beside those that Istio gives to every ingress gateway.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// `k8s.service.ports[]`.
     pub ports: Vec<IngressPort>,
 }
@@ -79,18 +87,30 @@ pub(super) fn istio_operator(document: &Document, sink: &Sink) -> Option<Install
 fn ingress_gateway(fields: Fields<'_>) -> Option<IngressGateway> {
     let name = fields.required("name").and_then(|at| at.name());
     let is_enabled = fields.boolean("enabled").unwrap_or(true);
-    let mut ports = Vec::new();
+    let labels = fields.get("label").map(|at| labels(&at)).unwrap_or_default();
+    let mut ports: Vec<IngressPort> = Vec::new();
     if let Some(k8s) = fields.object("k8s") {
         if let Some(service) = k8s.object("service") {
             for at in service.get("ports").iter().flat_map(At::items) {
-                ports.extend(at.object().and_then(ingress_port));
+                let Some(port) = at.object().and_then(ingress_port) else { continue };
+                if ports.iter().any(|other| other.port == port.port) {
+                    at.warn(format!("has no effect: another one has port {}", port.port));
+                    continue;
+                }
+                if let Err(why) = port.speaks() {
+                    at.note(why.to_string());
+                }
+                ports.push(port);
+            }
+            if PORTS_MAX < ports.len() {
+                service.at().error(format!("has {} ports; at most {PORTS_MAX}", ports.len()));
             }
             service.finish_with_notes();
         }
         k8s.finish_with_notes();
     }
     fields.finish_with_notes();
-    name.filter(|_| is_enabled).map(|name| IngressGateway { name, ports })
+    name.filter(|_| is_enabled).map(|name| IngressGateway { name, labels, ports })
 }
 
 fn ingress_port(fields: Fields<'_>) -> Option<IngressPort> {
@@ -218,28 +238,37 @@ pub struct GatewayServer {
     pub port: u16,
     /// `HTTP`, `HTTPS`, `TLS` and so on, upper case.
     pub protocol: Arc<str>,
-    /// As written: `*`, `shop.example.com`, `shop/*.example.com`.
-    pub hosts: Vec<Arc<str>>,
+    /// At least one.
+    pub hosts: Vec<ServedHost>,
+}
+
+/// A host that a server of a [`Gateway`] serves: `*`, `shop.example.com`, `shop/*.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedHost {
+    /// Routes of this namespace only; `None`: of all.
+    pub namespace: Option<Arc<str>>,
+    /// The host, or several.
+    pub host: HostName,
 }
 
 /// Reads a `Gateway`.
 pub(super) fn gateway(document: &Document, sink: &Sink) -> Option<Gateway> {
     let root = At::root(&document.node, sink).object()?;
     let spec = root.object("spec")?;
-    spec.at().warn("is kept, and opens no listener by itself: IstioOperator's ingress ports do");
     let selector = spec.get("selector").map(|at| labels(&at)).unwrap_or_default();
-    let servers = spec.required("servers");
-    let servers = servers.iter().flat_map(At::items).filter_map(|at| at.object().and_then(server));
-    let servers = servers.collect();
+    let mut servers: Vec<GatewayServer> = Vec::new();
+    for at in spec.required("servers").iter().flat_map(At::items) {
+        servers.extend(at.object().and_then(|fields| server(fields, document.namespace())));
+    }
+    if PORTS_MAX < servers.len() {
+        spec.at().error(format!("has {} servers; at most {PORTS_MAX}", servers.len()));
+    }
     spec.finish(&[]);
-    let name = match document.namespace() {
-        "" => document.name().into(),
-        namespace => format!("{namespace}/{}", document.name()).into(),
-    };
+    let name = gateway_name(document.name(), document.namespace());
     Some(Gateway { name, selector, servers })
 }
 
-fn server(fields: Fields<'_>) -> Option<GatewayServer> {
+fn server(fields: Fields<'_>, namespace: &str) -> Option<GatewayServer> {
     let mut protocol = String::new();
     let number = fields.required("port").and_then(|at| {
         let fields = at.object()?;
@@ -247,11 +276,32 @@ fn server(fields: Fields<'_>) -> Option<GatewayServer> {
         fields.get("name");
         let number = fields.required("number").and_then(|at| at.port());
         fields.finish(&["targetPort"]);
+        if let Some(Err(why)) = number.map(|number| speaks(&protocol, number)) {
+            at.warn(why.to_string());
+        }
         number
     });
     let hosts = fields.required("hosts");
-    let hosts = hosts.iter().flat_map(At::items).filter_map(|at| at.name()).collect();
+    let hosts: Vec<_> =
+        hosts.iter().flat_map(At::items).filter_map(|at| served_host(&at, namespace)).collect();
     fields.get("name");
     fields.finish(&["bind", "defaultEndpoint", "tls"]);
     Some(GatewayServer { port: number?, protocol: protocol.into(), hosts })
+}
+
+/// `HOST`, `NAMESPACE/HOST`, `./HOST`, `*/HOST`.
+fn served_host(at: &At<'_>, namespace: &str) -> Option<ServedHost> {
+    let text = at.text()?;
+    let (of, name) = text.split_once('/').map_or((None, text), |(of, name)| (Some(of), name));
+    match HostName::parse(name, "") {
+        Ok(host) => {
+            let of = of.filter(|of| *of != "*");
+            let namespace = of.map(|of| if of == "." { namespace } else { of }.into());
+            Some(ServedHost { namespace, host })
+        }
+        Err(error) => {
+            at.error(format!("{text} {}", error.reason));
+            None
+        }
+    }
 }

@@ -1,5 +1,7 @@
-//! Brings together what several documents say about where requests to one host go.
+//! Brings together what several documents say about where requests to one host go, and what is
+//! bound to gateways.
 
+use super::Policy;
 use super::at::At;
 use super::compile::{Parsed, Read, Source};
 use super::destinations::check_callers;
@@ -7,6 +9,7 @@ use super::finding::Severity;
 use super::host::{HostName, HostTable, by_caller};
 use super::http_match::MESH;
 use super::http_route::{HttpRoute, Precedence};
+use super::ingress::Bound;
 use super::matching::HttpMatch;
 use super::route::{HttpRule, Routes};
 use super::virtual_service::RouteDocument;
@@ -28,16 +31,8 @@ enum Chosen {
     Routes(Vec<usize>),
 }
 
-/// Tables for traffic between services, and at gateways.
-pub(super) fn bring_together(
-    parsed: &Parsed,
-    sources: &[Source<'_>],
-) -> (HostTable<Routes>, HostTable<Routes>) {
-    (mesh(parsed, sources), ingress(parsed, sources))
-}
-
 /// Between services one `VirtualService` routes a host, as in Istio; `HTTPRoute`s are merged.
-fn mesh(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
+pub(super) fn mesh(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
     let mut hosts: BTreeMap<&HostName, About<'_>> = BTreeMap::new();
     for service in parsed.services.iter().filter(|service| service.value.mesh.is_some()) {
         for (host, _) in &service.value.hosts {
@@ -65,7 +60,7 @@ fn mesh(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
             Chosen::Service(at) => about.services[*at].value.mesh.clone(),
             Chosen::Routes(all) => {
                 let routes = all.iter().map(|&at| about.routes[at]);
-                merged(routes, sources, &[MESH.into()]).map(Arc::new)
+                merged(routes, sources).map(Arc::new)
             }
         }));
     }
@@ -122,55 +117,30 @@ impl About<'_> {
     }
 }
 
-/// At gateways, rules of all documents for a host are one list, as in Istio.
-fn ingress(parsed: &Parsed, sources: &[Source<'_>]) -> HostTable<Routes> {
-    let mut hosts: BTreeMap<HostName, Vec<Arc<Routes>>> = BTreeMap::new();
-    for service in &parsed.services {
-        let Some(routes) = &service.value.ingress else { continue };
-        for (host, _) in &service.value.hosts {
-            hosts.entry(host.clone()).or_default().push(Arc::clone(routes));
-        }
-    }
-    let mut own: BTreeMap<HostName, Vec<&Read<HttpRoute>>> = BTreeMap::new();
-    for route in parsed.routes.iter().filter(|route| !route.value.gateways.is_empty()) {
-        let any = HostName::parse("*", "").ok().filter(|_| route.value.hostnames.is_empty());
-        for host in route.value.hostnames.iter().cloned().chain(any) {
-            own.entry(host).or_default().push(route);
-        }
-    }
-    for (host, routes) in own {
-        let mut gateways: Vec<Arc<str>> =
-            routes.iter().flat_map(|route| &route.value.gateways).cloned().collect();
-        gateways.sort();
-        gateways.dedup();
-        let routes = merged(routes.into_iter().map(|route| (route, None)), sources, &gateways);
-        hosts.entry(host).or_default().extend(routes.map(Arc::new));
-    }
-    let mut table = HostTable::default();
-    for (host, all) in hosts {
-        let callers = BTreeSet::new();
-        table.insert(by_caller(&host, &callers, |_| (), |()| Some(joined(&all))));
-    }
-    table
+/// Everything that is bound to gateways, in the order of the documents.
+pub(super) fn bound(parsed: &Parsed, sources: &[Source<'_>]) -> Vec<Bound> {
+    let services = parsed.services.iter().filter_map(|service| service.value.bound.clone());
+    let routes = parsed.routes.iter();
+    let routes = routes.filter_map(|route| route.value.bound(sources[route.source].document));
+    services.chain(routes).collect()
 }
 
-/// The rules of several documents, one after the other.
-fn joined(all: &[Arc<Routes>]) -> Arc<Routes> {
-    if let [one] = all {
-        return Arc::clone(one);
+/// A route that names a gateway that nobody describes is reached by no request.
+pub(super) fn check_gateways(parsed: &Parsed, sources: &[Source<'_>], policy: &Policy) {
+    let services = parsed.services.iter().map(|one| (one.source, &one.value.gateways));
+    let routes = parsed.routes.iter().map(|one| (one.source, &one.value.gateways));
+    for (source, gateways) in services.chain(routes) {
+        for (gateway, place) in gateways {
+            if **gateway == *MESH || policy.knows_gateway(gateway) {
+                continue;
+            }
+            let message = format!(
+                "is {gateway}, which no Gateway describes and no IstioOperator installs: no request \
+                 comes in through it"
+            );
+            sources[source].sink.say(Severity::Warning, place, &message);
+        }
     }
-    let objects: Vec<&str> = all.iter().map(|routes| &*routes.object).collect();
-    let mut gateways: Vec<Arc<str>> =
-        all.iter().flat_map(|routes| &routes.gateways).cloned().collect();
-    gateways.sort();
-    gateways.dedup();
-    Arc::new(Routes {
-        object: objects.join(", ").into(),
-        gateways,
-        http: all.iter().flat_map(|routes| &routes.http).cloned().collect(),
-        tls: all.iter().flat_map(|routes| &routes.tls).cloned().collect(),
-        tcp: all.iter().flat_map(|routes| &routes.tcp).cloned().collect(),
-    })
 }
 
 /// The rules of several `HTTPRoute`s, the most specific first; then by name of the document, as
@@ -178,7 +148,6 @@ fn joined(all: &[Arc<Routes>]) -> Arc<Routes> {
 fn merged<'p>(
     routes: impl Iterator<Item = (&'p Read<HttpRoute>, Option<u16>)>,
     sources: &[Source<'_>],
-    gateways: &[Arc<str>],
 ) -> Option<Routes> {
     let mut routes: Vec<_> = routes.collect();
     routes.sort_by_key(|(route, _)| {
@@ -195,7 +164,7 @@ fn merged<'p>(
         routes.iter().map(|(route, _)| sources[route.source].document.to_string()).collect();
     (!routes.is_empty()).then(|| Routes {
         object: objects.join(", ").into(),
-        gateways: gateways.to_vec(),
+        gateways: vec![MESH.into()],
         http: rules.into_iter().map(|(_, rule)| rule).collect(),
         tls: Vec::new(),
         tcp: Vec::new(),

@@ -6,8 +6,9 @@ use super::document::Document;
 use super::fields::Fields;
 use super::host::HostName;
 use super::http_action::{self, Context};
-use super::http_match::{self, MESH, Scope};
+use super::http_match::{self, MESH, Scope, gateway};
 use super::http_rule::{self, ScopedRule};
+use super::ingress::{Bound, BoundRules};
 use super::route::{Destination, Routes, TcpMatch, TcpRule};
 use super::scope::{Export, host};
 use super::sink::{Place, Sink};
@@ -23,7 +24,9 @@ pub(super) struct RouteDocument {
     /// Between services.
     pub(super) mesh: Option<Arc<Routes>>,
     /// At gateways.
-    pub(super) ingress: Option<Arc<Routes>>,
+    pub(super) bound: Option<Bound>,
+    /// Those gateways, and where it names them.
+    pub(super) gateways: Vec<(Arc<str>, Place)>,
     /// Subsets that its rules name.
     pub(super) subsets: Vec<(Destination, Place)>,
 }
@@ -35,30 +38,37 @@ pub(super) fn read(document: &Document, profile: Profile, sink: &Sink) -> Option
     let context = Context::new(document.namespace(), profile);
     let hosts = hosts(&spec, document.namespace());
     let gateways = gateways(&spec, document.namespace());
-    let scope = Scope::of(gateways.iter().map(|gateway| &**gateway));
+    let names = gateways.iter().map(|(name, _)| Arc::clone(name)).collect();
+    let scope = Scope::new(names, document.namespace());
     let export = Export::read(&spec, document.namespace());
-    let http = http(&spec, document.name(), scope, &context);
-    let tls = tcp(&spec, "tls", document.name(), scope, &context);
-    let tcp = tcp(&spec, "tcp", document.name(), scope, &context);
+    let http = http(&spec, document.name(), &scope, &context);
+    let tls = tcp(&spec, "tls", document.name(), &scope, &context);
+    let tcp = tcp(&spec, "tcp", document.name(), &scope, &context);
     if !["http", "tls", "tcp"].into_iter().any(|name| spec.has(name)) {
         spec.at().error("has no rules: at least one of http, tls, tcp is required");
     }
     spec.finish(&[]);
     let object: Arc<str> = document.to_string().into();
-    let routes = |is_in: fn(Scope) -> bool| {
-        is_in(scope).then(|| {
-            Arc::new(Routes {
-                object: Arc::clone(&object),
-                gateways: gateways.clone(),
-                http: http.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
-                tls: tls.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
-                tcp: tcp.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
-            })
+    let mesh = scope.has(MESH).then(|| {
+        let is_in = |scope: &Scope| scope.has(MESH);
+        Arc::new(Routes {
+            object: Arc::clone(&object),
+            gateways: scope.all().to_vec(),
+            http: http.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
+            tls: tls.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
+            tcp: tcp.iter().filter_map(|rule| rule.cut(is_in)).map(Arc::new).collect(),
         })
-    };
-    let (mesh, ingress) = (routes(|scope| scope.mesh), routes(|scope| scope.ingress));
+    });
+    let is_bound = scope.gateways().next().is_some();
+    let bound = is_bound.then(|| Bound {
+        object,
+        namespace: document.namespace().into(),
+        hosts: hosts.iter().map(|(host, _)| host.clone()).collect(),
+        scope,
+        rules: BoundRules::Service(http),
+    });
     let subsets = context.subsets.into_inner();
-    (!hosts.is_empty()).then_some(RouteDocument { hosts, export, mesh, ingress, subsets })
+    (!hosts.is_empty()).then_some(RouteDocument { hosts, export, mesh, bound, gateways, subsets })
 }
 
 fn hosts(spec: &Fields<'_>, namespace: &str) -> Vec<(HostName, Place)> {
@@ -78,25 +88,16 @@ fn hosts(spec: &Fields<'_>, namespace: &str) -> Vec<(HostName, Place)> {
     hosts
 }
 
-/// Names of gateways are in the namespace of the document unless they say another.
-fn gateways(spec: &Fields<'_>, namespace: &str) -> Vec<Arc<str>> {
-    let mut gateways: Vec<Arc<str>> = Vec::new();
+/// The gateways that it names, and where.
+fn gateways(spec: &Fields<'_>, namespace: &str) -> Vec<(Arc<str>, Place)> {
+    let mut gateways: Vec<(Arc<str>, Place)> = Vec::new();
     for at in spec.get("gateways").iter().flat_map(At::items) {
-        match at.name() {
-            Some(name) if &*name == MESH || name.contains('/') || namespace.is_empty() => {
-                gateways.push(name);
-            }
-            Some(name) => gateways.push(format!("{namespace}/{name}").into()),
-            None => (),
-        }
-    }
-    if gateways.is_empty() {
-        gateways.push(MESH.into());
+        gateways.extend(at.name().map(|name| (gateway(&name, namespace), at.place())));
     }
     gateways
 }
 
-fn http(spec: &Fields<'_>, name: &str, scope: Scope, context: &Context<'_>) -> Vec<ScopedRule> {
+fn http(spec: &Fields<'_>, name: &str, scope: &Scope, context: &Context<'_>) -> Vec<ScopedRule> {
     let mut rules: Vec<ScopedRule> = Vec::new();
     let Some(at) = spec.get("http") else { return rules };
     let mut all_taken_at = None;
@@ -126,11 +127,11 @@ struct ScopedTcpRule {
 }
 
 impl ScopedTcpRule {
-    fn cut(&self, holds: impl Fn(Scope) -> bool) -> Option<TcpRule> {
+    fn cut(&self, holds: impl Fn(&Scope) -> bool) -> Option<TcpRule> {
         let Some(all) = &self.matches else {
-            return holds(self.scope).then(|| self.rule.clone());
+            return holds(&self.scope).then(|| self.rule.clone());
         };
-        let matches = all.iter().filter(|(_, scope)| holds(*scope));
+        let matches = all.iter().filter(|(_, scope)| holds(scope));
         let matches: Vec<TcpMatch> = matches.map(|(condition, _)| condition.clone()).collect();
         (!matches.is_empty()).then(|| TcpRule { matches, ..self.rule.clone() })
     }
@@ -140,7 +141,7 @@ fn tcp(
     spec: &Fields<'_>,
     list: &'static str,
     name: &str,
-    scope: Scope,
+    scope: &Scope,
     context: &Context<'_>,
 ) -> Vec<ScopedTcpRule> {
     let is_tls = list == "tls";
@@ -163,7 +164,7 @@ fn tcp(
             ScopedTcpRule {
                 rule: TcpRule { name, matches: Vec::new(), destinations },
                 matches,
-                scope,
+                scope: scope.clone(),
             }
         }));
     }

@@ -1,6 +1,7 @@
 //! The four files of the founding guide, unchanged, to the last setting.
 
 use fusebox_proto::policy::*;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[track_caller]
@@ -80,8 +81,9 @@ fn strict_mtls() {
 }
 
 /// Scenario: the installation of the guide.
-/// Guarantees: ingress ports and the proxy's resources are kept; what is about parts that Fusebox
-/// does not have is named, each with its path.
+/// Guarantees: ingress ports and the proxy's resources are kept, the former for the gateway of that
+/// name: that for TLS is not served, which is said; what is about parts that Fusebox does not have
+/// is named, each with its path.
 #[test]
 fn control_plane() {
     let (policy, findings) = compiled(include_str!("valid/founding-control-plane.yaml"));
@@ -95,8 +97,15 @@ fn control_plane() {
     assert_eq!(install.proxy_resources, resources);
     let port = |port, target_port, name: &str| IngressPort { port, target_port, name: name.into() };
     let ports = vec![port(80, 8080, "http2"), port(443, 8443, "https")];
-    let gateway = IngressGateway { name: "istio-ingressgateway".into(), ports };
+    let gateway = IngressGateway { name: "istio-ingressgateway".into(), labels: Vec::new(), ports };
     assert_eq!(install.ingress_gateways, [gateway]);
     let fields: Vec<&str> = findings.iter().map(|finding| &*finding.field).collect();
-    assert_eq!(fields, ["spec.profile", "spec.components.pilot"]);
+    let https = "spec.components.ingressGateways[0].k8s.service.ports[1]";
+    assert_eq!(fields, ["spec.profile", "spec.components.pilot", https]);
+    assert!(findings[2].message.contains("no certificate"), "{findings:?}");
+
+    let listeners = policy.ingress("istio-ingressgateway", &BTreeMap::new());
+    let told = listeners.iter().map(|it| (it.port, it.target_port, it.serves.is_ok()));
+    assert!(told.eq([(80, 8080, true), (443, 8443, false)]), "{listeners:?}");
+    assert_eq!(policy.ingress("another", &BTreeMap::new()), []);
 }

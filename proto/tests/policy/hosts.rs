@@ -134,7 +134,8 @@ fn service(name: &str, namespace: &str, host: &str, more: &str) -> String {
 }
 
 /// Scenario: `VirtualService`s of one host, of a wildcard, hidden ones, and some for gateways.
-/// Guarantees: the first that the caller sees routes the host; gateways see theirs only.
+/// Guarantees: the first that the caller sees routes the host; those for gateways only route nothing
+/// between services.
 #[test]
 fn routes() {
     let text = [
@@ -153,29 +154,10 @@ fn routes() {
     assert_eq!(mesh("shop", "shop.example.com"), named("wild"));
     assert_eq!(mesh("shop", "www.example.com"), named("both"));
     assert_eq!(mesh("shop", "payment"), None);
-    let ingress = |host: &str| policy.ingress_routes(host).map(|r| r.object.to_string());
-    assert_eq!(ingress("shop.example.com:8080"), named("entry"));
-    assert_eq!(ingress("www.example.com"), named("both"));
-    assert_eq!(ingress("inventory.shop"), None);
-    let gateways = &policy.ingress_routes("shop.example.com").unwrap().gateways;
-    assert_eq!(gateways.iter().map(|g| &**g).collect::<Vec<_>>(), ["shop/entry"]);
     let hosts: Vec<String> = policy.routed_hosts().map(ToString::to_string).collect();
     assert_eq!(hosts, ["inventory.shop.svc.cluster.local", "www.example.com", "*.example.com"]);
     assert_eq!(mesh("shop", &hosts[2]), named("wild"), "a host of the list is found by its name");
     assert_eq!(policy.destination_hosts().count(), 0);
-}
-
-/// Scenario: two gateways' documents for one host.
-/// Guarantees: at gateways their rules are one list, in order of the documents.
-#[test]
-fn ingress_rules_are_merged() {
-    let first = service("first", "shop", "shop.example.com", "gateways: [entry],");
-    let second = service("second", "web", "shop.example.com", "gateways: [entry],");
-    let policy = compiled(&(first + &second));
-    let routes = policy.ingress_routes("shop.example.com").unwrap();
-    let names: Vec<&str> = routes.http.iter().map(|rule| &*rule.name).collect();
-    assert_eq!(names, ["first[0]", "second[0]"]);
-    assert_eq!(routes.gateways.len(), 2);
 }
 
 /// Scenario: texts that are no hosts, and some that are.

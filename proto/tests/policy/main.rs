@@ -9,6 +9,7 @@ mod files;
 mod founding;
 mod hosts;
 mod http_route;
+mod ingress;
 mod input;
 mod matching;
 mod others;

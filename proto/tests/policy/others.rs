@@ -100,23 +100,28 @@ fn istio_operator() {
         [{name: on, k8s: {service: {ports: [{port: 80}]}}}, {name: off, enabled: false}]}}}";
     let policy = compiled(text);
     let port = IngressPort { port: 80, target_port: 80, name: "".into() };
-    let on = IngressGateway { name: "on".into(), ports: vec![port] };
+    let on = IngressGateway { name: "on".into(), labels: Vec::new(), ports: vec![port] };
     assert_eq!(policy.install().unwrap().ingress_gateways, [on]);
     let twice = format!("{text}\n---\n{}", text.replace("spec:", "metadata: {name: two}, spec:"));
     assert_says(&twice, Severity::Warning, "another IstioOperator goes before it");
 }
 
 /// Scenario: a `Gateway`.
-/// Guarantees: its servers are kept, and it is said that it opens none.
+/// Guarantees: its servers are kept; it is said which of them cannot be served.
 #[test]
 fn gateway() {
     let text = "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: g, namespace: shop}, spec: \
         {selector: {istio: ingressgateway}, servers: [{port: {number: 443, name: https, protocol: https}, hosts: \
-        [\"*\"], tls: {mode: SIMPLE}}]}}";
+        [\"*\", ./a.example.com, web/b.example.com, \"*/c\"], tls: {mode: SIMPLE}}]}}";
     let policy = compiled(text);
-    let server = GatewayServer { port: 443, protocol: "HTTPS".into(), hosts: vec!["*".into()] };
     let gateway = &policy.gateways()[0];
-    assert_eq!((&*gateway.name, gateway.servers.as_slice()), ("shop/g", &[server][..]));
-    assert_says(text, Severity::Warning, "opens no listener by itself");
+    let [server] = gateway.servers.as_slice() else { panic!("{gateway:?}") };
+    assert_eq!((&*gateway.name, server.port, &*server.protocol), ("shop/g", 443, "HTTPS"));
+    let hosts = server.hosts.iter().map(|one| (one.namespace.as_deref(), one.host.to_string()));
+    let expected =
+        [(None, "*"), (Some("shop"), "a.example.com"), (Some("web"), "b.example.com"), (None, "c")];
+    assert!(hosts.eq(expected.map(|(namespace, host)| (namespace, host.to_owned()))));
+    assert_says(text, Severity::Warning, "servers[0].port: opens no listener: it is for TLS");
     assert_says(text, Severity::Warning, "servers[0].tls: is not supported");
+    assert_says(&text.replace("web/b", "web/b/"), Severity::Error, "is no host");
 }
