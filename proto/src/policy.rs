@@ -55,7 +55,7 @@ pub use diff::{CHANGES_MAX, Change, Diff, diff};
 pub use document::{Document, Outcome, merge, read, read_all, write};
 pub use finding::{Finding, Severity, refuses};
 pub use host::HostName;
-pub use ingress::{ByHost, IngressListener, NotServed};
+pub use ingress::{HostMap, IngressListener, NotServed};
 pub use install::{
     Gateway, GatewayServer, IngressGateway, IngressPort, Install, PeerAuthentication, PeerMode,
     Resources, ServedHost,

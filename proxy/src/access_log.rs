@@ -112,6 +112,8 @@ pub(crate) enum Side {
     Outbound,
     /// A call to the own application.
     Inbound,
+    /// A call from outside to any service.
+    Ingress,
 }
 
 /// How a request ended.

@@ -11,8 +11,8 @@ use crate::body::ResponseBody;
 use crate::config::{Endpoint, Limits};
 use crate::connection::Terms;
 use crate::forwarded::Peer;
-use crate::outbound::{Answered, Common, Crossing, Edge, Outbound, What};
-use crate::policy::plan::{Plan, Target};
+use crate::outbound::{Answered, Callers, Common, Crossing, Edge, Outbound, What};
+use crate::policy::plan::{Plan, RulesOf, Target};
 use crate::pool::Pool;
 use crate::refuse;
 use crate::tcp::{self, Behind, Session, Speaks};
@@ -108,12 +108,13 @@ impl ByHost {
         let pool = Pool::new(now, &[Endpoint::from(destination)], self.limits, &settings);
         let muted = MutedAnswer::default();
         let direct = Target { edge: Arc::clone(edge), pool, way: None, muted };
-        let plan = Plan { direct, retries: None, rules: None, tcp: None };
+        let plan = Plan { direct, retries: None, rules: RulesOf::Nobody, tcp: None };
         let host = destination.to_string();
         Outbound {
             edge: Arc::clone(edge),
             host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("localhost")),
             port: destination.port(),
+            callers: Callers::Application,
             speaks: Speaks::default(),
             plan: RwLock::new(Arc::new(plan)),
             common: Arc::clone(&self.common),

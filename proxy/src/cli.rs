@@ -1,5 +1,6 @@
 //! The command line of `fusebox-proxy`.
 
+mod ingress;
 mod operation;
 
 use crate::config::{
@@ -8,6 +9,7 @@ use crate::config::{
 use clap::Parser;
 use fusebox_proto::policy::{self, Document};
 use fusebox_proto::{Invalid, ServiceId};
+use ingress::IngressArgs;
 use operation::OperationArgs;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -89,6 +91,8 @@ pub struct Args {
     #[arg(long, env = "FUSEBOX_PRESERVE_HEADER_CASE")]
     preserve_header_case: bool,
     #[command(flatten)]
+    ingress: IngressArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
@@ -134,6 +138,7 @@ impl Args {
             outbound: services,
             by_host,
             transparent: self.transparent,
+            ingress: self.ingress.ingress()?,
             upgrades: self.upgrade,
             limits: Limits { preserve_header_case: self.preserve_header_case, ..Limits::default() },
             operation: self.operation.operation()?,
@@ -302,6 +307,19 @@ mod tests {
         );
         assert_eq!(named.outbound[0].endpoints, []);
 
+        let entry = "--service a --outbound 127.0.0.1:2=b@h:1 --ingress istio-ingressgateway";
+        let ingress = parse(entry).unwrap().ingress.unwrap();
+        assert_eq!(
+            (&*ingress.gateway, ingress.address.is_loopback()),
+            ("istio-ingressgateway", true)
+        );
+        let ports = "--ingress-port 80=127.0.0.1:0 --ingress-port 443=[::1]:8443";
+        let ingress = parse(&format!("{entry} --ingress-address ::1 {ports}")).unwrap().ingress;
+        let ingress = ingress.unwrap();
+        assert_eq!((ingress.address.to_string(), ingress.ports.len()), ("::1".to_owned(), 2));
+        let open = format!("{entry} --ingress-address 0.0.0.0 --insecure");
+        assert!(parse(&open).unwrap().insecure);
+
         let exposed = parse("--service a --insecure --inbound 0.0.0.0:1=127.0.0.1:2").unwrap();
         assert!(exposed.insecure);
         assert_eq!(exposed.admin, ADMIN_DEFAULT);
@@ -360,6 +378,17 @@ mod tests {
         check(&format!("{some} --drain-timeout 20"), "--drain-timeout", "5m");
         check(&format!("{some} --drain-grace 30s"), "--drain-grace", "--drain-timeout");
         check(&format!("{some} --takeover"), "--takeover", "--state-dir");
+        check("--service a --ingress g", "--ingress", "needs services");
+        check(&format!("{some} --ingress-port 80=127.0.0.1:1"), "--ingress-port", "--ingress,");
+        let entry = "--service a --outbound 127.0.0.1:2=b@h:1 --ingress g";
+        check(&entry.replace("--ingress g", "--ingress a/g"), "--ingress", "istio-ingressgateway");
+        check(&format!("{entry} --ingress-port 80"), "--ingress-port", "PORT=LISTEN");
+        check(&format!("{entry} --ingress-port 0=127.0.0.1:1"), "--ingress-port", "PORT=LISTEN");
+        check(&format!("{entry} --ingress-port 80=8080"), "--ingress-port", "IP:PORT");
+        let twice = "--ingress-port 80=127.0.0.1:1 --ingress-port 80=127.0.0.1:2";
+        check(&format!("{entry} {twice}"), "--ingress-port", "twice");
+        check(&format!("{entry} --ingress-address 0.0.0.0"), "--ingress-address", "--insecure");
+        check(&format!("{entry} --ingress-port 80=10.0.0.1:1"), "--ingress-port", "--insecure");
         let long = "n".repeat(200);
         check(&format!("--service {long} --inbound 127.0.0.1:1=127.0.0.1:2"), "--service", "128");
         check(&format!("--service a --outbound 127.0.0.1:1={long}@h:1"), "--outbound", "128");

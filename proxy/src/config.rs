@@ -1,10 +1,12 @@
 //! What a proxy is told at its start: plain data, checked once.
 
+pub mod ingress;
 pub mod operation;
 
 use crate::upgrade::Upgrades;
 use fusebox_proto::policy::Document;
 use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
+use ingress::Ingress;
 use operation::Operation;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +60,8 @@ pub struct Config {
     /// Whether connections are redirected to [`Self::by_host`]: what goes to an unknown service is
     /// passed on to where it was going.
     pub transparent: bool,
+    /// The ingress gateway that it is, in front of the services of [`Self::outbound`].
+    pub ingress: Option<Ingress>,
     /// Bounds of each endpoint's connection pool, where no policy says otherwise.
     pub limits: Limits,
     /// The policy of a proxy without a collector; that of a collector replaces it.
@@ -84,6 +88,7 @@ impl Config {
             outbound: Vec::new(),
             by_host: Vec::new(),
             transparent: false,
+            ingress: None,
             upgrades: Vec::new(),
             limits: Limits::default(),
             policy: Vec::new(),
@@ -105,6 +110,10 @@ impl Config {
     /// # Errors
     /// The first field that is not allowed, and what is.
     pub fn check(&self) -> Result<(), Invalid> {
+        if self.ingress.is_some() && self.outbound.is_empty() {
+            let reason = "needs services to lead to; add --outbound LISTEN=HOST[@ENDPOINT]";
+            return Err(Invalid::new("--ingress", reason));
+        }
         let listeners = self.inbound.len() + self.outbound.len() + self.by_host.len();
         if listeners == 0 {
             return Err(Invalid::new("--inbound, --outbound", "at least one of them is needed"));
@@ -162,7 +171,8 @@ impl Config {
                     listen.port()
                 ),
             )),
-            _ => Ok(()),
+            _ if self.insecure => Ok(()),
+            _ => self.ingress.as_ref().map_or(Ok(()), Ingress::check_exposure),
         }
     }
 }

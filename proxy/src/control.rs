@@ -55,6 +55,10 @@ pub(crate) async fn run(
         ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
     }
     ends.spawn(dns::run(Arc::clone(&proxy), closing.clone()));
+    if let Some(ingress) = proxy.ingress.clone() {
+        let closing = closing.clone();
+        ends.spawn(async move { ingress.run(closing).await });
+    }
     if let Some(log) = &proxy.common.log {
         ends.spawn(access_log::write::run(Arc::clone(log), gathered.clone()));
     }

@@ -11,8 +11,10 @@
 //! It begins with a signal, with `POST /drain`, or when a successor took over the listeners. To
 //! begin again changes nothing, but for an end that would come sooner.
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,7 @@ pub(crate) struct Drain {
     began: CancellationToken,
     handed_over: CancellationToken,
     ends: watch::Sender<Option<Ends>>,
+    parts: Mutex<Vec<Weak<Drain>>>,
 }
 
 impl Default for Drain {
@@ -69,16 +72,34 @@ impl Default for Drain {
             began: CancellationToken::new(),
             handed_over: CancellationToken::new(),
             ends: watch::Sender::new(None),
+            parts: Mutex::default(),
         }
     }
 }
 
 impl Drain {
+    /// The end of a part of the proxy: no later than its own, and perhaps before.
+    pub(crate) fn part(&self) -> Arc<Self> {
+        let part: Arc<Self> = Arc::default();
+        let mut parts = self.parts.lock();
+        parts.retain(|other| 0 < other.strong_count());
+        parts.push(Arc::downgrade(&part));
+        drop(parts);
+        let ends = *self.ends.borrow();
+        if let Some(ends) = ends {
+            part.begin_at(ends);
+        }
+        part
+    }
+
     /// Begins: listeners close after `grace`, and what is in flight is cut off after `timeout`,
     /// both from `now` on. An end that was announced before stays, if it is no later.
     pub(crate) fn begin(&self, now: Instant, grace: Duration, timeout: Duration) {
         let cut = now + timeout;
-        let new = Ends { closes: (now + grace).min(cut), cut };
+        self.begin_at(Ends { closes: (now + grace).min(cut), cut });
+    }
+
+    fn begin_at(&self, new: Ends) {
         self.is_draining.store(true, Relaxed);
         self.ends.send_modify(|ends| {
             let old = ends.unwrap_or(new);
@@ -86,6 +107,8 @@ impl Drain {
             *ends = Some(Ends { closes, cut });
         });
         self.began.cancel();
+        let parts = self.parts.lock().clone();
+        parts.iter().filter_map(Weak::upgrade).for_each(|part| part.begin_at(new));
     }
 
     /// Begins because a successor serves on the same sockets: nothing is accepted any more.
@@ -192,5 +215,25 @@ mod tests {
         let drain = Drain::default();
         drain.begin(start, second * 9, second * 2);
         assert_eq!(drain.page(start)["closes_in_ms"], 2_000);
+    }
+
+    /// Scenario: a part ends alone; then the whole, with a part that serves and one that comes later.
+    /// Guarantees: the end of a part is no one else's; that of the whole is everybody's, but for who
+    /// ends sooner.
+    #[test]
+    fn parts_end_with_the_whole() {
+        let (second, start) = (Duration::from_secs(1), Now::read().instant);
+        let whole = Drain::default();
+        let (one, other) = (whole.part(), whole.part());
+        one.begin(start, Duration::ZERO, second);
+        assert!(one.is_draining() && !whole.is_draining() && !other.is_draining());
+        whole.begin(start, second * 2, second * 9);
+        let late = whole.part();
+        let ends = |drain: &Drain| {
+            let page = drain.page(start);
+            [&page["closes_in_ms"], &page["ends_in_ms"]].map(|ms| ms.as_u64().unwrap())
+        };
+        assert_eq!(ends(&one), [0, 1_000]);
+        assert_eq!((ends(&other), ends(&late)), ([2_000, 9_000], [2_000, 9_000]));
     }
 }

@@ -6,6 +6,7 @@
 //! | outbound, another machine | anything | the same, with the caller's address behind it |
 //! | inbound | believed, as by Istio's sidecars: callers are of the mesh | the same, with the caller's address behind it; `-proto` and `-host` where they are missing |
 //! | inbound, `--trusted-hops N` | the last `N` addresses are believed (as Envoy's `xff_num_trusted_hops`), and with `N` above 0 `-proto` and `-host` | those addresses and the caller's; all else that strangers could forge is gone |
+//! | ingress | as inbound with `--trusted-hops 0`, unless the operator says another number | the same |
 //!
 //! An address that is none ends belief: neither it nor what stands before it goes on.
 
@@ -56,7 +57,7 @@ pub(crate) fn outbound(headers: &mut HeaderMap, peer: &Peer) {
     }
 }
 
-/// Marks a request to the own application. `trusted_hops` is the number of proxies in front that
+/// Marks a request to the own application, or from outside. `trusted_hops` is the number of proxies in front that
 /// are believed; `None`: all callers are.
 pub(crate) fn inbound(head: &mut request::Parts, peer: &Peer, trusted_hops: Option<u8>) {
     if let Some(hops) = trusted_hops {

@@ -25,6 +25,9 @@
 //!     gives the connection back, and leaves a span in `spans`.
 //! 11. Each second `control` closes the window of every edge and reports it.
 //!
+//! An outbound listener is for one service, for all of them (`by_host`), or one of the ports of an
+//! `ingress` gateway, which open and close with the policy.
+//!
 //! Around that: `forwarded` says who called, `interim` lets servers answer `Expect`, `access_log` writes
 //! a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
 //!
@@ -60,6 +63,7 @@ mod forward;
 mod forwarded;
 mod gate;
 mod inbound;
+mod ingress;
 mod interim;
 mod listen;
 mod outbound;

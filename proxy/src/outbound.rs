@@ -1,4 +1,5 @@
-//! Calls of the own application: routed, classified, admitted or refused, forwarded, counted.
+//! Calls to other services, of the own application or from outside: routed, classified, admitted or
+//! refused, forwarded, counted.
 
 mod attempt;
 mod mirror;
@@ -15,7 +16,7 @@ use crate::exchange;
 use crate::forwarded::{self, Peer};
 use crate::gate::{self, Rejected};
 use crate::policy::edits::Edits;
-use crate::policy::plan::{Plan, Target};
+use crate::policy::plan::{Plan, RulesOf, Target};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::spans::{Draft, Ending, SpanRing};
@@ -48,6 +49,8 @@ pub(crate) struct Edge {
     pub(crate) destination: ServiceId,
     /// `source>destination`, for answers.
     pub(crate) name: String,
+    /// Whether it leads anywhere: what an ingress answers itself does not.
+    pub(crate) is_call: bool,
     /// Held for one decision or one count at a time, never over an await.
     pub(crate) core: Mutex<EdgeCore>,
     /// Where spans go.
@@ -63,12 +66,48 @@ pub(crate) struct Outbound {
     pub(crate) host: HeaderValue,
     /// The port that its callers mean.
     pub(crate) port: u16,
+    /// Who they are.
+    pub(crate) callers: Callers,
     /// What its port speaks.
     pub(crate) speaks: Speaks,
     /// What it does with requests; a request keeps the one that it found.
     pub(crate) plan: RwLock<Arc<Plan>>,
     /// What all listeners have together.
     pub(crate) common: Arc<Common>,
+}
+
+/// Who calls at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// The own application.
+    Application,
+    /// Anybody. So many proxies in front are believed.
+    Outside { trusted_hops: u8 },
+}
+
+impl Callers {
+    const fn side(self) -> Side {
+        match self {
+            Self::Application => Side::Outbound,
+            Self::Outside { .. } => Side::Ingress,
+        }
+    }
+
+    /// Says in a request who called, and takes out of it what they have no say in. A stranger's trace
+    /// context could be anybody's: with it come exports that nobody asked for, and first attempts
+    /// that look like retries.
+    fn mark(self, head: &mut request::Parts, peer: &Peer) {
+        match self {
+            Self::Application => forwarded::outbound(&mut head.headers, peer),
+            Self::Outside { trusted_hops } => {
+                forwarded::inbound(head, peer, Some(trusted_hops));
+                if trusted_hops == 0 {
+                    propagate::forget(&mut head.headers);
+                }
+            }
+        }
+        head.headers.remove(ENVOY_ATTEMPT_COUNT);
+    }
 }
 
 /// What all outbound listeners have together.
@@ -127,7 +166,7 @@ struct Terms<'p> {
 }
 
 impl Outbound {
-    /// Answers one request of the application: by the server, or here.
+    /// Answers one request: by the server, or here.
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
@@ -135,7 +174,8 @@ impl Outbound {
     ) -> Response<Logged<ResponseBody<Crossing>>> {
         let (mut head, incoming) = request.into_parts();
         let version = head.version;
-        let mut logging = Logging::begin(self.common.log.as_ref(), Side::Outbound, &peer, &head);
+        let side = self.callers.side();
+        let mut logging = Logging::begin(self.common.log.as_ref(), side, &peer, &head);
         let wanted = self.common.upgrades.take(&mut head);
         if let Err(rejected) = gate::admit(&mut head, &self.host) {
             return logged(refuse::malformed(rejected, version), logging);
@@ -144,8 +184,7 @@ impl Outbound {
         if let Some(wanted) = wanted {
             wanted.put(&mut head.headers);
         }
-        forwarded::outbound(&mut head.headers, &peer);
-        head.headers.remove(ENVOY_ATTEMPT_COUNT);
+        self.callers.mark(&mut head, &peer);
         let protocol = exchange::protocol(&head);
         let trace = propagate::read(&mut head.headers);
         if let Some(logging) = &mut logging {
@@ -155,12 +194,13 @@ impl Outbound {
         let call = Call { head, body, trace, protocol };
         let plan = Arc::clone(&self.plan.read());
         let mut response = match &plan.rules {
-            None => {
+            RulesOf::Nobody => {
                 let terms = Terms { retries: plan.retries.as_ref(), ..Terms::default() };
                 self.forward(&plan.direct, call, terms).await
             }
             // In a place of its own: without rules nobody pays for its size.
-            Some(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
+            RulesOf::Host(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
+            RulesOf::Hosts(hosts) => Box::pin(self.enter(&plan.direct, hosts, call)).await,
         };
         if let Some(expecting) = expecting {
             expecting.answered(&mut response, version);
@@ -219,7 +259,8 @@ impl Outbound {
         (trace, protocol): (Option<TraceContext>, Protocol),
     ) -> Option<Box<Draft>> {
         let place = propagate::place(self.common.tracing, trace, &mut head.headers)?;
-        let peer = Some(target.edge.destination.clone());
+        let edge = &target.edge;
+        let peer = edge.is_call.then(|| edge.destination.clone());
         let mut draft = Draft::new(place, protocol, head, peer, now.instant);
         draft.way(target.way.as_ref());
         Some(Box::new(draft))

@@ -57,6 +57,13 @@ pub(crate) fn read(headers: &mut HeaderMap) -> Option<TraceContext> {
     context.or(of_b3)
 }
 
+/// Removes all that tells of a trace.
+pub(crate) fn forget(headers: &mut HeaderMap) {
+    headers.remove(TRACEPARENT);
+    headers.remove(TRACESTATE);
+    b3::remove(headers);
+}
+
 /// Decides whether a span of ours is recorded; if so, the request goes on as its child.
 pub(crate) fn place(
     tracing: Tracing,
@@ -101,6 +108,21 @@ mod tests {
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const PARENT: &str = "00f067aa0ba902b7";
+
+    /// Scenario: a stranger's request tells of a trace in every spelling.
+    /// Guarantees: nothing of it is left, and nothing else is gone.
+    #[test]
+    fn a_strangers_trace_is_forgotten() {
+        let mut headers = HeaderMap::new();
+        let names = "traceparent tracestate b3 x-b3-traceid x-b3-spanid x-b3-parentspanid \
+                     x-b3-sampled x-b3-flags x-own";
+        for name in names.split_whitespace() {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        headers.append(TRACEPARENT, HeaderValue::from_static("2"));
+        forget(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-own"]);
+    }
 
     fn pass(tracing: Tracing, values: &[&str]) -> (Option<SpanPlace>, HeaderMap) {
         let mut headers = HeaderMap::new();

@@ -1,28 +1,29 @@
 //! Everything that the threads of one proxy share.
 
+mod follow;
+
 use crate::access_log::LogRing;
 use crate::by_host::{self, ByHost};
-use crate::config::{Config, Endpoint, Inbound as InboundConfig, Outbound as OutboundConfig};
+use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
-use crate::outbound::{Common, Edge, Outbound, Tally};
-use crate::policy::plan::{self, Listener, Plan, Pools};
-use crate::policy::{self, InForce, Taken, entries};
+use crate::ingress::{Ingress, Parts};
+use crate::outbound::{Callers, Common, Edge, Outbound, Tally};
+use crate::policy::InForce;
+use crate::policy::plan::{Listener, Pools, Target};
 use crate::pool::Pool;
 use crate::propagate::Tracing;
 use crate::report_log::ReportLog;
 use crate::spans::SpanRing;
 use crate::tcp::Speaks;
 use crate::upgrade::Upgrades;
-use fusebox_proto::policy::{Caller, Policy, Push, PushAck, Settings};
+use fusebox_proto::policy::{Caller, MutedAnswer, Push, Settings};
 use fusebox_proto::report::Dropped;
-use fusebox_proto::text::visible;
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -42,6 +43,8 @@ pub(crate) struct Proxy {
     pub(crate) outbound: Vec<Arc<Outbound>>,
     /// Listeners for all services, in the order of the configuration.
     pub(crate) by_host: Vec<Arc<ByHost>>,
+    /// The gateway that it is, if it is one.
+    pub(crate) ingress: Option<Arc<Ingress>>,
     /// What outbound listeners were told, in the order of the configuration.
     listeners: Vec<Listener>,
     /// What outbound listeners have together.
@@ -86,6 +89,7 @@ impl Proxy {
             edges: Vec::new(),
             outbound: Vec::new(),
             by_host: Vec::new(),
+            ingress: None,
             inbound: Vec::new(),
             inbound_core: Arc::default(),
             drain: Arc::default(),
@@ -123,12 +127,14 @@ impl Proxy {
             copies: AtomicUsize::new(0),
             log,
         });
+        proxy.ingress = proxy.be_ingress(now, &common).map(Arc::new);
         let plans = proxy.plans(&policy.policy);
         for (listener, plan) in proxy.listeners.iter().zip(plans) {
             proxy.outbound.push(Arc::new(Outbound {
                 edge: Arc::clone(&listener.edge),
                 host: host(&listener.host),
                 port: listener.port,
+                callers: Callers::Application,
                 speaks: Speaks::default(),
                 plan: RwLock::new(Arc::new(plan)),
                 common: Arc::clone(&common),
@@ -161,12 +167,37 @@ impl Proxy {
     fn add_edge(&mut self, now: Now, edge: &fusebox_proto::Edge, seed: u64) -> Arc<Edge> {
         let new = Arc::new(Edge {
             name: edge.to_string(),
+            is_call: true,
             core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
             destination: edge.destination.clone(),
             spans: Arc::clone(&self.spans),
         });
         self.edges.push(Arc::clone(&new));
         new
+    }
+
+    /// The gateway of the configuration, without ports yet.
+    fn be_ingress(&self, now: Now, common: &Arc<Common>) -> Option<Ingress> {
+        let config = self.config.ingress.clone()?;
+        let destination = self.config.service.clone();
+        let edge = Arc::new(Edge {
+            name: format!("{}>?", destination.name()),
+            is_call: false,
+            core: Mutex::new(EdgeCore::new(now, destination.clone(), common.seed)),
+            destination,
+            spans: Arc::clone(&self.spans),
+        });
+        let pool = Pool::new(now.instant, &[], self.config.limits, &Settings::default());
+        let operation = &self.config.operation;
+        let parts = Parts {
+            labels: operation.labels.clone(),
+            trusted_hops: operation.trusted_hops.unwrap_or(0),
+            nobody: Target { edge, pool, way: None, muted: MutedAnswer::default() },
+            common: Arc::clone(common),
+            drain: Arc::clone(&self.drain),
+            drain_timeout: operation.drain_timeout,
+        };
+        Some(Ingress::new(config, parts))
     }
 
     fn listen_by_host(
@@ -201,95 +232,10 @@ impl Proxy {
         Ok(self.config.by_host.iter().map(listener).collect())
     }
 
-    /// Failures drive the circuits of edges where the policy says so. The first listener of a
-    /// destination speaks for it.
-    fn set_service_breakers(&self, policy: &Policy) {
-        let namespace = self.config.service.namespace();
-        for listener in self.listeners.iter().rev() {
-            let said = policy.destination_or_default(namespace, &listener.host);
-            let breaker = said.settings(None, listener.port).breaker;
-            listener.edge.core.lock().set_service_breaker(Now::read(), breaker);
-        }
-    }
-
-    fn plans(&self, policy: &Policy) -> Vec<Plan> {
-        let listeners: Vec<_> = {
-            let resolved = self.resolved.lock();
-            self.filled(policy).map(|listener| listener.resolved(&resolved)).collect()
-        };
-        let mut pools = self.pools.lock();
-        plan::plans(policy, &self.config.service, &listeners, &mut pools)
-    }
-
-    /// All outbound listeners, with the endpoints that the policy names where they have none.
-    fn filled<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = Cow<'a, Listener>> {
-        let caller = &self.config.service;
-        self.listeners.iter().map(move |listener| entries::filled(listener, policy, caller))
-    }
-
-    fn follow(&self, policy: &Policy) {
-        for (outbound, plan) in self.outbound.iter().zip(self.plans(policy)) {
-            *outbound.plan.write() = Arc::new(plan);
-        }
-        self.set_service_breakers(policy);
-        self.timers.notify_one();
-    }
-
-    /// Names whose addresses are to be looked up, each with its port; what was known of others is
-    /// forgotten.
-    pub(crate) fn dns_names(&self) -> BTreeSet<String> {
-        let in_force = self.policy.lock();
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for listener in self.filled(&in_force.policy) {
-            let named = listener.endpoints.iter().filter_map(Endpoint::dns_name);
-            names.extend(named.map(str::to_owned));
-        }
-        self.resolved.lock().retain(|name, _| names.contains(name));
-        names
-    }
-
-    /// A name server told the addresses of `name`: the endpoints follow, if they are others than
-    /// before.
-    pub(crate) fn resolved(&self, name: &str, addresses: &[SocketAddr]) {
-        let in_force = self.policy.lock();
-        let before = self.resolved.lock().insert(name.to_owned(), addresses.to_vec());
-        if before.as_deref() != Some(addresses) {
-            tracing::info!("{name} is at {addresses:?}");
-            self.follow(&in_force.policy);
-        }
-    }
-
     /// What outbound listeners were told.
     #[cfg(test)]
     pub(crate) fn listeners(&self) -> &[Listener] {
         &self.listeners
-    }
-
-    /// Endpoints of the policy that do not count are told.
-    fn say_overruled(&self, policy: &Policy) {
-        for listener in &self.listeners {
-            if let Some(entry) = entries::overruled(listener, policy, &self.config.service) {
-                let (object, host) = (&entry.object, visible(&listener.host));
-                tracing::warn!("{object}: --outbound names endpoints of {host}, which hold");
-            }
-        }
-    }
-
-    /// Answers a policy of a collector: takes it into force, or says why not. `is_first` says that
-    /// it is the first on its stream.
-    pub(crate) fn take_policy(&self, push: Push, is_first: bool) -> PushAck {
-        let mut in_force = self.policy.lock();
-        let new = match policy::take(&in_force, &push, is_first) {
-            Taken::New(new) => new,
-            Taken::Nothing(ack) => return ack,
-        };
-        self.follow(&new.policy);
-        self.say_overruled(&new.policy);
-        *in_force = *new;
-        self.names.notify_one();
-        let version = push.version;
-        self.to_keep.send_replace(Some(Arc::new(push)));
-        PushAck { version, rejected: None }
     }
 
     fn inbound(&self, now: Now, config: &InboundConfig, common: &Common) -> Inbound {

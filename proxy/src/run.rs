@@ -11,11 +11,13 @@ use crate::config::Config;
 use crate::connection::Terms;
 use crate::control;
 use crate::drain::Drain;
+use crate::ingress::Doors;
 use crate::listen;
 use crate::policy;
 use crate::proxy::Proxy;
 use crate::takeover::Estate;
-use binder::{Binder, share};
+use binder::Binder;
+pub(crate) use binder::share;
 use fusebox_proto::{Invalid, Now};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -118,7 +120,10 @@ pub fn start(mut config: Config) -> Result<Running, StartError> {
         workers: Vec::new(),
         control: None,
     };
-    running.spawn_workers(&proxy, [inbound, outbound, by_host])?;
+    let doors = running.spawn_workers(&proxy, [inbound, outbound, by_host])?;
+    if let Some(ingress) = &proxy.ingress {
+        ingress.start(doors, |flag, listen| binder.sockets(flag, listen, workers));
+    }
     let successors = binder.door();
     running.spawn_control(&proxy, admin, successors)?;
     binder.serving();
@@ -195,23 +200,24 @@ impl Running {
         }
     }
 
-    /// For each inbound, outbound and by-host listener, at least a socket for each worker.
+    /// For each inbound, outbound and by-host listener, at least a socket for each worker. Others can
+    /// open at the doors that are returned.
     fn spawn_workers(
         &mut self,
         proxy: &Arc<Proxy>,
         [mut inbound, mut outbound, mut by_host]: [Vec<Vec<StdListener>>; 3],
-    ) -> io::Result<()> {
+    ) -> io::Result<Doors> {
         // One tracker for all: a connection of one worker may use one to a server that lives on
         // another, so that none ends before all are done.
         let tasks = TaskTracker::new();
         let last = Arc::new(self.phase.drained.clone().drop_guard());
+        let preserve_header_case = proxy.config.limits.preserve_header_case;
+        let (mut workers, tracker) = (Vec::new(), tasks.clone());
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
-            let terms = Terms {
-                drain: Arc::clone(&proxy.drain),
-                preserve_header_case: proxy.config.limits.preserve_header_case,
-            };
+            workers.push(runtime.handle().clone());
+            let terms = Terms { drain: Arc::clone(&proxy.drain), preserve_header_case };
             let door = Door { tasks: tasks.clone(), terms };
             let _context = runtime.enter();
             let left = proxy.config.workers - number;
@@ -248,7 +254,7 @@ impl Running {
             };
             self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
         }
-        Ok(())
+        Ok(Doors { workers, tasks: tracker, preserve_header_case })
     }
 
     fn spawn_control(

@@ -146,15 +146,20 @@ fn hand_over(mut stream: UnixStream, proxy: &Proxy, estate: &Estate) -> io::Resu
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let mut own = Estate::default();
+    if let Some(ingress) = &proxy.ingress {
+        ingress.leave(&mut own)?;
+    }
+    let all = || estate.0.iter().chain(&own.0);
     let offer = Offer {
         form: FORM,
         service: proxy.config.service.to_string(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        sockets: estate.0.iter().map(|(place, _)| place.clone()).collect(),
+        sockets: all().map(|(place, _)| place.clone()).collect(),
     };
     wire::send(&mut stream, &serde_json::to_vec(&offer)?)?;
     wire::send(&mut stream, &wire::leases(proxy))?;
-    let sockets: Vec<_> = estate.0.iter().map(|(_, socket)| socket.as_fd()).collect();
+    let sockets: Vec<_> = all().map(|(_, socket)| socket.as_fd()).collect();
     wire::send_sockets(&stream, &sockets)?;
     wire::read_byte(&mut stream, SERVING)
 }

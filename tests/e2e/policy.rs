@@ -187,3 +187,57 @@ async fn proxies_follow_at_once() {
     })
     .await;
 }
+
+/// A route of `shop.example.com` at the gateway of the founding guide.
+const ENTRY: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: entry}
+spec:
+  hosts: [shop.example.com]
+  gateways: [istio-ingressgateway]
+  http: [{route: [{destination: {host: inventory}}]}]
+";
+
+/// Scenario: the installation of the founding guide, unchanged, and a route are applied to a real
+/// proxy that is its gateway; they are rolled back; somebody takes the port, and they are applied
+/// again.
+/// Guarantees: the port serves the host when the command returns, and is said to be all there is
+/// without a certificate; traffic is an edge of the graph; the rollback closes the port; a port that
+/// is taken is a rejection with its reason, on the console and in the API.
+#[tokio::test]
+async fn the_founding_gateway_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = write(folder.path(), "entry.yaml", ENTRY);
+    let (entry, founding) = (entry.to_str().expect("UTF-8").to_owned(), founding("control-plane"));
+    let apply = ["apply", "-f", &founding, "-f", &entry];
+    let mesh = Mesh::start(&[]).await;
+    let inventory = Upstream::start(|_, _| Answer::status(200)).await;
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let port = format!("80={listen}");
+    let to: [(&str, &[std::net::SocketAddr]); 1] = [("inventory", &[inventory.address()])];
+    let flags = ["--ingress", "istio-ingressgateway", "--ingress-port", &port];
+    let _gateway = mesh.proxy_with("entry", None, &to, &flags).await;
+
+    let applied = mesh.fusebox(&apply);
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    assert!(applied.stdout.contains("no certificate"), "{applied:?}");
+    for (host, status) in [("shop.example.com", 200), ("inventory", 404)] {
+        let request = http::Request::get("/").header("host", host);
+        let request = request.body(http_body_util::Full::default()).unwrap();
+        assert_eq!(client::send(listen, request).await.unwrap().status(), status, "{host}");
+    }
+    mesh.edge("entry", "inventory", |edge| edge["rate"].as_f64().is_some_and(|it| 0.0 < it)).await;
+
+    assert_eq!(mesh.fusebox(&["rollback", "--to", "0"]).code, Some(0));
+    let taken = eventually("the port is free", LIMIT, || async {
+        std::net::TcpListener::bind(listen).map_err(|error| error.to_string())
+    });
+    let taken = taken.await;
+    let rejected = mesh.fusebox(&apply);
+    assert_ne!(rejected.code, Some(0), "{rejected:?}");
+    assert!(rejected.stdout.contains("ingress port 80 cannot listen"), "{rejected:?}");
+    let policy = mesh.api("policy").await.unwrap();
+    assert_eq!(policy["proxies"][0]["result"], "rejected", "{policy}");
+    drop(taken);
+}

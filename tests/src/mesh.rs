@@ -142,7 +142,18 @@ impl Mesh {
         inbound: Option<SocketAddr>,
         outbound: &[(&str, &[SocketAddr])],
     ) -> Sidecar {
-        let sidecar = Sidecar::start(&self.control(), service, inbound, outbound).await;
+        self.proxy_with(service, inbound, outbound, &[]).await
+    }
+
+    /// As [`Mesh::proxy`], with further flags.
+    pub async fn proxy_with(
+        &self,
+        service: &str,
+        inbound: Option<SocketAddr>,
+        outbound: &[(&str, &[SocketAddr])],
+        more: &[&str],
+    ) -> Sidecar {
+        let sidecar = Sidecar::start_with(&self.control(), service, inbound, outbound, more).await;
         eventually("the collector knows the proxy", START_LIMIT, || async {
             let proxies = self.api("proxies").await.map_err(|e| e.to_string())?;
             let known = (proxies["proxies"].as_array().into_iter().flatten()).any(|proxy| {
@@ -186,6 +197,17 @@ impl Sidecar {
         app: Option<SocketAddr>,
         outbound: &[(&str, &[SocketAddr])],
     ) -> Self {
+        Self::start_with(collector, service, app, outbound, &[]).await
+    }
+
+    /// As [`Sidecar::start`], with further flags.
+    pub async fn start_with(
+        collector: &str,
+        service: &str,
+        app: Option<SocketAddr>,
+        outbound: &[(&str, &[SocketAddr])],
+        more: &[&str],
+    ) -> Self {
         let admin = loopback();
         let instance = format!("{service}-{}", admin.port());
         let mut args = vec!["--service".into(), service.into(), "--instance".into()];
@@ -204,6 +226,7 @@ impl Sidecar {
             listen
         });
         let outbound = outbound.collect();
+        args.extend(more.iter().map(ToString::to_string));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let process = Process::start("fusebox-proxy", &args);
         eventually("the proxy is ready", START_LIMIT, || ready(admin)).await;

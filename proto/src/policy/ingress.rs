@@ -26,7 +26,7 @@ pub struct IngressListener {
     /// `http2`; empty where it has none.
     pub name: Arc<str>,
     /// The rules of each host; or why nothing is served.
-    pub serves: Result<ByHost<Routes>, NotServed>,
+    pub serves: Result<HostMap<Routes>, NotServed>,
 }
 
 /// Why nothing is served at a port.
@@ -56,15 +56,15 @@ impl fmt::Display for NotServed {
 
 /// Something for each host that a gateway serves, single ones and wildcards.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ByHost<T>(HostTable<T>);
+pub struct HostMap<T>(HostTable<T>);
 
-impl<T> Default for ByHost<T> {
+impl<T> Default for HostMap<T> {
     fn default() -> Self {
         Self(HostTable::default())
     }
 }
 
-impl<T> ByHost<T> {
+impl<T> HostMap<T> {
     /// What there is for `host`, an authority; its port does not matter, the most specific host
     /// wins.
     pub fn get(&self, host: &str) -> Option<&T> {
@@ -77,8 +77,8 @@ impl<T> ByHost<T> {
     }
 
     /// The same hosts, with what `make` makes of each.
-    pub fn map<U>(&self, make: impl FnMut(&T) -> U) -> ByHost<U> {
-        ByHost(self.0.map(make))
+    pub fn map<U>(&self, make: impl FnMut(&T) -> U) -> HostMap<U> {
+        HostMap(self.0.map(make))
     }
 }
 
@@ -157,7 +157,7 @@ impl Policy {
         name: &'p str,
         port: &IngressPort,
         mut servers: Vec<Server<'p>>,
-    ) -> Result<ByHost<Routes>, NotServed> {
+    ) -> Result<HostMap<Routes>, NotServed> {
         if servers.is_empty() {
             port.speaks()?;
         } else {
@@ -177,7 +177,7 @@ impl Policy {
         Ok(self.routes_at(&servers))
     }
 
-    fn routes_at(&self, servers: &[Server<'_>]) -> ByHost<Routes> {
+    fn routes_at(&self, servers: &[Server<'_>]) -> HostMap<Routes> {
         let mut hosts: BTreeMap<HostName, Vec<(&Bound, BTreeSet<&str>)>> = BTreeMap::new();
         for bound in &self.bound {
             let mut own: BTreeMap<HostName, BTreeSet<&str>> = BTreeMap::new();
@@ -198,7 +198,7 @@ impl Policy {
             let everybody = BTreeSet::new();
             table.insert(by_caller(&host, &everybody, |_| (), |()| Some(Arc::clone(&routes))));
         }
-        ByHost(table)
+        HostMap(table)
     }
 
     /// Whether a route that names `gateway` means this server.

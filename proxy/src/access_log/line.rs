@@ -46,6 +46,7 @@ pub(super) fn write(entry: &Entry, text: &mut Vec<u8>) {
         listener: match entry.side {
             Side::Outbound => "outbound",
             Side::Inbound => "inbound",
+            Side::Ingress => "ingress",
         },
         edge: trail.and_then(|trail| trail.edge.as_ref()).map(|edge| &*edge.name),
         peer: entry.peer.as_str(),

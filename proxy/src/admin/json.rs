@@ -43,6 +43,7 @@ pub(super) fn config(proxy: &Proxy, now: Now) -> String {
         "outbound": outbound.collect::<Vec<_>>(),
         "by_host": config.by_host.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "transparent": config.transparent,
+        "ingress": proxy.ingress.as_ref().map(|ingress| ingress.page()),
         "upgrades": config.upgrades,
         "policy": super::policy::page(proxy),
         "state_dir": config.state_dir,

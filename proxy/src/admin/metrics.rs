@@ -1,5 +1,6 @@
 //! `/metrics`, in Prometheus' text format.
 
+use crate::ingress::Ingress;
 use crate::outlier::{Counters, Detector};
 use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
@@ -35,6 +36,9 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     pools(&mut page, proxy);
     ejections(&mut page, proxy, now);
     policy(&mut page, proxy);
+    if let Some(own) = &proxy.ingress {
+        ingress(&mut page, own);
+    }
     let reports = proxy.reports.lock().dropped();
     let name = "fusebox_proxy_invalid_messages_total";
     page.kind(name, "counter", "Messages of the collector that did not parse.");
@@ -252,6 +256,14 @@ fn policy(page: &mut Page, proxy: &Proxy) {
     page.kind(name, "counter", "What the policy did in place of a server, and copies.");
     for (what, count) in proxy.common.tally.iter() {
         page.value(name, &labels(&[("what", what.as_str())]), count);
+    }
+}
+
+fn ingress(page: &mut Page, ingress: &Ingress) {
+    let name = "fusebox_proxy_ingress_open";
+    page.kind(name, "gauge", "Whether a port of the gateway is open: 1, or 0.");
+    for (port, is_open) in ingress.ports() {
+        page.value(name, &labels(&[("port", &port.to_string())]), u8::from(is_open));
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) struct OperationArgs {
     /// Log only failures (refused, failed, 5xx, broken off), or only refusals of this proxy
     #[arg(long, value_name = "failures|refusals", value_parser = only, env = "FUSEBOX_ACCESS_LOG_ONLY")]
     access_log_only: Option<Only>,
-    /// Proxies in front of --inbound whose x-forwarded-* headers are believed; 0 for a proxy that
-    /// strangers call [default: all callers are believed]
+    /// Proxies in front of --inbound and --ingress whose x-forwarded-* headers are believed; 0 for a
+    /// proxy that strangers call [default: all callers of --inbound, none of --ingress]
     #[arg(long, value_name = "N", env = "FUSEBOX_TRUSTED_HOPS")]
     trusted_hops: Option<u8>,
     /// A label of the application, for sourceLabels of policies, such as version=v2; app is the

@@ -12,8 +12,8 @@ pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 pub struct Operation {
     /// A JSON line for each request.
     pub access_log: Option<AccessLog>,
-    /// Proxies in front of inbound listeners whose `x-forwarded-*` are believed; `None`: all
-    /// callers are, because they are of the mesh.
+    /// Proxies in front of inbound listeners, and of an ingress, whose `x-forwarded-*` are believed;
+    /// `None`: all callers are, because they are of the mesh, and at an ingress none.
     pub trusted_hops: Option<u8>,
     /// Labels of the own application, as `sourceLabels` see them, beside `app` with the service's
     /// name, which one of these may replace.

@@ -9,11 +9,13 @@ use super::{Answered, Call, Outbound, Terms, What, broken_body, rewrite};
 use crate::access_log::Trail;
 use crate::body::hold;
 use crate::exchange;
-use crate::policy::plan::{Branch, NoTarget, RulePlan, Rules, Target};
+use crate::policy::plan::{Branch, HostRules, NoTarget, RulePlan, Rules, Target};
 use crate::refuse;
 use crate::spans::Ending;
 use fusebox_proto::Now;
-use fusebox_proto::policy::{self, Abort, Action, DirectResponse, HttpRule, Matched, Redirect};
+use fusebox_proto::policy::{
+    self, Abort, Action, DirectResponse, HostMap, HttpRule, Matched, Redirect,
+};
 use http::header::EXPECT;
 use http::{HeaderMap, StatusCode, request};
 use std::borrow::Cow;
@@ -38,6 +40,20 @@ impl policy::Headers for Headers<'_> {
 }
 
 impl Outbound {
+    /// Answers a request from outside, by the rules of the host that it names. What names none that
+    /// is served belongs to `nobody`.
+    pub(super) async fn enter(
+        &self,
+        nobody: &Target,
+        hosts: &HostMap<HostRules>,
+        call: Call,
+    ) -> Answered {
+        let Some(host) = hosts.get(&exchange::authority(&call.head)) else {
+            return self.answer(nobody, What::UnknownHost, call, StatusCode::NOT_FOUND);
+        };
+        self.route(host.own.as_ref().unwrap_or(nobody), &host.rules, call).await
+    }
+
     /// Answers a request to a host that has rules. What is answered here belongs to the host's
     /// `own` edge.
     pub(super) async fn route(&self, own: &Target, rules: &Rules, call: Call) -> Answered {

@@ -15,7 +15,7 @@ pub(crate) enum What {
     DirectResponse,
     /// No rule matches: answered 404.
     NoRoute,
-    /// The destination is no host of this proxy: answered 503.
+    /// The destination is no host of this proxy, answered 503; or it serves no such host, 404.
     UnknownHost,
     /// The subset has no endpoints: answered 503.
     EmptySubset,

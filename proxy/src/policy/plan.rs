@@ -1,8 +1,10 @@
 //! Where the requests of one listener go under the policy in force, worked out once for all of
 //! them.
 
+mod ingress;
 mod tcp;
 
+pub(crate) use ingress::HostRules;
 pub(crate) use tcp::TcpRoutes;
 
 use super::edits::Edits;
@@ -12,8 +14,8 @@ use crate::outbound::Edge;
 use crate::pool::Pool;
 
 use fusebox_proto::policy::{
-    Action, Destination, DestinationPolicy, HttpRule, MutedAnswer, Percent, Policy, Retries,
-    Routes, Settings, Subset,
+    Action, Destination, DestinationPolicy, HostMap, HttpRule, MutedAnswer, Percent, Policy,
+    Retries, Routes, Settings, Subset,
 };
 use fusebox_proto::{Now, ServiceId};
 use std::collections::BTreeMap;
@@ -27,10 +29,21 @@ pub(crate) struct Plan {
     pub(crate) direct: Target,
     /// Of those requests.
     pub(crate) retries: Option<Retries>,
-    /// The rules of its host; `None`: there are none.
-    pub(crate) rules: Option<Rules>,
+    /// The rules for the others.
+    pub(crate) rules: RulesOf,
     /// Where what is no HTTP goes; `None`: to the host itself.
     pub(crate) tcp: Option<TcpRoutes>,
+}
+
+/// Whose rules a listener has.
+#[derive(Debug)]
+pub(crate) enum RulesOf {
+    /// There are none.
+    Nobody,
+    /// Of its host.
+    Host(Rules),
+    /// Of each host that it serves; requests to others are refused.
+    Hosts(HostMap<HostRules>),
 }
 
 /// The rules of a host, ready to be applied.
@@ -198,17 +211,20 @@ impl Pools {
     }
 }
 
-/// Works out the plans of all `listeners` of the proxy of `caller`.
-pub(crate) fn plans(
+/// Works out the plans of all `listeners` of the proxy of `caller`, and the rules of all hosts at
+/// each port of an ingress.
+pub(crate) fn plans<'r>(
     policy: &Policy,
     caller: &ServiceId,
     listeners: &[Listener],
+    ingress: impl Iterator<Item = &'r HostMap<Routes>>,
     pools: &mut Pools,
-) -> Vec<Plan> {
+) -> (Vec<Plan>, Vec<HostMap<HostRules>>) {
     let mut planner = Planner { policy, caller, listeners, pools };
     let plans = (0..listeners.len()).map(|at| planner.plan(at)).collect();
+    let hosts = ingress.map(|hosts| planner.at_ingress(hosts)).collect();
     pools.retire_unwanted();
-    plans
+    (plans, hosts)
 }
 
 struct Planner<'a> {
@@ -226,14 +242,20 @@ impl Planner<'_> {
         let direct = self.target(at, None, listener.port, destination, None);
         let routes = self.policy.routes(self.caller.namespace(), host);
         let tcp = routes.and_then(|routes| self.tcp(at, routes));
-        let rules = routes.filter(|routes| !routes.http.is_empty()).map(|routes| Rules {
-            routes: Arc::new(routes.clone()),
-            plans: routes.http.iter().map(|rule| self.rule(at, rule)).collect(),
-        });
+        let rules = match routes.filter(|routes| !routes.http.is_empty()) {
+            Some(routes) => RulesOf::Host(self.rules(Some(at), routes)),
+            None => RulesOf::Nobody,
+        };
         Plan { direct, retries: self.policy.retries_unasked().cloned(), rules, tcp }
     }
 
-    fn rule(&mut self, at: usize, rule: &HttpRule) -> RulePlan {
+    /// For the listener `at`, if they are one's own.
+    fn rules(&mut self, at: Option<usize>, routes: &Routes) -> Rules {
+        let plans = routes.http.iter().map(|rule| self.rule(at, rule)).collect();
+        Rules { routes: Arc::new(routes.clone()), plans }
+    }
+
+    fn rule(&mut self, at: Option<usize>, rule: &HttpRule) -> RulePlan {
         let branches = match &rule.action {
             Action::Forward(destinations) => destinations
                 .iter()
@@ -259,14 +281,15 @@ impl Planner<'_> {
 
     fn destination(
         &mut self,
-        at: usize,
+        at: Option<usize>,
         destination: &Destination,
         route: &Arc<str>,
     ) -> Result<Target, NoTarget> {
         let service = ServiceId::from_host(&destination.host, self.caller);
         let service = service.map_err(|_| NoTarget::UnknownHost)?;
         let leads = |at: &usize| is_same(&self.listeners[*at].edge.destination, &service);
-        let at = std::iter::once(at)
+        let at = at
+            .into_iter()
             .chain(0..self.listeners.len())
             .find(leads)
             .ok_or(NoTarget::UnknownHost)?;

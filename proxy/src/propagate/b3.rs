@@ -21,6 +21,14 @@ pub(super) fn is_present(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name == SINGLE || name.as_str().starts_with("x-b3-"))
 }
 
+/// Removes all of it.
+pub(super) fn remove(headers: &mut HeaderMap) {
+    headers.remove(SINGLE);
+    for name in &MULTI {
+        headers.remove(name);
+    }
+}
+
 /// The context that B3 tells, of one header before that of several. What is malformed, or given
 /// twice, is removed. No sampling state is not sampled: the decision is left to others, and they
 /// get it as it came.

@@ -50,18 +50,29 @@ impl Binder {
         listen: &mut SocketAddr,
         workers: usize,
     ) -> io::Result<Vec<TcpListener>> {
-        let mut sockets = match &mut self.heir {
-            Some(heir) => heir.take(flag, *listen, workers)?,
-            None => Vec::new(),
-        };
-        if sockets.is_empty() {
-            sockets = listen::bind(*listen, workers)?;
-        }
+        let sockets = self.sockets(flag, *listen, workers)?;
         *listen = sockets[0].local_addr()?;
         if self.state_dir.is_some() {
             self.estate.add(flag, *listen, &sockets)?;
         }
         Ok(sockets)
+    }
+
+    /// As [`Self::bind`], of a listener that leaves its sockets to a successor itself.
+    ///
+    /// # Errors
+    /// If there can be none.
+    pub(super) fn sockets(
+        &mut self,
+        flag: &str,
+        listen: SocketAddr,
+        workers: usize,
+    ) -> io::Result<Vec<TcpListener>> {
+        let sockets = match &mut self.heir {
+            Some(heir) => heir.take(flag, listen, workers)?,
+            None => Vec::new(),
+        };
+        if sockets.is_empty() { listen::bind(listen, workers) } else { Ok(sockets) }
     }
 
     /// Opens the door for a successor. Where there can be none, that is said, and all else goes on.
@@ -93,7 +104,7 @@ impl Binder {
 }
 
 /// Takes the share of the next of `workers_left` workers.
-pub(super) fn share(sockets: &mut Vec<TcpListener>, workers_left: usize) -> Vec<TcpListener> {
+pub(crate) fn share(sockets: &mut Vec<TcpListener>, workers_left: usize) -> Vec<TcpListener> {
     let len = sockets.len().div_ceil(workers_left.max(1));
     sockets.split_off(sockets.len() - len)
 }

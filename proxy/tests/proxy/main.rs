@@ -13,6 +13,7 @@ mod floods;
 mod forward;
 mod heads;
 mod idle;
+mod ingress;
 mod life;
 mod malformed;
 mod outlier;

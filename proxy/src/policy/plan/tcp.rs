@@ -45,7 +45,7 @@ impl Planner<'_> {
     pub(super) fn tcp(&mut self, at: usize, routes: &Routes) -> Option<TcpRoutes> {
         let mut plan = |rule: &TcpRule| {
             let all = rule.destinations.iter();
-            all.map(|one| self.destination(at, &one.destination, &rule.name)).collect()
+            all.map(|one| self.destination(Some(at), &one.destination, &rule.name)).collect()
         };
         let branches: Vec<_> = rules(routes).map(|rule| plan(rule)).collect();
         let routes = || Arc::new(routes.clone());
