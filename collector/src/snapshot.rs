@@ -203,6 +203,7 @@ fn proxies(engine: &Engine, now: Now) -> Vec<Proxy> {
             policy_version: engine.policies.in_force(&proxy.hello.proxy),
             connected: proxy.connection.is_some(),
             last_seen_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
+            draining: proxy.draining && proxy.connection.is_some(),
         }
     };
     engine.proxies.iter().map(view).collect()

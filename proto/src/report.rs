@@ -3,6 +3,10 @@
 //! Counters are never sampled. A window is placed by (proxy, boot, number), so that a resent one
 //! is recognised; windows merge in any order.
 
+mod endpoints;
+
+pub use endpoints::{ENDPOINT_LABELS_MAX, ENDPOINTS_MAX, Endpoint, Endpoints};
+
 use crate::command::{BreakerState, HeldLease};
 use crate::{Latency, ProxyId, ServiceId};
 
@@ -30,6 +34,8 @@ pub struct Hello {
     pub held: Vec<HeldLease>,
     /// Version of the policy in force; 0: none.
     pub policy_version: u64,
+    /// Where its calls go.
+    pub endpoints: Endpoints,
 }
 
 /// One window of one proxy.
@@ -53,6 +59,10 @@ pub struct Report {
     pub transitions: Vec<Transition>,
     /// What the proxy had to drop since it started.
     pub dropped: Dropped,
+    /// Whether the proxy is on its way to its end.
+    pub draining: bool,
+    /// Where its calls go; `None`: as it said last.
+    pub endpoints: Option<Endpoints>,
 }
 
 /// Protocol of an edge as a proxy sees it.

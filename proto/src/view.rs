@@ -446,6 +446,8 @@ pub struct Proxy {
     pub connected: bool,
     /// Since its last message.
     pub last_seen_ms: u64,
+    /// Whether it is on its way to its end; never where its stream is closed.
+    pub draining: bool,
 }
 
 /// Something that happened, for "recent events" and the timeline.

@@ -11,12 +11,14 @@
 //! | [`Standing`] | which version is in force, and what to answer to the next |
 //! | [`plan`] | where the requests of one listener go, and how |
 //! | [`edits`] | header edits, ready to be applied |
+//! | [`told`] | what a collector is told of endpoints |
 //! | [`disk`] | the last good policy, kept over a restart |
 
 pub(crate) mod disk;
 pub(crate) mod edits;
 pub(crate) mod entries;
 pub(crate) mod plan;
+pub(crate) mod told;
 
 use crate::config::Config;
 use fusebox_proto::Invalid;

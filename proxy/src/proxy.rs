@@ -19,7 +19,7 @@ use crate::spans::SpanRing;
 use crate::tcp::Speaks;
 use crate::upgrade::Upgrades;
 use fusebox_proto::policy::{Caller, MutedAnswer, Push, Settings};
-use fusebox_proto::report::Dropped;
+use fusebox_proto::report::{Dropped, Endpoints};
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
@@ -51,6 +51,8 @@ pub(crate) struct Proxy {
     pub(crate) common: Arc<Common>,
     /// Addresses of names, as far as a name server has told them.
     resolved: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// Where calls go, as a collector is told.
+    pub(super) endpoints: Mutex<Endpoints>,
     /// Other names may be wanted.
     pub(crate) names: Notify,
     /// All connections to other services.
@@ -102,6 +104,7 @@ impl Proxy {
             timers: Notify::new(),
             listeners: Vec::new(),
             resolved: Mutex::default(),
+            endpoints: Mutex::default(),
             names: Notify::new(),
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),

@@ -6,8 +6,8 @@
 
 use fusebox_proto::Now;
 use fusebox_proto::report::{
-    BreakerStatus, Dropped, EDGES_MAX, EdgeWindow, InboundWindow, Report, TRANSITIONS_MAX,
-    Transition,
+    BreakerStatus, Dropped, EDGES_MAX, EdgeWindow, Endpoints, InboundWindow, Report,
+    TRANSITIONS_MAX, Transition,
 };
 use std::collections::VecDeque;
 
@@ -28,6 +28,10 @@ pub struct Window {
     pub transitions: Vec<Transition>,
     /// What was dropped elsewhere since the process began; the log adds its own.
     pub dropped: Dropped,
+    /// The proxy is on its way to its end.
+    pub draining: bool,
+    /// Where calls go, if that has changed.
+    pub endpoints: Option<Endpoints>,
 }
 
 /// The unacknowledged reports of one life of a proxy.
@@ -93,6 +97,8 @@ impl ReportLog {
                 transitions: window.dropped.transitions + self.transitions_dropped,
                 ..window.dropped
             },
+            draining: window.draining,
+            endpoints: window.endpoints,
         });
         self.number += 1;
         self.start = now;

@@ -188,6 +188,47 @@ async fn proxies_follow_at_once() {
     .await;
 }
 
+/// Scenario: a subset by a label that no endpoint of a real proxy has is held against the mesh; then
+/// the proxy drains.
+/// Guarantees: the lint says that it is empty, and what labels there are; that the proxy drains is in
+/// the table and in the API.
+#[tokio::test]
+async fn proxies_tell_of_endpoints_and_of_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: r}, spec: \
+        {host: inventory, subsets: [{name: far, labels: {zone: far}}]}}\n";
+    let file = write(folder.path(), "subset.yaml", rule);
+    let file = file.to_str().expect("UTF-8").to_owned();
+    let mesh = Mesh::start(&[]).await;
+    let inventory = Upstream::start(|_, _| Answer::status(200)).await;
+    let (listen, address) = (free_port(), inventory.address());
+    let outbound = format!("127.0.0.1:{listen}=inventory@{address};zone=near");
+    let grace = ["--drain-grace", "10m", "--drain-timeout", "10m", "--outbound", &outbound];
+    let proxy = mesh.proxy_with("payment", None, &[], &grace).await;
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], listen));
+    assert_eq!(client::get(listen, "/", &[]).await.unwrap().status(), 200);
+    mesh.edge("payment", "inventory", |_| true).await;
+    let found = mesh.fusebox(&["lint", "-f", &file]);
+    for part in ["spec.subsets[0].labels", "select no endpoint of inventory", "zone=near"] {
+        assert!(found.stdout.contains(part), "{part}: {found:?}");
+    }
+    let fits = rule.replace("zone: far", "zone: near");
+    let fits = write(folder.path(), "fits.yaml", &fits);
+    let found = mesh.fusebox(&["lint", "-f", fits.to_str().expect("UTF-8")]);
+    assert!(!found.stdout.contains("select no endpoint"), "{found:?}");
+
+    let drain = http::Request::post("/drain").header("host", "a");
+    let drain = drain.body(http_body_util::Full::default()).unwrap();
+    assert_eq!(client::send(proxy.admin, drain).await.unwrap().status(), 200);
+    eventually("the drain is told", LIMIT, || async {
+        let proxies = mesh.api("proxies").await.map_err(|error| error.to_string())?;
+        let is_told = proxies["proxies"][0]["draining"] == true;
+        if is_told { Ok(()) } else { Err(proxies.to_string()) }
+    })
+    .await;
+    assert!(mesh.fusebox(&["proxies"]).stdout.contains("draining"));
+}
+
 /// A route of `shop.example.com` at the gateway of the founding guide.
 const ENTRY: &str = "
 apiVersion: networking.istio.io/v1

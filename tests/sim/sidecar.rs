@@ -118,6 +118,7 @@ impl Sidecar {
             destinations: self.destinations.clone(),
             held,
             policy_version: 0,
+            endpoints: fusebox_proto::report::Endpoints::default(),
         };
         let mut messages = vec![FromProxy::Hello(hello)];
         self.log.connected();

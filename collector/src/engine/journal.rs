@@ -52,7 +52,7 @@ impl Journal {
         self.tell(at_unix_ms, kind, text);
     }
 
-    /// Takes note of what happened to a proxy (kind `proxy`: `connected`, `gone`) or in it. A mesh
+    /// Takes note of what happened to a proxy (kind `proxy`: `connected`, `draining`, `gone`) or in it. A mesh
     /// that starts, or a circuit that opens everywhere, is one line.
     pub(crate) fn note_proxy(&mut self, at: u64, kind: &'static str, what: &str, name: &str) {
         let is_same = |crowd: &Crowd| {

@@ -3,7 +3,7 @@
 use super::ConnectionId;
 use super::seen::Seen;
 use fusebox_proto::command::{Ack, AckResult, Action, BreakerState, Verb};
-use fusebox_proto::report::{BreakerStatus, Cause, Dropped, Hello, Report};
+use fusebox_proto::report::{BreakerStatus, Cause, Dropped, Endpoints, Hello, Report};
 use fusebox_proto::{Edge, Now, ProxyId, ServiceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Proxy {
     pub(crate) last_seen: Now,
     /// What it dropped since it started.
     pub(crate) dropped: Dropped,
+    /// Whether it was on its way to its end when it last said something.
+    pub(crate) draining: bool,
     /// Where its breakers stand that are not closed.
     pub(crate) standings: BTreeMap<ServiceId, Standing>,
     /// What its last report says of single endpoints, and of what is only counted.
@@ -102,6 +104,7 @@ impl Proxies {
                     connection: Some(connection),
                     last_seen: now,
                     dropped: Dropped::default(),
+                    draining: false,
                     standings,
                     asides: Vec::new(),
                     seen: Seen::default(),
@@ -120,6 +123,7 @@ impl Proxies {
             proxy.carried.clear();
         }
         proxy.hello = hello;
+        proxy.draining = false;
         proxy.last_seen = now;
         proxy.lag = None;
         proxy.standings = standings;
@@ -175,6 +179,18 @@ impl Proxies {
         of_source.filter(|proxy| proxy.is_stale(now)).count() as u64
     }
 
+    /// Labels of the endpoints of a service, in each connected proxy that has any; none where a
+    /// proxy does not know or tell all of them.
+    pub(crate) fn endpoints_of(&self, service: &ServiceId) -> Vec<Vec<&[(String, String)]>> {
+        let connected = self.iter().filter(|proxy| proxy.connection.is_some());
+        let all: Vec<_> = connected.map(|proxy| &proxy.hello.endpoints).collect();
+        if all.iter().any(|endpoints| 0 < endpoints.left_out) {
+            return Vec::new();
+        }
+        let own = all.into_iter().map(|endpoints| labels_of(endpoints, service));
+        own.filter(|labels| !labels.is_empty()).collect()
+    }
+
     /// The last second that all connected proxies of a service, but for stale ones, have reported.
     pub(crate) fn front(&self, now: Now, source: &ServiceId) -> Option<u64> {
         let live = self.iter().filter(|proxy| proxy.is_live(now));
@@ -211,6 +227,11 @@ impl Proxies {
             proxy.connection.is_some() || silence < FORGET_AFTER
         });
     }
+}
+
+fn labels_of<'e>(endpoints: &'e Endpoints, service: &ServiceId) -> Vec<&'e [(String, String)]> {
+    let own = endpoints.all.iter().filter(|one| one.destination == *service);
+    own.map(|one| one.labels.as_slice()).collect()
 }
 
 fn held_standings(now: Now, hello: &Hello) -> BTreeMap<ServiceId, Standing> {
@@ -278,9 +299,16 @@ impl Proxy {
             return Taken::Duplicate;
         }
         self.dropped = report.dropped;
+        if let Some(endpoints) = &report.endpoints
+            && self.hello.boot == report.boot
+            && self.hello.endpoints.revision < endpoints.revision
+        {
+            self.hello.endpoints = endpoints.clone();
+        }
         let second = self.second_of(now, report);
         if self.last_second.is_none_or(|last| last < second) {
             self.last_second = Some(second);
+            self.draining = report.draining;
             self.take_standings(now, report);
         }
         for window in &report.edges {

@@ -117,12 +117,17 @@ impl Engine {
             self.meter.dropped("reports_of_unknown_streams", 1);
             return;
         };
+        let was_draining = proxy.draining;
         let taken = proxy.take(now, report);
+        let begins_drain = !was_draining && proxy.draining;
         let (boot, number) = proxy.settled();
         let service = proxy.hello.service.clone();
         let instance: Arc<str> = proxy.hello.instance.as_str().into();
         let id = proxy.hello.proxy.clone();
         self.outputs.push_back(Output::Taken { connection, boot, number });
+        if begins_drain {
+            self.journal.note_proxy(now.unix_ms, "proxy", "draining", id.as_str());
+        }
         let Taken::New { second } = taken else { return };
         self.newest_unix_ms = now.unix_ms;
         self.touch_node(now, &service, ServiceKind::Service);

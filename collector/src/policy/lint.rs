@@ -19,6 +19,9 @@ pub(crate) struct Live {
     pub(crate) edges: Vec<LiveEdge>,
 }
 
+/// Labels of an endpoint, in order of their keys.
+pub(crate) type Labels = Vec<(String, String)>;
+
 /// A service.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveService {
@@ -26,6 +29,8 @@ pub(crate) struct LiveService {
     pub(crate) id: ServiceId,
     /// `service.version`s that were seen; empty: none is known.
     pub(crate) versions: Vec<String>,
+    /// Labels of its endpoints, in each proxy of a caller that tells of them; none: nobody does.
+    pub(crate) endpoints: Vec<Vec<Labels>>,
     /// Its figures.
     pub(crate) view: Service,
 }

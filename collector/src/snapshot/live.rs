@@ -2,8 +2,13 @@
 
 use super::{edge_view, services};
 use crate::engine::Engine;
-use crate::policy::lint::{Live, LiveEdge, LiveService};
-use fusebox_proto::Now;
+use crate::policy::lint::{Labels, Live, LiveEdge, LiveService};
+use fusebox_proto::{Now, ServiceId};
+
+fn endpoints(engine: &Engine, service: &ServiceId) -> Vec<Vec<Labels>> {
+    let proxies = engine.proxies.endpoints_of(service).into_iter();
+    proxies.map(|all| all.into_iter().map(<[_]>::to_vec).collect()).collect()
+}
 
 /// All services and edges with their figures, by name.
 pub(crate) fn live(engine: &Engine, now: Now) -> Live {
@@ -11,6 +16,7 @@ pub(crate) fn live(engine: &Engine, now: Now) -> Live {
     let services = nodes.zip(services(engine, now)).map(|(service, view)| LiveService {
         id: service.clone(),
         versions: engine.instances.versions(service).map(ToString::to_string).collect(),
+        endpoints: endpoints(engine, service),
         view,
     });
     let edges = engine

@@ -3,7 +3,9 @@
 use crate::support::{LIMIT, Watcher, channel, json, start};
 use fusebox_collector::{Config, Running};
 use fusebox_proto::command::{Ack, AckResult, Action, ActionKind, ToProxy, TripRequest, Verb};
-use fusebox_proto::report::{Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, Protocol, Report};
+use fusebox_proto::report::{
+    Dropped, EdgeCounts, EdgeWindow, Endpoints, FromProxy, Hello, Protocol, Report,
+};
 use fusebox_proto::view::TripResult;
 use fusebox_proto::wire::v1;
 use fusebox_proto::wire::v1::console_client::ConsoleClient;
@@ -35,6 +37,7 @@ fn hello(id: &str) -> Hello {
         destinations: vec![service("inventory")],
         held: vec![],
         policy_version: 0,
+        endpoints: Endpoints::default(),
     }
 }
 
@@ -65,6 +68,8 @@ fn report(number: u64) -> Report {
         breakers: vec![],
         transitions: vec![],
         dropped: Dropped::default(),
+        draining: false,
+        endpoints: None,
     }
 }
 

@@ -277,6 +277,48 @@ pub struct Report {
     /// What the proxy had to drop since it started. Absent means nothing.
     #[prost(message, optional, tag = "9")]
     pub dropped: ::core::option::Option<Dropped>,
+    /// Whether the proxy is on its way to its end.
+    #[prost(bool, tag = "10")]
+    pub draining: bool,
+    /// Where its calls go, if that is not what it said last; absent: it is.
+    #[prost(message, optional, tag = "11")]
+    pub endpoints: ::core::option::Option<Endpoints>,
+}
+/// Where the calls of a proxy go, whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Endpoints {
+    /// Higher after each change, from 1 within a boot. Of two the one with the higher number holds.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// At most 4096.
+    #[prost(message, repeated, tag = "2")]
+    pub all: ::prost::alloc::vec::Vec<Endpoint>,
+    /// So many more were left out; with more than 0, what is not there may be.
+    #[prost(uint64, tag = "3")]
+    pub left_out: u64,
+}
+/// One instance of a called service.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Endpoint {
+    /// The called service. Refused where it is absent.
+    #[prost(message, optional, tag = "1")]
+    pub destination: ::core::option::Option<ServiceId>,
+    /// `host:port`.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// What subsets select it by, in order of their keys. At most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub labels: ::prost::alloc::vec::Vec<Label>,
+}
+/// A label of an endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Label {
+    /// Never the same twice.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// May be empty.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 /// Outbound traffic to one destination and route.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1087,6 +1129,9 @@ pub struct Hello {
     /// Version of the policy in force, maybe read from its own disk; 0: none.
     #[prost(uint64, tag = "8")]
     pub policy_version: u64,
+    /// Where its calls go. Absent: not known.
+    #[prost(message, optional, tag = "9")]
+    pub endpoints: ::core::option::Option<Endpoints>,
 }
 /// What a collector tells a proxy of itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1930,6 +1975,9 @@ pub struct Proxy {
     /// Version of the policy in force there; absent without one.
     #[prost(uint64, optional, tag = "9")]
     pub policy_version: ::core::option::Option<u64>,
+    /// Whether it is on its way to its end; never where its stream is closed.
+    #[prost(bool, tag = "10")]
+    pub draining: bool,
 }
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -229,6 +229,7 @@ impl From<Hello> for v1::Hello {
             destinations: super::all(hello.destinations),
             held: super::all(hello.held),
             policy_version: hello.policy_version,
+            endpoints: Some(hello.endpoints.into()),
         }
     }
 }
@@ -246,6 +247,7 @@ impl TryFrom<v1::Hello> for Hello {
             destinations: each(wire.destinations, "destinations", crate::report::EDGES_MAX)?,
             held: each(wire.held, "held", HELD_MAX)?,
             policy_version: wire.policy_version,
+            endpoints: super::report::endpoints(wire.endpoints.unwrap_or_default())?,
         })
     }
 }

@@ -3,8 +3,9 @@
 use super::command::breaker_state;
 use super::{all, each, line, percent, service, unix_ms, v1};
 use crate::report::{
-    BreakerStatus, Cause, Dropped, EDGES_MAX, EdgeCounts, EdgeWindow, InboundWindow, Protocol,
-    Refusals, Report, TRANSITIONS_MAX, Transition,
+    BreakerStatus, Cause, Dropped, EDGES_MAX, ENDPOINT_LABELS_MAX, ENDPOINTS_MAX, EdgeCounts,
+    EdgeWindow, Endpoint, Endpoints, InboundWindow, Protocol, Refusals, Report, TRANSITIONS_MAX,
+    Transition,
 };
 use crate::{Invalid, Latency};
 
@@ -25,6 +26,8 @@ impl From<Report> for v1::Report {
             breakers: all(report.breakers),
             transitions: all(report.transitions),
             dropped: Some(report.dropped.into()),
+            draining: report.draining,
+            endpoints: report.endpoints.map(Into::into),
         }
     }
 }
@@ -50,6 +53,50 @@ impl TryFrom<v1::Report> for Report {
             breakers: each(wire.breakers, "breakers", EDGES_MAX)?,
             transitions: each(wire.transitions, "transitions", TRANSITIONS_MAX)?,
             dropped: wire.dropped.unwrap_or_default().into(),
+            draining: wire.draining,
+            endpoints: wire.endpoints.map(endpoints).transpose()?,
+        })
+    }
+}
+
+/// With the path of what is wrong.
+pub(super) fn endpoints(wire: v1::Endpoints) -> Result<Endpoints, Invalid> {
+    let all = each(wire.all, "all", ENDPOINTS_MAX);
+    let all = all.map_err(|invalid| invalid.within("endpoints"))?;
+    Ok(Endpoints { revision: wire.revision, all, left_out: wire.left_out })
+}
+
+impl From<Endpoints> for v1::Endpoints {
+    fn from(endpoints: Endpoints) -> Self {
+        let Endpoints { revision, all: every, left_out } = endpoints;
+        Self { revision, all: all(every), left_out }
+    }
+}
+
+impl From<Endpoint> for v1::Endpoint {
+    fn from(endpoint: Endpoint) -> Self {
+        let label = |(key, value)| v1::Label { key, value };
+        Self {
+            destination: Some(endpoint.destination.into()),
+            address: endpoint.address,
+            labels: endpoint.labels.into_iter().map(label).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Endpoint> for Endpoint {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Endpoint) -> Result<Self, Invalid> {
+        if ENDPOINT_LABELS_MAX < wire.labels.len() {
+            let reason = format!("has {}; at most {ENDPOINT_LABELS_MAX}", wire.labels.len());
+            return Err(Invalid::new("labels", reason));
+        }
+        let label = |label: &v1::Label| (line(&label.key), line(&label.value));
+        Ok(Self {
+            destination: service(wire.destination, "destination")?,
+            address: line(&wire.address),
+            labels: wire.labels.iter().map(label).collect(),
         })
     }
 }

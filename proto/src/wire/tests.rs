@@ -8,8 +8,8 @@ use crate::command::{
 use crate::delta::Delta;
 use crate::policy::{Profile, Push, PushAck};
 use crate::report::{
-    BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, FromProxy, Hello, InboundWindow,
-    Protocol, Refusals, Report, Transition,
+    BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, Endpoint, Endpoints, FromProxy, Hello,
+    InboundWindow, Protocol, Refusals, Report, Transition,
 };
 use crate::view::{History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
@@ -81,7 +81,15 @@ fn report() -> Report {
             shadow: false,
         }],
         dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
+        draining: true,
+        endpoints: Some(endpoints()),
     }
+}
+
+fn endpoints() -> Endpoints {
+    let labels = vec![("version".into(), "v2".into()), ("zone".into(), String::new())];
+    let endpoint = Endpoint { destination: service(), address: "127.0.0.1:1".into(), labels };
+    Endpoints { revision: 3, all: vec![endpoint], left_out: 2 }
 }
 
 /// Scenario: one of each message on a proxy's stream, in both directions.
@@ -99,6 +107,7 @@ fn streams_round_trip() {
         destinations: vec![service()],
         held: vec![held],
         policy_version: 5,
+        endpoints: endpoints(),
     };
     let ack = |result| Ack { id: "t-1".into(), revision: 7, destination: service(), result };
     for message in [

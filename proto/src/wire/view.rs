@@ -364,6 +364,7 @@ impl From<Proxy> for v1::Proxy {
             policy_version: value.policy_version,
             connected: value.connected,
             last_seen_ms: value.last_seen_ms,
+            draining: value.draining,
         }
     }
 }
@@ -381,6 +382,7 @@ impl TryFrom<v1::Proxy> for Proxy {
             policy_version: wire.policy_version,
             connected: wire.connected,
             last_seen_ms: wire.last_seen_ms,
+            draining: wire.draining,
         })
     }
 }

@@ -209,6 +209,7 @@ pub(crate) fn hello(proxy: &Proxy) -> Hello {
         destinations: proxy.edges.iter().map(|edge| edge.destination.clone()).collect(),
         held: held.collect(),
         policy_version: proxy.policy.lock().version,
+        endpoints: proxy.endpoints.lock().clone(),
     }
 }
 

@@ -20,6 +20,8 @@ const WINDOW_MIN: Duration = Duration::from_millis(500);
 /// Closes windows until `closing`, and then the last one.
 pub(super) async fn run(proxy: Arc<Proxy>, totals: Arc<Mutex<Totals>>, closing: CancellationToken) {
     let mut window_end = next_second(Now::read());
+    // Each hello tells of them anyway.
+    let mut endpoints_told = proxy.endpoints.lock().revision;
     loop {
         let wake = proxy.next_timeout().map_or(window_end, |timeout| timeout.min(window_end));
         let is_last = tokio::select! {
@@ -30,7 +32,7 @@ pub(super) async fn run(proxy: Arc<Proxy>, totals: Arc<Mutex<Totals>>, closing: 
         let now = Now::read();
         proxy.handle_timeouts(now);
         if is_last || window_end <= now.instant {
-            let window = gather(&proxy, now);
+            let window = gather(&proxy, now, &mut endpoints_told);
             report(&proxy, &totals, now, window);
             proxy.pools().iter().for_each(|pool| pool.sweep(now.instant));
             window_end = next_second(now);
@@ -60,8 +62,14 @@ fn next_second(now: Now) -> Instant {
     now.instant + if rest < WINDOW_MIN { rest + WINDOW } else { rest }
 }
 
-fn gather(proxy: &Proxy, now: Now) -> Window {
-    let mut window = Window { dropped: proxy.dropped(), ..Window::default() };
+fn gather(proxy: &Proxy, now: Now, endpoints_told: &mut u64) -> Window {
+    let draining = proxy.drain.is_draining();
+    let mut window = Window { dropped: proxy.dropped(), draining, ..Window::default() };
+    let endpoints = proxy.endpoints.lock();
+    if std::mem::replace(endpoints_told, endpoints.revision) != endpoints.revision {
+        window.endpoints = Some(endpoints.clone());
+    }
+    drop(endpoints);
     for edge in &proxy.edges {
         let pending = proxy.pending(edge);
         let mut closed = edge.core.lock().close_window(now, pending);

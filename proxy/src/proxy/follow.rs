@@ -3,7 +3,7 @@
 use super::Proxy;
 use crate::config::Endpoint;
 use crate::policy::plan::{self, Listener, Plan};
-use crate::policy::{self, Taken, entries};
+use crate::policy::{self, Taken, entries, told};
 use fusebox_proto::Now;
 use fusebox_proto::policy::{Policy, Push, PushAck};
 use fusebox_proto::text::visible;
@@ -32,6 +32,9 @@ impl Proxy {
             let resolved = self.resolved.lock();
             self.filled(policy).map(|listener| listener.resolved(&resolved)).collect()
         };
+        let mut told = self.endpoints.lock();
+        *told = told::endpoints(&told, &listeners);
+        drop(told);
         let (plans, hosts) = {
             let (caller, mut pools) = (&self.config.service, self.pools.lock());
             let routes = wants.iter().map(|want| &want.routes);

@@ -1,5 +1,6 @@
 //! The end of a proxy, as those see it who use it meanwhile.
 
+use crate::collector::Collector;
 use crate::shop::page;
 use crate::world::{Answer, Caller, Proxy, Server, full, get, http2_caller, outbound, raw};
 use http::Request;
@@ -58,6 +59,23 @@ async fn a_grace_serves_those_who_have_not_heard() {
     }
     let third = get(proxy.address(), "/third").await;
     assert_eq!((third.status, third.header("connection")), (200, "close"));
+}
+
+/// Scenario: a proxy with a grace is told to drain while a collector listens.
+/// Guarantees: its next reports say so, those before do not.
+#[tokio::test]
+async fn the_collector_is_told() {
+    let (server, collector) = (Server::echo().await, Collector::start().await);
+    let mut config = outbound(&[server.address]);
+    (config.operation.drain_grace, config.operation.drain_timeout) = (LONG, LONG);
+    config.collector = Some(collector.url.clone());
+    let proxy = Proxy::start(config);
+    let mut session = collector.attached().await;
+    assert!(!session.report().await.draining);
+    assert_eq!(drain(&proxy).await, 200);
+    // The window that was open may have been on its way.
+    let told = (session.report().await.draining, session.report().await.draining);
+    assert!(told.1, "{told:?}");
 }
 
 /// Scenario: a proxy without a grace is told to drain while one request is in the server and will

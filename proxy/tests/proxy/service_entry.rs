@@ -32,7 +32,8 @@ fn route(version: &str) -> String {
 /// Scenario: a listener without endpoints, before a policy; under entries with one server, with two
 /// and subsets by their labels, with a name; and with a request under way when its server leaves.
 /// Guarantees: refused with a reason where there is nobody; from the acknowledgement on requests
-/// reach the endpoints of the entry; what is under way ends as it would.
+/// reach the endpoints of the entry; the collector is told of them, with their labels; what is under
+/// way ends as it would.
 #[tokio::test]
 async fn endpoints_follow_the_entry() {
     let (v1, v2, collector) = (witness("v1").await, witness("v2").await, Collector::start().await);
@@ -43,6 +44,8 @@ async fn endpoints_follow_the_entry() {
     let mut session = collector.attached().await;
     let address = proxy.address();
     assert_eq!(get(address, "/").await.status, 503);
+    let told = session.hello.endpoints.clone();
+    assert_eq!((told.revision, told.all), (1, Vec::new()));
 
     let all = [endpoint("127.0.0.1", &v1, "v1"), endpoint("127.0.0.1", &v2, "v2")];
     let mut version = 0;
@@ -57,6 +60,15 @@ async fn endpoints_follow_the_entry() {
         assert_eq!(push(&mut session, version, &policy).await.rejected, None);
         for _ in 0..5 {
             assert_eq!(saw(&get(address, "/").await)["name"], expected, "{policy}");
+        }
+        if version == 2 {
+            let told = loop {
+                if let Some(told) = session.report().await.endpoints {
+                    break told;
+                }
+            };
+            let labels: Vec<_> = told.all.iter().map(|one| one.labels[0].1.as_str()).collect();
+            assert_eq!((told.revision, labels), (3, vec!["v1", "v2"]));
         }
     }
 

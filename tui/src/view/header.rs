@@ -141,7 +141,9 @@ fn totals(model: &Model) -> Vec<String> {
         parts.push(format!("{}/s in", format::count(rate)));
     }
     if 0 < status.proxies {
-        parts.push(format!("{} proxies", status.proxies));
+        let draining = model.snapshot.proxies.iter().filter(|proxy| proxy.draining).count();
+        let ends = if draining == 0 { String::new() } else { format!(", {draining} draining") };
+        parts.push(format!("{} proxies{ends}", status.proxies));
     }
     if !model.session.read_only && !model.session.by.is_empty() {
         parts.push(model.session.by.clone());

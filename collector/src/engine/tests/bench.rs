@@ -6,7 +6,8 @@ use fusebox_proto::command::{
     Ack, AckResult, ActionKind, Command, HeldLease, ResetRequest, ResetScope, TripRequest,
 };
 use fusebox_proto::report::{
-    BreakerStatus, Dropped, EdgeCounts, EdgeWindow, Hello, InboundWindow, Protocol, Report,
+    BreakerStatus, Dropped, EdgeCounts, EdgeWindow, Endpoints, Hello, InboundWindow, Protocol,
+    Report,
 };
 use fusebox_proto::view::{EdgeView, Incident, Snapshot};
 use fusebox_proto::{Latency, Now, ProxyId, ServiceId};
@@ -143,6 +144,7 @@ impl Bench {
             destinations: to.iter().map(|name| service(name)).collect(),
             held,
             policy_version: 0,
+            endpoints: Endpoints::default(),
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }
@@ -176,6 +178,8 @@ impl Bench {
             breakers,
             transitions: Vec::new(),
             dropped: Dropped::default(),
+            draining: false,
+            endpoints: None,
         };
         let connection = sidecar.connection;
         self.handle(Event::Report { connection, report: report.clone() });

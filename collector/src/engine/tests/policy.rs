@@ -81,6 +81,7 @@ impl Operate for Bench {
             destinations: vec![service("inventory")],
             held: Vec::new(),
             policy_version: version,
+            endpoints: fusebox_proto::report::Endpoints::default(),
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }

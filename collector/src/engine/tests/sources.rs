@@ -69,6 +69,8 @@ fn bench_report(edge: fusebox_proto::report::EdgeWindow) -> Report {
         breakers: Vec::new(),
         transitions: Vec::new(),
         dropped: fusebox_proto::report::Dropped::default(),
+        draining: false,
+        endpoints: None,
     }
 }
 
@@ -243,4 +245,58 @@ fn raw_sessions_are_edges() {
     assert_eq!(kind("redis"), Some(ServiceKind::Database));
     assert_eq!(kind("legacy"), Some(ServiceKind::External));
     assert_eq!(kind("orders-db"), Some(ServiceKind::Service));
+}
+
+/// Scenario: a proxy says where its calls go, later that they go elsewhere, an older word again, one
+/// of an earlier life; then that it drains, and it ends. Another one leaves some out.
+/// Guarantees: the newest word of its life holds; that it drains is told while it is there, and once
+/// among the events; nothing is said of endpoints where some are not known.
+#[test]
+fn what_a_proxy_says_of_itself() {
+    use fusebox_proto::report::{Endpoint, Endpoints};
+    let endpoints = |revision: u64, zones: &[&str], left_out: u64| {
+        let endpoint = |zone: &&str| Endpoint {
+            destination: service("inventory"),
+            address: "127.0.0.1:1".into(),
+            labels: vec![("zone".into(), (*zone).into())],
+        };
+        Endpoints { revision, all: zones.iter().map(endpoint).collect(), left_out }
+    };
+    let mut bench = Bench::new();
+    let connection = bench.connect("payment-0", "payment", &["inventory"]).connection;
+    let report = |number, boot, draining, endpoints| Report {
+        boot,
+        number,
+        start_unix_ms: START_UNIX_MS + number * 1_000,
+        draining,
+        endpoints,
+        ..bench_report(window("inventory", counts(1, 0, 0), 1_000))
+    };
+    let say = |bench: &mut Bench, number, boot, draining, endpoints| {
+        bench.advance(Duration::from_secs(1));
+        let report = report(number, boot, draining, endpoints);
+        bench.handle(Event::Report { connection, report });
+    };
+    let zones = |bench: &Bench| -> Vec<String> {
+        let all = bench.engine.proxies.endpoints_of(&service("inventory"));
+        all.into_iter().flatten().map(|labels| labels[0].1.clone()).collect()
+    };
+    assert!(zones(&bench).is_empty());
+    say(&mut bench, 1, 1, false, Some(endpoints(2, &["b", "c"], 0)));
+    say(&mut bench, 2, 1, false, Some(endpoints(1, &["a"], 0)));
+    say(&mut bench, 3, 1, false, None);
+    say(&mut bench, 4, 0, false, Some(endpoints(7, &["z"], 0)));
+    assert_eq!(zones(&bench), ["b", "c"]);
+    let is_draining = |bench: &Bench| bench.snapshot().proxies[0].draining;
+    assert!(!is_draining(&bench));
+    say(&mut bench, 5, 1, true, None);
+    say(&mut bench, 6, 1, true, Some(endpoints(3, &["d"], 0)));
+    assert!(is_draining(&bench));
+    let told = bench.snapshot().events;
+    let told = told.iter().filter(|event| event.text == "proxy payment-0 draining").count();
+    assert_eq!((told, zones(&bench)), (1, vec!["d".to_owned()]));
+    say(&mut bench, 7, 1, true, Some(endpoints(4, &["d"], 1)));
+    assert!(zones(&bench).is_empty());
+    bench.handle(Event::Gone { connection });
+    assert!(!is_draining(&bench));
 }

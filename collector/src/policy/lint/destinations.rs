@@ -1,10 +1,18 @@
 //! One `DestinationRule` (or budget of the Gateway API) at a time.
 
-use super::{Live, LiveEdge, LiveService, host, warn};
+use super::{Labels, Live, LiveEdge, LiveService, host, warn};
 use fusebox_proto::Edge;
 use fusebox_proto::policy::{
     self, ConnectionPool, Document, Finding, Kind, OutlierDetection, Policy, RetryBudget, Settings,
 };
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Labels that endpoints must have.
+type Selector = [(Arc<str>, Arc<str>)];
+
+/// Sets of labels that a finding names.
+const NAMED_MAX: usize = 5;
 
 /// A document with what of the mesh it speaks of.
 struct Scope<'a> {
@@ -46,16 +54,54 @@ pub(super) fn lint<'a>(
             continue;
         };
         let base = &destination.all.base;
-        scope.settings("spec.trafficPolicy", base);
+        scope.settings("spec.trafficPolicy", base, &[]);
         for (index, subset) in destination.subsets.iter().enumerate() {
             scope.subset(index, &subset.labels);
             if subset.settings.base != *base {
                 scope.settings(
                     &format!("spec.subsets[{index}].trafficPolicy"),
                     &subset.settings.base,
+                    &subset.labels,
                 );
             }
         }
+    }
+}
+
+impl LiveService {
+    /// Endpoints with these labels, in the proxy that has most of them; `None`: nobody tells.
+    fn members(&self, selector: &Selector) -> Option<u64> {
+        let is_one = |labels: &&Labels| {
+            let has = |(key, value): &(Arc<str>, Arc<str>)| {
+                labels.iter().any(|(own, other)| **own == **key && **other == **value)
+            };
+            selector.iter().all(has)
+        };
+        self.endpoints.iter().map(|all| all.iter().filter(is_one).count() as u64).max()
+    }
+
+    /// How many endpoints a caller has there, and how that is known: the proxies say so, else
+    /// telemetry does.
+    fn endpoints_of(&self, selector: &Selector) -> Option<(u64, String)> {
+        let name = &self.view.name;
+        let (count, evidence) = match (self.members(selector), self.view.instances) {
+            (Some(count), _) => (count, format!("{count} endpoints in a proxy that calls {name}")),
+            (None, Some(count)) => (count, format!("{count} instances of {name} in the last 60 s")),
+            (None, None) => return None,
+        };
+        (count != 0).then_some((count, evidence))
+    }
+
+    /// Which labels its endpoints have.
+    fn labels(&self) -> String {
+        let one = |labels: &Labels| match labels.as_slice() {
+            [] => "none".to_owned(),
+            labels => labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(";"),
+        };
+        let sets: BTreeSet<String> = self.endpoints.iter().flatten().map(one).collect();
+        let named: Vec<&str> = sets.iter().take(NAMED_MAX).map(String::as_str).collect();
+        let more = if NAMED_MAX < sets.len() { ", …" } else { "" };
+        format!("labels of its endpoints are {}{more}", named.join(", "))
     }
 }
 
@@ -77,9 +123,10 @@ impl Scope<'_> {
         self.warn("spec.host", &message, &evidence);
     }
 
-    fn settings(&mut self, place: &str, settings: &Settings) {
+    /// Of the endpoints with these labels.
+    fn settings(&mut self, place: &str, settings: &Settings, labels: &Selector) {
         if let Some(outlier) = &settings.outlier {
-            self.outlier(place, outlier);
+            self.outlier(place, outlier, labels);
         }
         if let Some(budget) = &settings.retry_budget {
             self.budget(place, budget);
@@ -87,14 +134,11 @@ impl Scope<'_> {
         self.pool(place, &settings.pool);
     }
 
-    fn outlier(&mut self, place: &str, outlier: &OutlierDetection) {
+    fn outlier(&mut self, place: &str, outlier: &OutlierDetection, labels: &Selector) {
         for at in 0..self.services.len() {
             let service = self.services[at];
             let (name, percent) = (&service.view.name, outlier.ejection_percent_max);
-            let Some(endpoints) = service.view.instances.filter(|count| *count != 0) else {
-                continue;
-            };
-            let seen = format!("{endpoints} instances of {name} in the last 60 s");
+            let Some((endpoints, seen)) = service.endpoints_of(labels) else { continue };
             if !outlier.always_eject_one && u64::from(percent) * endpoints < 100 {
                 let message = format!(
                     "is {percent}, which is less than one of {endpoints} endpoints of {name}: \
@@ -216,13 +260,26 @@ impl Scope<'_> {
         }
     }
 
-    /// Versions of instances are the only labels that are known.
-    fn subset(&mut self, index: usize, labels: &[(std::sync::Arc<str>, std::sync::Arc<str>)]) {
+    /// Where no proxy tells of endpoints, versions of instances are the only labels that are known.
+    fn subset(&mut self, index: usize, labels: &Selector) {
+        for at in 0..self.services.len() {
+            let service = self.services[at];
+            if service.members(labels) == Some(0) {
+                let name = &service.view.name;
+                let message = format!(
+                    "select no endpoint of {name}: a request that is sent there is refused"
+                );
+                self.warn(&format!("spec.subsets[{index}].labels"), &message, &service.labels());
+            }
+        }
         let version = labels.iter().find(|(key, _)| &**key == "version").map(|(_, value)| value);
         let Some(version) = version else { return };
         for at in 0..self.services.len() {
-            let LiveService { versions, view, .. } = self.services[at];
-            if versions.is_empty() || versions.iter().any(|seen| **seen == **version) {
+            let LiveService { versions, view, endpoints, .. } = self.services[at];
+            if !endpoints.is_empty()
+                || versions.is_empty()
+                || versions.iter().any(|seen| **seen == **version)
+            {
                 continue;
             }
             let message = format!("is {version}, which no instance of {} has", view.name);

@@ -9,7 +9,7 @@ fn service(name: &str, instances: u64, p50_ms: f64, p99_ms: f64) -> LiveService 
     let id = ServiceId::named(name).unwrap();
     let (instances, p50_ms, p99_ms) = (Some(instances), Some(p50_ms), Some(p99_ms));
     let view = Service { name: name.into(), instances, p50_ms, p99_ms, ..Service::default() };
-    LiveService { id, versions: Vec::new(), view }
+    LiveService { id, versions: Vec::new(), endpoints: Vec::new(), view }
 }
 
 fn edge(source: &str, destination: &str, rate: f64) -> LiveEdge {
@@ -218,6 +218,52 @@ fn subsets_that_nobody_has() {
     check_with(&text, &live, Profile::Fusebox, &words);
     live.services[2].versions.push("v3".into());
     check_with(&text, &live, Profile::Fusebox, &[]);
+}
+
+/// Scenario: subsets by any label, where proxies tell what endpoints they have: all of them, one
+/// without the label, one that another proxy has.
+/// Guarantees: a subset that no proxy has an endpoint of is told, with the labels that there are;
+/// what telemetry says of versions does not count then.
+#[test]
+fn subsets_without_endpoints() {
+    let subset =
+        |labels: &str| rule("inventory", &format!("subsets: [{{name: a, labels: {labels}}}]"));
+    let mut live = mesh();
+    let labels = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    live.services[2].versions = vec!["v9".into()];
+    live.services[2].endpoints = vec![
+        vec![labels(&[("version", "v1"), ("zone", "a")]), labels(&[])],
+        vec![labels(&[("zone", "b")])],
+    ];
+    let find = |text: &str, words: &[&str]| check_with(text, &live, Profile::Fusebox, words);
+    find(&subset("{zone: a}"), &[]);
+    find(&subset("{zone: b}"), &[]);
+    find(&subset("{version: v1, zone: a}"), &[]);
+    let known = "[labels of its endpoints are none, version=v1;zone=a, zone=b]";
+    find(&subset("{zone: c}"), &["spec.subsets[0].labels select no endpoint of inventory", known]);
+    find(&subset("{version: v1, zone: b}"), &["spec.subsets[0].labels select no endpoint"]);
+    find(&subset("{version: v9}"), &["spec.subsets[0].labels select no endpoint"]);
+}
+
+/// Scenario: outlier detection of a subset that may eject half of its endpoints; its proxies have one
+/// of them, telemetry knows four instances of the service.
+/// Guarantees: what proxies have counts, and that of the subset.
+#[test]
+fn a_subset_of_one_is_never_ejected() {
+    let text = rule(
+        "inventory",
+        "subsets: [{name: a, labels: {zone: a}, trafficPolicy: {outlierDetection: \
+         {consecutive5xxErrors: 5, maxEjectionPercent: 50}}}]",
+    );
+    let mut live = mesh();
+    let before = findings(&text, &live, Profile::IstioCompat);
+    assert!(!before.concat().contains("maxEjectionPercent"), "{before:?}");
+    let zone = |zone: &str| vec![("zone".to_owned(), zone.to_owned())];
+    live.services[2].endpoints = vec![vec![zone("a"), zone("b"), zone("b")]];
+    let words = ["less than one of 1 endpoints", "[1 endpoints in a proxy that calls inventory]"];
+    check_with(&text, &live, Profile::IstioCompat, &words);
 }
 
 /// Scenario: timeouts around the callee's p50 (60 ms) and p99 (400 ms, as its caller sees it).

@@ -227,7 +227,12 @@ pub(super) fn proxies(snapshot: &Snapshot, width: Option<usize>) -> String {
             proxy.instance.clone(),
             proxy.build.clone(),
             proxy.policy_version.map_or_else(|| UNKNOWN.into(), |version| version.to_string()),
-            if proxy.connected { "yes" } else { "no" }.into(),
+            match (proxy.connected, proxy.draining) {
+                (true, false) => "yes",
+                (true, true) => "draining",
+                (false, _) => "no",
+            }
+            .into(),
             millis(proxy.last_seen_ms as f64),
         ]);
     }

@@ -197,14 +197,13 @@ fn a_storm_is_told_in_tables() {
             "payment>inventory  operator  ·         retries_muted  operator  9s ago  4m51s left   3 of 3     1204  ana@laptop  drill",
         ],
     );
-    check(
-        Noun::Proxies,
-        &storm,
-        &[
-            "PROXY      SERVICE  NAMESPACE  INSTANCE  VERSION  POLICY  CONNECTED  LAST SEEN",
-            "payment-1  payment             1         0.1.0    ·       yes            840ms",
-        ],
-    );
+    let head = "PROXY      SERVICE  NAMESPACE  INSTANCE  VERSION  POLICY  CONNECTED  LAST SEEN";
+    let row = "payment-1  payment             1         0.1.0    ·       yes            840ms";
+    check(Noun::Proxies, &storm, &[head, row]);
+    let mut ends = storm.clone();
+    ends.proxies[0].draining = true;
+    let row = "payment-1  payment             1         0.1.0    ·       draining       840ms";
+    check(Noun::Proxies, &ends, &[head, row]);
 }
 
 /// A canary that one of two proxies refuses.
