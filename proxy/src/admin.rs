@@ -18,7 +18,7 @@ mod metrics;
 mod policy;
 
 use crate::body::{End, Guard, ResponseBody};
-use crate::connection::{self, Terms};
+use crate::connection::{self, Terms, Upload};
 use crate::drain::Stage;
 use crate::listen;
 use crate::proxy::Proxy;
@@ -26,7 +26,6 @@ use crate::totals::Totals;
 use fusebox_proto::Now;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -81,7 +80,7 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>, peer: Option<SocketAddr>) -> Answer {
+    fn answer(&self, request: &Request<Upload>, peer: Option<SocketAddr>) -> Answer {
         let now = Now::read();
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/healthz") => match self.proxy.drain.stage(now.instant)
@@ -120,7 +119,7 @@ impl Admin {
         }
     }
 
-    fn drain(&self, request: &Request<Incoming>, peer: Option<SocketAddr>, now: Now) -> Answer {
+    fn drain(&self, request: &Request<Upload>, peer: Option<SocketAddr>, now: Now) -> Answer {
         if let Some(refused) = strange(request, peer) {
             return refused;
         }
@@ -129,7 +128,7 @@ impl Admin {
         own(StatusCode::OK, JSON, format!("{}\n", self.proxy.drain.page(now.instant)))
     }
 
-    fn reset(&self, request: &Request<Incoming>, peer: Option<SocketAddr>, now: Now) -> Answer {
+    fn reset(&self, request: &Request<Upload>, peer: Option<SocketAddr>, now: Now) -> Answer {
         if let Some(refused) = strange(request, peer) {
             return refused;
         }
@@ -163,7 +162,7 @@ impl Admin {
 }
 
 /// The answer to whoever may not tell the proxy what to do.
-fn strange(request: &Request<Incoming>, peer: Option<SocketAddr>) -> Option<Answer> {
+fn strange(request: &Request<Upload>, peer: Option<SocketAddr>) -> Option<Answer> {
     if !peer.is_some_and(|peer| peer.ip().is_loopback()) {
         return Some(refusal(StatusCode::FORBIDDEN, "only from the own machine"));
     }

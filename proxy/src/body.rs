@@ -6,34 +6,31 @@
 //! attempt over, at the end of the *body*.
 
 mod prefix;
+mod rest;
 
 pub(crate) use prefix::{hold, read_ahead};
 
+use crate::connection::Upload;
 use crate::gate;
 use crate::interim::{self, Unwanted};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rest::Rest;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::time::Sleep;
 
-/// The body of a request that is answered without it is read up to this length…
-const DRAIN_LEN_MAX: usize = 16 * 1024 * 1024;
-/// … and for at most this long.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A request body on its way to the server.
+/// A request body on its way to the server. Dropped, it is read to its end all the same.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBody {
     /// Read ahead and not yet sent. Boxed: most bodies have none, and bodies move often.
     ahead: Option<Box<Ahead>>,
     /// What was not read ahead.
-    rest: Option<Incoming>,
+    rest: Rest,
     /// Until the server wants it. Boxed: few callers ask first.
     hold: Option<Box<interim::Hold>>,
 }
@@ -85,22 +82,23 @@ impl Ahead {
 
 impl RequestBody {
     /// A body of which nothing was read yet.
-    pub(crate) fn new(incoming: Incoming) -> Self {
-        let rest = (!incoming.is_end_stream()).then_some(incoming);
-        Self { rest, ..Self::default() }
+    fn new(upload: Upload) -> Self {
+        Self { rest: Rest::new(upload), ..Self::default() }
     }
 
     /// The same; if its caller asks first, held until the server wants it.
     pub(crate) fn expecting(
-        incoming: Incoming,
+        upload: Upload,
         headers: &HeaderMap,
     ) -> (Self, Option<interim::Expecting>) {
-        let body = Self::new(incoming);
+        let mut body = Self::new(upload);
         if body.is_empty() {
             return (body, None);
         }
         let (hold, expecting) = interim::hold(headers).unzip();
-        (Self { hold: hold.map(Box::new), ..body }, expecting)
+        body.rest.set_awaiting(hold.is_some());
+        body.hold = hold.map(Box::new);
+        (body, expecting)
     }
 
     /// Lets the body of `request` go when the server says so, if it is held.
@@ -113,35 +111,18 @@ impl RequestBody {
 
     /// Lets it go, if it is held. Says whether it was.
     pub(crate) fn let_go(&mut self) -> bool {
+        self.rest.set_awaiting(false);
         self.hold.take().inspect(|hold| hold.open()).is_some()
     }
 
     /// Whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
+        self.rest.is_over() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
     }
 
     /// The same body again, if all of it is at hand.
     pub(crate) fn copy(&self) -> Option<Self> {
-        self.rest.is_none().then(|| Self { ahead: self.ahead.clone(), ..Self::default() })
-    }
-
-    /// Reads what is left and throws it away, so that the connection stays usable after a request
-    /// was answered without its body, and no caller sees a reset where there is an answer. Past the
-    /// limits the connection is closed.
-    pub(crate) fn drain(self) {
-        let Some(mut rest) = self.rest else {
-            return;
-        };
-        tokio::spawn(tokio::time::timeout(DRAIN_PATIENCE, async move {
-            let mut left = DRAIN_LEN_MAX;
-            while let Some(Ok(frame)) = rest.frame().await {
-                left = match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-                    Some(left) => left,
-                    None => break,
-                };
-            }
-        }));
+        self.rest.is_over().then(|| Self { ahead: self.ahead.clone(), ..Self::default() })
     }
 }
 
@@ -157,15 +138,16 @@ impl Body for RequestBody {
             let is_wanted = ready!(hold.poll(cx));
             self.hold = None;
             is_wanted?;
+            self.rest.set_awaiting(false);
         }
         if let Some(frame) = self.ahead.as_mut().and_then(|ahead| ahead.next()) {
             let mut frame = Some(Ok(frame));
             strip_trailers(&mut frame);
             return Poll::Ready(frame);
         }
-        match &mut self.rest {
-            Some(rest) => {
-                let frame = ready!(Pin::new(rest).poll_frame(cx));
+        match self.rest.upload() {
+            Some(upload) => {
+                let frame = ready!(Pin::new(upload).poll_frame(cx));
                 let mut frame = frame.map(|it| it.map_err(RequestError::Caller));
                 strip_trailers(&mut frame);
                 Poll::Ready(frame)
@@ -175,14 +157,14 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.as_ref().is_none_or(Incoming::is_end_stream)
+        self.rest.peek().is_none_or(Upload::is_end_stream)
             && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         let parts = self.ahead.iter().flat_map(|ahead| &ahead.parts);
         let ahead: u64 = parts.map(|bytes| bytes.len() as u64).sum();
-        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+        let rest = self.rest.peek().map_or(SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(ahead + rest.lower());
         if let Some(upper) = rest.upper() {

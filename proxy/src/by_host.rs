@@ -9,7 +9,7 @@
 use crate::access_log::{Logged, Logging, Side, logged};
 use crate::body::ResponseBody;
 use crate::config::{Endpoint, Limits};
-use crate::connection::Terms;
+use crate::connection::{Terms, Upload};
 use crate::forwarded::Peer;
 use crate::outbound::{Answered, Callers, Common, Crossing, Edge, Outbound, What};
 use crate::policy::plan::{Plan, RulesOf, Target};
@@ -22,7 +22,6 @@ use fusebox_proto::report::Protocol;
 use fusebox_proto::{Now, ServiceId};
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use parking_lot::RwLock;
 use socket2::SockRef;
 use std::net::SocketAddr;
@@ -86,7 +85,7 @@ impl ByHost {
         let Some(passthrough) = &self.passthrough else { return };
         let onward = Arc::new(self.onward(passthrough, destination));
         let (own, passed) = (Arc::clone(&self), Arc::clone(&onward));
-        let respond = move |peer, request: Request<Incoming>| {
+        let respond = move |peer, request: Request<Upload>| {
             Arc::clone(own.service(&request).unwrap_or(&passed)).respond(peer, request)
         };
         tcp::serve(&*onward, stream, terms, respond).await;
@@ -124,7 +123,7 @@ impl ByHost {
     async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Incoming>,
+        request: Request<Upload>,
     ) -> Response<Logged<ResponseBody<Crossing>>> {
         if let Some(service) = self.service(&request) {
             return Arc::clone(service).respond(peer, request).await;
@@ -135,7 +134,7 @@ impl ByHost {
     }
 
     /// The service that a request names; where it names none or two, the gate of any will say so.
-    fn service(&self, request: &Request<Incoming>) -> Option<&Arc<Outbound>> {
+    fn service(&self, request: &Request<Upload>) -> Option<&Arc<Outbound>> {
         let mut hosts = request.headers().get_all(HOST).iter();
         let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
             (Some(authority), ..) => authority.as_str(),
@@ -152,7 +151,7 @@ impl ByHost {
     }
 
     /// 404: which service it is for, nobody knows.
-    fn unknown(&self, request: Request<Incoming>) -> Answered {
+    fn unknown(&self, request: Request<Upload>) -> Answered {
         self.common.tally.count(What::UnknownHost);
         let (mut head, _body) = request.into_parts();
         let version = head.version;

@@ -17,7 +17,10 @@
 mod limits;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod watch;
+
+pub(crate) use upload::Upload;
 
 use crate::body::BodyError;
 use crate::drain::{Drain, IDLE_PATIENCE};
@@ -52,7 +55,7 @@ pub(crate) struct Terms {
 /// under its caller: HTTP/2 says where it stops, HTTP/1 with its next answer.
 pub(crate) async fn serve<R, F, B>(stream: TcpStream, ahead: Bytes, terms: Terms, respond: R)
 where
-    R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -69,7 +72,7 @@ async fn serve_watched<R, F, B>(
     preserve_header_case: bool,
     respond: R,
 ) where
-    R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -107,7 +110,7 @@ async fn serve_awake<R, F, B>(
     watch: &Arc<Watch>,
     respond: &R,
 ) where
-    R: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -116,6 +119,7 @@ async fn serve_awake<R, F, B>(
         let is_http1 = request.version() != Version::HTTP_2;
         let caller = request.extensions_mut().remove::<OnUpgrade>();
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
+        let request = request.map(|incoming| Upload::new(incoming, &busy));
         respond(request).map(move |mut response| {
             let handover = response.extensions_mut().remove::<Handover>();
             if let (Some(handover), Some(caller)) = (handover, caller) {

@@ -7,6 +7,7 @@ pub(crate) use window::InboundCore;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
 use crate::body::{End, Guard, RequestBody, ResponseBody};
+use crate::connection::Upload;
 use crate::edge::Outcome;
 use crate::exchange::{self, Answer, Verdict};
 use crate::forward::{self, Exchange, SendError};
@@ -26,7 +27,6 @@ use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode, request};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,9 +61,9 @@ impl Inbound {
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Incoming>,
+        request: Request<Upload>,
     ) -> Response<Logged<ResponseBody<Serving>>> {
-        let (mut head, incoming) = request.into_parts();
+        let (mut head, upload) = request.into_parts();
         let version = head.version;
         let mut logging = Logging::begin(self.log.as_ref(), Side::Inbound, &peer, &head);
         let wanted = self.upgrades.take(&mut head);
@@ -75,7 +75,7 @@ impl Inbound {
             wanted.put(&mut head.headers);
         }
         forwarded::inbound(&mut head, &peer, self.trusted_hops);
-        let (body, expecting) = RequestBody::expecting(incoming, &head.headers);
+        let (body, expecting) = RequestBody::expecting(upload, &head.headers);
         let mut response = self.forward(head, body, logging.as_mut()).await;
         if let Some(expecting) = expecting {
             expecting.answered(&mut response, version);
@@ -132,9 +132,6 @@ impl Inbound {
                 response
             }
             Err(error) => {
-                if let Some(unsent) = outgoing {
-                    unsent.into_body().drain();
-                }
                 let outcome = match error {
                     SendError::Caller | SendError::Late => Outcome::Cancelled,
                     _ => Outcome::Failure,

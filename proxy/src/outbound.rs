@@ -11,6 +11,7 @@ mod tcp;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
 use crate::body::{RequestBody, ResponseBody, read_ahead};
+use crate::connection::Upload;
 use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
 use crate::exchange;
 use crate::forwarded::{self, Peer};
@@ -29,7 +30,6 @@ use fusebox_proto::trace::TraceContext;
 use fusebox_proto::{Now, ServiceId};
 use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -144,14 +144,6 @@ impl Call {
     fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
     }
-
-    /// Reads what is left of the body, so that the connection stays usable. Whoever waits for a
-    /// `100 Continue` sends no body after another answer.
-    fn drain(self) {
-        if !self.head.headers.contains_key(EXPECT) {
-            self.body.drain();
-        }
-    }
 }
 
 /// What a rule says about the way of a request and back.
@@ -170,9 +162,9 @@ impl Outbound {
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Incoming>,
+        request: Request<Upload>,
     ) -> Response<Logged<ResponseBody<Crossing>>> {
-        let (mut head, incoming) = request.into_parts();
+        let (mut head, upload) = request.into_parts();
         let version = head.version;
         let side = self.callers.side();
         let mut logging = Logging::begin(self.common.log.as_ref(), side, &peer, &head);
@@ -190,7 +182,7 @@ impl Outbound {
         if let Some(logging) = &mut logging {
             logging.trace(trace);
         }
-        let (body, expecting) = RequestBody::expecting(incoming, &head.headers);
+        let (body, expecting) = RequestBody::expecting(upload, &head.headers);
         let call = Call { head, body, trace, protocol };
         let plan = Arc::clone(&self.plan.read());
         let mut response = match &plan.rules {
@@ -247,7 +239,6 @@ impl Outbound {
             let ending = Ending { http_status, grpc_status, refused, error: None };
             target.edge.spans.push(&span, ending, now.instant);
         }
-        call.drain();
         response
     }
 

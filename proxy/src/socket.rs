@@ -7,8 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// One read. hyper reads into ever larger buffers while a body comes fast, and each piece of it that
-/// waits for a slow reader further on would keep one of those: two or three of them at a time.
-const READ_LEN_MAX: u64 = 8 * 1024;
+/// waits for a slow reader further on would keep one of those: two or three of them at a time. It
+/// takes a buffer of 8 KiB that a read does not fill for large enough.
+const READ_LEN_MAX: u64 = 8 * 1024 - 1;
 
 /// Reads at most [`READ_LEN_MAX`] bytes.
 pub(crate) fn poll_read_piece(

@@ -13,7 +13,7 @@
 //! refused, and silent callers cost no connection.
 
 use crate::body::BodyError;
-use crate::connection::{self, Terms};
+use crate::connection::{self, Terms, Upload};
 use crate::drain::Drain;
 use crate::forwarded::Peer;
 use crate::pool::RawPlace;
@@ -24,7 +24,6 @@ use crate::upgrade::Held;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
@@ -106,7 +105,7 @@ pub(crate) async fn serve<R, F, B>(
     terms: Terms,
     respond: R,
 ) where
-    R: Fn(Arc<Peer>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Arc<Peer>, Request<Upload>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {

@@ -1,11 +1,11 @@
 //! Reading ahead of a request body, so that a repetition of the request can be recognised by it.
 
+use super::rest::Rest;
 use super::{Ahead, RequestBody};
 use crate::edge::{BODY_PREFIX_LEN_MAX, BodyDigest};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use std::time::Duration;
 
 /// A body whose first bytes take longer than this is streaming, or its caller waits for us: it is
@@ -28,7 +28,7 @@ pub(crate) async fn hold(body: &mut RequestBody) -> Result<bool, hyper::Error> {
     let mut ahead = body.ahead.take().unwrap_or_default();
     let filling = async {
         let mut len: usize = ahead.parts.iter().map(Bytes::len).sum();
-        while len <= HELD_LEN_MAX && body.rest.is_some() {
+        while len <= HELD_LEN_MAX && !body.rest.is_over() {
             len += fill_one(&mut ahead, &mut body.rest).await?;
         }
         Ok(len <= HELD_LEN_MAX)
@@ -62,14 +62,10 @@ pub(crate) async fn read_ahead(
 }
 
 /// Reads from `rest` until what decides the digest is there, and says how many bytes that are.
-async fn fill(
-    ahead: &mut Ahead,
-    rest: &mut Option<Incoming>,
-    is_grpc: bool,
-) -> Result<usize, hyper::Error> {
+async fn fill(ahead: &mut Ahead, rest: &mut Rest, is_grpc: bool) -> Result<usize, hyper::Error> {
     let mut len = 0;
     let mut wanted = BODY_PREFIX_LEN_MAX;
-    while len < wanted && rest.is_some() {
+    while len < wanted && !rest.is_over() {
         len += fill_one(ahead, rest).await?;
         if is_grpc && let Some(message) = first_message_len(ahead) {
             wanted = message.min(BODY_PREFIX_LEN_MAX);
@@ -79,11 +75,11 @@ async fn fill(
 }
 
 /// Reads what comes next, and says how many bytes that are.
-async fn fill_one(ahead: &mut Ahead, rest: &mut Option<Incoming>) -> Result<usize, hyper::Error> {
-    let Some(body) = rest else { return Ok(0) };
+async fn fill_one(ahead: &mut Ahead, rest: &mut Rest) -> Result<usize, hyper::Error> {
+    let Some(body) = rest.upload() else { return Ok(0) };
     let frame = body.frame().await.transpose()?;
     if body.is_end_stream() || frame.is_none() {
-        *rest = None;
+        rest.over();
     }
     match frame.map(Frame::into_data) {
         Some(Ok(bytes)) if !bytes.is_empty() => {

@@ -1,6 +1,10 @@
 //! Deadlines over real sockets, with looks every few milliseconds.
 
 use super::*;
+use crate::config::{self, Config};
+use crate::forwarded::Peer;
+use crate::proxy::Proxy;
+use fusebox_proto::ServiceId;
 use http_body_util::{BodyExt, Full};
 use limits::Deadlines;
 use std::error::Error as _;
@@ -17,6 +21,13 @@ const QUICK: Deadlines = Deadlines {
     unused_sweeps_max: 5,
 };
 
+/// Both ends of a connection: the caller's, and ours.
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (caller, listener.accept().await.unwrap().0)
+}
+
 fn watch(deadlines: Deadlines) -> Arc<Watch> {
     Arc::new(Watch::new(deadlines, Arc::default()))
 }
@@ -24,10 +35,8 @@ fn watch(deadlines: Deadlines) -> Arc<Watch> {
 /// What a caller gets that says `bytes` and then waits, from a server that answers with the body,
 /// or with why there is none.
 async fn got(bytes: &str) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let mut caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, _) = listener.accept().await.unwrap();
-    let respond = async |request: Request<Incoming>| match request.into_body().collect().await {
+    let (mut caller, stream) = pair().await;
+    let respond = async |request: Request<Upload>| match request.into_body().collect().await {
         Ok(body) => Response::new(text(body.to_bytes())),
         Err(error) => {
             let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
@@ -63,12 +72,10 @@ async fn whoever_waits_for_nothing_is_cut() {
     assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with("abcde"), "{whole:?}");
 }
 
-/// A caller's side of a connection that answers with the path, and its watch. Nothing but sleep and
-/// the drain ends its being awake.
+/// A caller's side of a connection that answers with the path while the body is still read, and its
+/// watch. Nothing but sleep and the drain ends its being awake.
 async fn echo() -> (TcpStream, Arc<Watch>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, _) = listener.accept().await.unwrap();
+    let (caller, stream) = pair().await;
     let forever = 1_000_000;
     let watch = watch(Deadlines {
         head_sweeps_max: forever,
@@ -79,6 +86,7 @@ async fn echo() -> (TcpStream, Arc<Watch>) {
     let shared = Arc::clone(&watch);
     tokio::spawn(serve_watched(stream, Bytes::new(), shared, false, |request| {
         let path = request.uri().path().to_owned();
+        tokio::spawn(request.into_body().collect());
         std::future::ready(Response::new(text(path)))
     }));
     (caller, watch)
@@ -125,6 +133,25 @@ async fn a_connection_that_slept_goes_on() {
     held_by(&watch, 1).await;
 }
 
+/// Scenario: a caller sends half of a body, which ends as a head does, gets its answer before the
+/// rest, and waits; the rest looks like a request. Then it makes another request.
+/// Guarantees: a connection does not fall asleep in a body: the rest is no request, the other is, and
+/// after that it sleeps.
+#[tokio::test]
+async fn a_body_does_not_become_a_request() {
+    let (mut caller, watch) = echo().await;
+    let (half, rest) = ("half\r\n\r\n", request("/smuggled"));
+    let len = half.len() + rest.len();
+    let head = format!("POST /first HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n");
+    caller.write_all(format!("{head}{half}").as_bytes()).await.unwrap();
+    answer(&mut caller, "/first").await;
+    tokio::time::sleep(QUICK.sweep_interval * 4).await;
+    caller.write_all(format!("{rest}{}", request("/second")).as_bytes()).await.unwrap();
+    let answer = answer(&mut caller, "/second").await;
+    assert!(!answer.contains("/smuggled"), "{answer}");
+    held_by(&watch, 2).await;
+}
+
 /// Scenario: the proxy drains while connections sleep; the caller of one makes a request just
 /// before, that of the other none.
 /// Guarantees: the one is answered and told that it was the last; both connections are closed.
@@ -147,5 +174,48 @@ async fn a_drain_ends_sleep() {
         }
         assert_eq!(caller.read(&mut [0]).await.unwrap(), 0);
         held_by(&watch, 1).await;
+    }
+}
+
+/// Scenario: through an outbound and through an inbound listener, to a server that reads on, a caller
+/// sends half of a body and then nothing; another sends it whole, and the server says nothing.
+/// Guarantees: the first is answered 408, which names the request's body, and its connection and the
+/// server's end; the other is cut without an answer, because it is not the one who is late.
+#[tokio::test]
+async fn half_a_body_is_answered_408() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let mut config = Config::new(ServiceId::named("payment").unwrap());
+    let at = std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.inbound.push(config::Inbound { listen: at, app: server.into() });
+    let (host, endpoints) = ("inventory".into(), vec![server.into()]);
+    config.outbound.push(config::Outbound { listen: at, host, endpoints });
+    let now = fusebox_proto::Now::read();
+    let proxy = Proxy::new(config, crate::policy::InForce::default(), now).unwrap();
+    for (is_outbound, body) in [(true, "abc"), (false, "abc"), (true, "abcde"), (false, "abcde")] {
+        let (mut caller, stream) = pair().await;
+        let (peer, watch) = (Arc::new(Peer::new(None)), watch(QUICK));
+        if is_outbound {
+            let to = Arc::clone(&proxy.outbound[0]);
+            tokio::spawn(serve_watched(stream, Bytes::new(), watch, false, move |request| {
+                Arc::clone(&to).respond(Arc::clone(&peer), request)
+            }));
+        } else {
+            let to = Arc::clone(&proxy.inbound[0]);
+            tokio::spawn(serve_watched(stream, Bytes::new(), watch, false, move |request| {
+                Arc::clone(&to).respond(Arc::clone(&peer), request)
+            }));
+        }
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+        caller.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let (mut from, mut got) = (listener.accept().await.unwrap().0, Vec::new());
+        // A reset is an end as well.
+        let _ = from.read_to_end(&mut got).await;
+        assert!(got.ends_with(body.as_bytes()), "{got:?}");
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        let is_late = body.len() < 5;
+        assert_eq!(answer.starts_with("HTTP/1.1 408"), is_late, "{answer}");
+        assert_eq!(answer.contains("x-fusebox-failure: request-body; "), is_late, "{answer}");
     }
 }

@@ -220,6 +220,12 @@ impl Watch {
 pub(super) struct Busy(Arc<Watch>);
 
 impl Busy {
+    /// The same request, held a second time: it is in flight until both are dropped.
+    pub(super) fn again(&self) -> Self {
+        self.0.in_flight.fetch_add(1, Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+
     /// Whether the answer is the last on its connection, because the proxy ends.
     pub(super) fn is_last(&self) -> bool {
         self.0.drain.is_draining()

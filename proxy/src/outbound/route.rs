@@ -195,7 +195,6 @@ impl Outbound {
             let ending = Ending { http_status, refused: Some(what.as_str()), ..Ending::default() };
             own.edge.spans.push(&span, ending, now.instant);
         }
-        call.drain();
         response
     }
 

@@ -161,10 +161,7 @@ impl Outbound {
         attempt.within(round.permit.take());
         let picked = match target.pool.pick(now.instant, &round.tried) {
             Ok(picked) => attempt.sent_to(picked),
-            Err(overflow) => {
-                body.drain();
-                return Err(self.overflowed(target, attempt, overflow, is_grpc));
-            }
+            Err(overflow) => return Err(self.overflowed(target, attempt, overflow, is_grpc)),
         };
         if let Some(last) = round.last.take() {
             last.discard();
@@ -207,10 +204,7 @@ impl Outbound {
                 let body = ResponseBody::forwarded(incoming, crossing, deadline);
                 with(trail, Response::from_parts(head, body))
             }
-            Ended::Failed { error, attempt, unsent } => {
-                if let Some(unsent) = unsent {
-                    unsent.into_body().drain();
-                }
+            Ended::Failed { error, attempt, .. } => {
                 if let SendError::Overflow(overflow) = error {
                     return self.overflowed(target, attempt, overflow, is_grpc);
                 }

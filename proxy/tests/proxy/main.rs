@@ -9,6 +9,7 @@ mod binary;
 mod by_host;
 mod collector;
 mod drain;
+mod early;
 mod floods;
 mod forward;
 mod heads;

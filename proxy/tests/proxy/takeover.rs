@@ -2,6 +2,7 @@
 
 use crate::binary::{listens, program};
 use crate::collector::Collector;
+use crate::process::is_long;
 use crate::shop::page;
 use crate::world::{
     Answer, Caller, Proxy, Server, dead_address, full, get, http2_caller, outbound,
@@ -15,12 +16,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 /// Callers of each kind; each waits for its answer before its next request.
 const CALLERS: usize = 8;
 
 /// Steady load on one address by callers that never try a request twice.
 struct Load {
+    started: Instant,
     is_over: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     callers: Vec<tokio::task::JoinHandle<Vec<String>>>,
@@ -46,7 +50,6 @@ impl Load {
             let (is_over, sent) = (Arc::clone(&is_over), Arc::clone(&sent));
             tokio::spawn(async move {
                 let mut ticks = tokio::time::interval(interval);
-                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 let (mut line, mut lost) = (Line::default(), Vec::new());
                 while !is_over.load(SeqCst) {
                     ticks.tick().await;
@@ -59,7 +62,7 @@ impl Load {
                 lost
             })
         });
-        Self { callers: callers.collect(), is_over, sent }
+        Self { started: Instant::now(), callers: callers.collect(), is_over, sent }
     }
 
     /// Returns once so many more requests were sent.
@@ -71,14 +74,15 @@ impl Load {
         }
     }
 
-    /// What was lost, of how many.
-    async fn stop(self) -> (Vec<String>, usize) {
+    /// What was lost, of how many, and how many there were in a second.
+    async fn stop(self) -> (Vec<String>, usize, f64) {
         self.is_over.store(true, SeqCst);
+        let rate = self.sent.load(SeqCst) as f64 / self.started.elapsed().as_secs_f64();
         let mut lost = Vec::new();
         for caller in self.callers {
             lost.extend(caller.await.unwrap());
         }
-        (lost, self.sent.load(SeqCst))
+        (lost, self.sent.load(SeqCst), rate)
     }
 }
 
@@ -139,42 +143,124 @@ impl Line {
     }
 }
 
-/// Scenario: the real program is replaced by a new one of itself, again and again, under steady load
-/// of kept and fresh HTTP/1 and of HTTP/2 connections, whose callers never try twice.
-/// (`FUSEBOX_LONG=1`: 20 times at 2,000 requests a second.)
-/// Guarantees: not one request is lost; each predecessor ends by itself with exit code 0; the admin
-/// port is the newest one's.
-#[tokio::test]
-async fn no_request_is_lost() {
-    let is_long = std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1");
-    let (takeovers, rate) = if is_long { (20, 2_000) } else { (3, 300) };
-    let server = Server::echo().await;
-    let place = tempfile::tempdir().unwrap();
-    let (admin, address) = (dead_address().await, dead_address().await);
-    let flags = format!(
-        "--service payment --takeover --state-dir {} --admin {admin} \
-         --outbound {address}=inventory@{}",
-        place.path().display(),
-        server.address
-    );
-    let mut current = program(&flags).spawn().unwrap();
-    let mut logs = vec![listens(&mut current).await.2];
-    let load = Load::start(address, rate);
-    load.more(rate / 4).await;
-    let mut boots = std::collections::BTreeSet::new();
-    for turn in 0..takeovers {
-        let mut next = program(&flags).spawn().unwrap();
-        logs.push(listens(&mut next).await.2);
-        let mut before = std::mem::replace(&mut current, next);
-        assert_eq!(before.wait().await.unwrap().code(), Some(0), "{turn}");
-        let config = get(admin, "/config").await.body;
+/// A program with a successor to come, and what its successors are told.
+struct Reign {
+    place: tempfile::TempDir,
+    admin: SocketAddr,
+    address: SocketAddr,
+    flags: String,
+    current: tokio::process::Child,
+    /// What they say is not looked at, and must not block them.
+    _logs: Vec<crate::binary::Lines>,
+}
+
+impl Reign {
+    async fn start(server: &Server) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (admin, address) = (dead_address().await, dead_address().await);
+        let flags = format!(
+            "--service payment --takeover --state-dir {} --admin {admin} \
+             --outbound {address}=inventory@{}",
+            place.path().display(),
+            server.address
+        );
+        let mut current = program(&flags).spawn().unwrap();
+        let _logs = vec![listens(&mut current).await.2];
+        Self { place, admin, address, flags, current, _logs }
+    }
+
+    /// A successor takes over, and the predecessor ends.
+    async fn succeed(&mut self) {
+        let mut next = program(&self.flags).spawn().unwrap();
+        self._logs.push(listens(&mut next).await.2);
+        let mut before = std::mem::replace(&mut self.current, next);
+        assert_eq!(before.wait().await.unwrap().code(), Some(0));
+    }
+
+    /// Which process serves.
+    async fn boot(&self) -> u64 {
+        let config = get(self.admin, "/config").await.body;
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(config["drain"]["stage"], "serving");
-        assert!(boots.insert(config["boot"].as_u64()), "{turn}: the old one answers");
+        config["boot"].as_u64().unwrap()
+    }
+}
+
+/// Scenario: the real program is replaced by a new one of itself, again and again, under steady load
+/// of kept and fresh HTTP/1 and of HTTP/2 connections, whose callers never try twice.
+/// (`FUSEBOX_LONG=1`: 20 times at 2,000 requests a second; at 400 where nothing is optimised.)
+/// Guarantees: the load is what it shall be, and not one request is lost; each predecessor ends by
+/// itself with exit code 0; the admin port is the newest one's.
+#[tokio::test]
+async fn no_request_is_lost() {
+    let (takeovers, rate) = match (is_long(), cfg!(debug_assertions)) {
+        (false, _) => (3, 300),
+        (true, true) => (20, 400),
+        (true, false) => (20, 2_000),
+    };
+    let server = Server::echo().await;
+    let mut reign = Reign::start(&server).await;
+    let load = Load::start(reign.address, rate);
+    load.more(rate / 4).await;
+    let mut boots = std::collections::BTreeSet::from([reign.boot().await]);
+    for turn in 0..takeovers {
+        reign.succeed().await;
+        assert!(boots.insert(reign.boot().await), "{turn}: the old one answers");
         load.more(rate / 4).await;
     }
-    let (lost, sent) = load.stop().await;
-    println!("{takeovers} takeovers, {sent} requests, {} lost", lost.len());
+    let (lost, sent, reached) = load.stop().await;
+    println!("{takeovers} takeovers, {sent} requests, {reached:.0}/s, {} lost", lost.len());
+    assert_eq!(lost, Vec::<String>::new(), "of {sent}");
+    // In its short form the machine may have anything else to do.
+    let rate_min = rate as f64 * if is_long() { 0.95 } else { 0.1 };
+    assert!(rate_min <= reached, "{reached:.0}/s of {rate}/s");
+}
+
+/// Scenario: under the same load, successors fail: one with a wrong flag; one of another service; one
+/// that has the sockets already and then finds a further address taken; one that hangs up with the
+/// sockets in its hands. Then a good one comes.
+/// Guarantees: each says why; the predecessor serves on, and not one request is lost; the good one
+/// takes over.
+#[tokio::test]
+async fn a_successor_that_fails_changes_nothing() {
+    let server = Server::echo().await;
+    let mut reign = Reign::start(&server).await;
+    let load = Load::start(reign.address, 100);
+    load.more(20).await;
+    let boot = reign.boot().await;
+    let taken = format!("--outbound {}=stock@127.0.0.1:1", server.address);
+    let says = taken.split_whitespace().nth(1).unwrap().split('=').next().unwrap();
+    for (more, code, says) in [
+        ("--nonsense", 2, "--nonsense"),
+        ("--workers 0", 2, "--workers"),
+        ("--service checkout", 1, "payment"),
+        (&*taken, 1, says),
+    ] {
+        let flags = if more.starts_with("--service") {
+            reign.flags.replace("--service payment", more)
+        } else {
+            format!("{} {more}", reign.flags)
+        };
+        let output = program(&flags).output().await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{more}: {text}");
+        assert!(text.contains(says), "{more}: {text}");
+        assert_eq!(reign.boot().await, boot, "{more}");
+        load.more(20).await;
+    }
+    for _ in 0..3 {
+        let door = reign.place.path().join("takeover.sock");
+        let mut dies = tokio::net::UnixStream::connect(door).await.unwrap();
+        // The offer; the sockets are behind it.
+        dies.read_u8().await.unwrap();
+        drop(dies);
+        load.more(20).await;
+        assert_eq!(reign.boot().await, boot);
+    }
+    reign.succeed().await;
+    assert_ne!(reign.boot().await, boot);
+    load.more(20).await;
+    let (lost, sent, _) = load.stop().await;
     assert_eq!(lost, Vec::<String>::new(), "of {sent}");
 }
 
