@@ -360,6 +360,8 @@ fn force_state(force: Option<&Force>) -> BreakerState {
 }
 
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod tests;

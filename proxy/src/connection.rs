@@ -1,13 +1,13 @@
 //! One connection of a caller, from its first byte to its last.
 //!
 //! ```text
-//! accept ─▶ awake: hyper ─ idle for a look ─▶ asleep: the socket alone
-//!            │  ▲                               │
-//!            │  └──────── a byte, or the drain ─┘
-//!            └─ 101 ─▶ tunnel
+//! accept ─▶ told ─▶ awake: hyper ─ idle for a look ─▶ asleep: the socket alone
+//!                    │  ▲                               │
+//!                    │  └──────── a byte, or the drain ─┘
+//!                    └─ 101 ─▶ tunnel
 //! ```
 //!
-//! HTTP/1.1 or HTTP/2 is told by the first bytes. A [`Watch`] on the socket cuts what only costs:
+//! HTTP/1.1 or HTTP/2 is [`told`] by the first bytes, before hyper has the socket. A [`Watch`] on the socket cuts what only costs:
 //! a head that does not get finished, a body that does not go on, an exchange on which nothing
 //! moves, a connection that nobody uses. One of HTTP/1 that is idle for a second is put to sleep:
 //! nothing is kept of it but the socket, until the next byte comes. What a connection may cost is
@@ -17,6 +17,7 @@
 mod limits;
 #[cfg(test)]
 mod tests;
+mod told;
 mod upload;
 mod watch;
 
@@ -27,13 +28,14 @@ use crate::drain::{Drain, IDLE_PATIENCE};
 use crate::upgrade::Handover;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -76,11 +78,15 @@ async fn serve_watched<R, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
-    let mut builder = limits::builder(preserve_header_case);
+    match told::is_http2(&mut stream, &mut ahead, &watch).await {
+        Some(true) => watch.speaks_http2(),
+        Some(false) => (),
+        None => return,
+    }
     loop {
         // One that falls asleep has taken all that came, so also what was read ahead.
         let io = Watched::new(stream, std::mem::take(&mut ahead), Arc::clone(&watch));
-        serve_awake(io, &builder, &watch, &respond).await;
+        awake(io, preserve_header_case, &watch, &respond).await;
         let Some(asleep) = watch.take_asleep() else {
             break;
         };
@@ -91,8 +97,6 @@ async fn serve_watched<R, F, B>(
             () = watch.drain().began() => (),
             () = tokio::time::sleep(watch.deadlines().unused()) => return,
         }
-        // It spoke HTTP/1 before.
-        builder = limits::builder(preserve_header_case).http1_only();
         stream = asleep;
     }
     if let Some(tunnel) = watch.take_tunnel() {
@@ -103,13 +107,14 @@ async fn serve_watched<R, F, B>(
 }
 
 /// Serves a connection until it ends or leaves HTTP, or until nothing was on it for a while: then
-/// the watch has the socket, and hyper's buffers are gone.
-async fn serve_awake<R, F, B>(
+/// the watch has the socket, and hyper's buffers are gone. In a place of its own, which is gone, too.
+fn awake<'c, R, F, B>(
     io: Watched,
-    builder: &auto::Builder<TokioExecutor>,
-    watch: &Arc<Watch>,
-    respond: &R,
-) where
+    preserve_header_case: bool,
+    watch: &'c Arc<Watch>,
+    respond: &'c R,
+) -> BoxFuture<'c, ()>
+where
     R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
@@ -131,7 +136,19 @@ async fn serve_awake<R, F, B>(
             Ok::<_, Infallible>(response.map(|body| watch::Counted::new(body, busy)))
         })
     });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    if watch.is_http2() {
+        let connection = limits::http2().serve_connection(TokioIo::new(io), service);
+        return Box::pin(drive(connection, watch, http2::Connection::graceful_shutdown));
+    }
+    let connection =
+        limits::http1(preserve_header_case).serve_connection(TokioIo::new(io), service);
+    let connection = connection.with_upgrades();
+    Box::pin(drive(connection, watch, http1::UpgradeableConnection::graceful_shutdown))
+}
+
+/// Looks after hyper's `connection`, which can be told to `end` politely.
+async fn drive<C: Future>(connection: C, watch: &Watch, end: impl Fn(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
     let mut sweeps = tokio::time::interval(watch.deadlines().sweep_interval);
     sweeps.tick().await;
     let mut patience = pin!(None::<Sleep>);
@@ -144,17 +161,17 @@ async fn serve_awake<R, F, B>(
             () = watch.drain().began(), if patience.is_none() => {
                 patience.set(Some(tokio::time::sleep(IDLE_PATIENCE)));
                 if watch.is_http2() {
-                    connection.as_mut().graceful_shutdown();
+                    end(connection.as_mut());
                 }
             }
             () = elapsed(patience.as_mut()), if !is_closing => {
                 is_closing = true;
-                connection.as_mut().graceful_shutdown();
+                end(connection.as_mut());
             }
             _ = sweeps.tick() => match watch.sweep() {
                 // A late body is told to whoever reads it when the connection is looked at again.
                 watch::Finding::Alive | watch::Finding::Late => (),
-                watch::Finding::Unused => connection.as_mut().graceful_shutdown(),
+                watch::Finding::Unused => end(connection.as_mut()),
                 watch::Finding::Asleep | watch::Finding::Stuck => return,
             },
         }

@@ -1,14 +1,14 @@
 //! What one connection of a caller may cost: the one place of all such limits.
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use std::time::Duration;
 
 /// Buffers of one HTTP/1 connection, in each direction. A head must fit in.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
-/// From here on, an HTTP/1 response waits for its caller to read: a piece as `socket` reads it.
-/// Another waits in the connection that it comes from.
-pub(super) const AHEAD_LEN_MAX: usize = 8 * 1024;
+/// From here on, an HTTP/1 response waits for its caller to read: behind one piece as `socket` reads
+/// it, or a few small ones. Another waits in the connection that it comes from.
+pub(super) const AHEAD_LEN_MAX: usize = 4 * 1024;
 /// What one stream may have under way towards us.
 const STREAM_WINDOW_LEN: u32 = BUFFER_LEN_MAX as u32;
 /// What all streams of a connection may have under way towards us.
@@ -48,6 +48,11 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
+    /// How long the first bytes may take.
+    pub(super) fn head(&self) -> Duration {
+        self.sweep_interval * self.head_sweeps_max
+    }
+
     /// How long a connection may be unused.
     pub(super) fn unused(&self) -> Duration {
         self.sweep_interval * self.unused_sweeps_max
@@ -62,14 +67,17 @@ pub(super) const DEADLINES: Deadlines = Deadlines {
     unused_sweeps_max: 1_200,
 };
 
-/// A server of HTTP/1.1 and HTTP/2 within the limits.
-pub(super) fn builder(preserve_header_case: bool) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// A server of HTTP/1.1 within the limits.
+pub(super) fn http1(preserve_header_case: bool) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER_LEN_MAX).preserve_header_case(preserve_header_case);
     builder
-        .http1()
-        .max_buf_size(BUFFER_LEN_MAX)
-        .preserve_header_case(preserve_header_case)
-        .http2()
+}
+
+/// A server of HTTP/2 within the limits.
+pub(super) fn http2() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_LEN)
         .initial_connection_window_size(CONNECTION_WINDOW_LEN)

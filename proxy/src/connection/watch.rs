@@ -35,7 +35,6 @@ pub(super) struct Watch {
     /// Bytes of a head came, or none ever, and no request since.
     in_head: AtomicBool,
     is_http2: AtomicBool,
-    is_first_read: AtomicBool,
     quiet_sweeps: AtomicU32,
     /// Looks since a head began, or since the exchange was late.
     head_sweeps: AtomicU32,
@@ -84,7 +83,6 @@ impl Watch {
             has_moved: AtomicBool::new(false),
             in_head: AtomicBool::new(true),
             is_http2: AtomicBool::new(false),
-            is_first_read: AtomicBool::new(true),
             quiet_sweeps: AtomicU32::new(0),
             head_sweeps: AtomicU32::new(0),
             is_late: AtomicBool::new(false),
@@ -111,6 +109,11 @@ impl Watch {
     /// Whether its first bytes said so.
     pub(super) fn is_http2(&self) -> bool {
         self.is_http2.load(Relaxed)
+    }
+
+    /// Its first bytes say so.
+    pub(super) fn speaks_http2(&self) {
+        self.is_http2.store(true, Relaxed);
     }
 
     /// The tunnel that the connection becomes, if it does.
@@ -202,9 +205,6 @@ impl Watch {
 
     fn has_read(&self, bytes: &[u8]) {
         self.has_moved.store(true, Relaxed);
-        if self.is_first_read.swap(false, Relaxed) {
-            self.is_http2.store(bytes.starts_with(b"PRI * HTTP/2"), Relaxed);
-        }
         let last = &bytes[bytes.len().saturating_sub(4)..];
         let tail =
             last.iter().fold(self.tail.load(Relaxed), |tail, &byte| tail << 8 | u32::from(byte));

@@ -96,7 +96,8 @@ impl Probe {
     }
 }
 
+/// The clock.
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what is measured")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

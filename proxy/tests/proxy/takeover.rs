@@ -2,7 +2,7 @@
 
 use crate::binary::{listens, program};
 use crate::collector::Collector;
-use crate::process::is_long;
+use crate::process::{is_long, now};
 use crate::shop::page;
 use crate::world::{
     Answer, Caller, Proxy, Server, dead_address, full, get, http2_caller, outbound,
@@ -15,9 +15,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
 
 /// Callers of each kind; each waits for its answer before its next request.
 const CALLERS: usize = 8;
@@ -62,7 +61,7 @@ impl Load {
                 lost
             })
         });
-        Self { started: Instant::now(), callers: callers.collect(), is_over, sent }
+        Self { started: now(), callers: callers.collect(), is_over, sent }
     }
 
     /// Returns once so many more requests were sent.
@@ -77,7 +76,7 @@ impl Load {
     /// What was lost, of how many, and how many there were in a second.
     async fn stop(self) -> (Vec<String>, usize, f64) {
         self.is_over.store(true, SeqCst);
-        let rate = self.sent.load(SeqCst) as f64 / self.started.elapsed().as_secs_f64();
+        let rate = self.sent.load(SeqCst) as f64 / (now() - self.started).as_secs_f64();
         let mut lost = Vec::new();
         for caller in self.callers {
             lost.extend(caller.await.unwrap());
@@ -150,8 +149,8 @@ struct Reign {
     address: SocketAddr,
     flags: String,
     current: tokio::process::Child,
-    /// What they say is not looked at, and must not block them.
-    _logs: Vec<crate::binary::Lines>,
+    /// Not looked at, but kept open: whoever cannot say a word may end by it.
+    logs: Vec<crate::binary::Lines>,
 }
 
 impl Reign {
@@ -165,14 +164,14 @@ impl Reign {
             server.address
         );
         let mut current = program(&flags).spawn().unwrap();
-        let _logs = vec![listens(&mut current).await.2];
-        Self { place, admin, address, flags, current, _logs }
+        let logs = vec![listens(&mut current).await.2];
+        Self { place, admin, address, flags, current, logs }
     }
 
     /// A successor takes over, and the predecessor ends.
     async fn succeed(&mut self) {
         let mut next = program(&self.flags).spawn().unwrap();
-        self._logs.push(listens(&mut next).await.2);
+        self.logs.push(listens(&mut next).await.2);
         let mut before = std::mem::replace(&mut self.current, next);
         assert_eq!(before.wait().await.unwrap().code(), Some(0));
     }

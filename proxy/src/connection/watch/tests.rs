@@ -41,7 +41,8 @@ fn only_what_is_idle_sleeps() {
     let unread = after(request);
     unread.is_blocked.store(true, Relaxed);
     assert_eq!(sweeps_until_found(&unread, |_| ()), unused);
-    let http2 = after(b"PRI * HTTP/2.0\r\n\r\n");
+    let http2 = after(request);
+    http2.speaks_http2();
     assert_eq!(sweeps_until_found(&http2, |_| ()), unused);
 }
 
@@ -74,7 +75,7 @@ fn what_only_costs_is_cut() {
     assert_eq!(sweeps_until_found(&used, drips), (DEADLINES.head_sweeps_max, Finding::Stuck));
 
     let pinging = Watch::new(DEADLINES, Arc::default());
-    pinging.has_read(b"PRI * HTTP/2.0");
+    pinging.speaks_http2();
     assert_eq!(sweeps_until_found(&pinging, drips), (2_000, Finding::Alive));
     let pinging = Arc::new(pinging);
     let _busy = Watch::busy(&pinging);
