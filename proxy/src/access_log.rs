@@ -1,4 +1,5 @@
-//! The access log: one JSON line for each request, off unless it is asked for.
+//! The access log: one JSON line for each request, and for each session that is no HTTP; off unless
+//! it is asked for.
 //!
 //! [`Logging`] follows a request from its head to the end of its answer, also where its caller goes
 //! away; [`Logged`] is the answer's body that carries it. Finished entries wait in a bounded ring for
@@ -6,6 +7,7 @@
 //! request. What became of a request inside is left as a [`Trail`] in the extensions of its response.
 
 mod line;
+mod session;
 pub(crate) mod write;
 
 use crate::body::{Guard, ResponseBody};
@@ -134,7 +136,8 @@ struct Entry {
     started: Now,
     duration: Duration,
     peer: Arc<Peer>,
-    method: Method,
+    /// `None` of a session.
+    method: Option<Method>,
     authority: String,
     /// Without its query, which may hold secrets.
     path: String,
@@ -205,7 +208,7 @@ impl Logging {
             started: Now::read(),
             duration: Duration::ZERO,
             peer: Arc::clone(peer),
-            method: head.method.clone(),
+            method: Some(head.method.clone()),
             authority: text::cut(&exchange::authority(head), AUTHORITY_LEN_MAX).into_owned(),
             path: text::cut(head.uri.path(), PATH_LEN_MAX).into_owned(),
             protocol: exchange::protocol(head),
@@ -246,7 +249,7 @@ impl Logging {
             }
         }
         // hyper asks nothing of a body that is at its end, or that answers HEAD.
-        if response.body().is_end_stream() || entry.method == Method::HEAD {
+        if response.body().is_end_stream() || entry.method == Some(Method::HEAD) {
             entry.ended = Ended::Complete;
         }
     }

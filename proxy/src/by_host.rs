@@ -6,7 +6,7 @@
 //! going is known as well: an endpoint's address means its service, also for what is no HTTP;
 //! whatever nobody knows is passed on to where it was going, as traffic of the edge `passthrough`.
 
-use crate::access_log::{Logged, Logging, Side, logged};
+use crate::access_log::{LogRing, Logged, Logging, Side, logged};
 use crate::body::ResponseBody;
 use crate::config::{Endpoint, Limits};
 use crate::connection::{Terms, Upload};
@@ -180,9 +180,20 @@ impl Behind for ByHost {
         false
     }
 
+    fn log(&self) -> (Option<&Arc<LogRing>>, Side) {
+        (self.common.log.as_ref(), Side::Outbound)
+    }
+
     /// What is no HTTP does not say where it goes.
-    async fn open(&self, _server_name: Option<&str>) -> Option<Session> {
+    async fn open(
+        &self,
+        _server_name: Option<&str>,
+        line: Option<&mut Logging>,
+    ) -> Option<Session> {
         self.common.tally.count(What::UnknownHost);
+        if let Some(line) = line {
+            line.lost(What::UnknownHost.as_str());
+        }
         None
     }
 }

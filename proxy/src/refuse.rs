@@ -161,23 +161,27 @@ pub(crate) fn failure_status(error: &SendError) -> StatusCode {
     }
 }
 
-/// The answer to a request that the server `who` left without one.
-pub(crate) fn failed<G: Guard>(
-    error: &SendError,
-    who: &str,
-    is_grpc: bool,
-) -> Response<ResponseBody<G>> {
-    let kind = match error {
+/// The word for a request, or a session, that the server left without an answer.
+pub(crate) const fn failure_word(error: &SendError) -> &'static str {
+    match error {
         SendError::Overflow(_) => "overflow",
         SendError::Connect(_) => "connect",
         SendError::Stale => "stale-connection",
         SendError::Broken(_) | SendError::Switched => "no-answer",
         SendError::TimedOut(_) => "timeout",
         SendError::Caller | SendError::Late => "request-body",
-    };
+    }
+}
+
+/// The answer to a request that the server `who` left without one.
+pub(crate) fn failed<G: Guard>(
+    error: &SendError,
+    who: &str,
+    is_grpc: bool,
+) -> Response<ResponseBody<G>> {
     let text = format!("fusebox-proxy: {who}: {error}");
     let mut response = if is_grpc { grpc(&text) } else { plain(failure_status(error), text) };
-    response.headers_mut().insert(FAILURE, value(&format!("{kind}; {who}")));
+    response.headers_mut().insert(FAILURE, value(&format!("{}; {who}", failure_word(error))));
     response
 }
 

@@ -12,6 +12,7 @@
 //! answered a request, the port speaks HTTP: nothing is told apart any more, what is no HTTP is
 //! refused, and silent callers cost no connection.
 
+use crate::access_log::{LogRing, Logging, Side};
 use crate::body::BodyError;
 use crate::connection::{self, Terms, Upload};
 use crate::drain::Drain;
@@ -19,7 +20,7 @@ use crate::forwarded::Peer;
 use crate::pool::RawPlace;
 use crate::sniff::client_hello::{self, ServerName};
 use crate::sniff::{Guess, guess};
-use crate::tunnel::{self, Bounds};
+use crate::tunnel::{self, Bounds, Carried};
 use crate::upgrade::Held;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -93,9 +94,16 @@ pub(crate) trait Behind: Send + Sync {
     /// Whether a route asks for the server's name in TLS.
     fn asks_server_name(&self) -> bool;
 
+    /// Where lines go, if somebody wants them, and which side it is.
+    fn log(&self) -> (Option<&Arc<LogRing>>, Side);
+
     /// Opens a session for a caller that named this server; `None`: refused, or no connection.
-    /// Either is counted.
-    fn open(&self, server_name: Option<&str>) -> impl Future<Output = Option<Session>> + Send;
+    /// Either is counted, and told to its line in the log.
+    fn open(
+        &self,
+        server_name: Option<&str>,
+        line: Option<&mut Logging>,
+    ) -> impl Future<Output = Option<Session>> + Send;
 }
 
 /// Serves one connection: what is HTTP with `respond`, all else as a session to what is behind.
@@ -110,9 +118,9 @@ pub(crate) async fn serve<R, F, B>(
     B: Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
     // In a place of its own: what it needs is not needed while HTTP is served.
-    let told = Box::pin(tell(behind, stream, &terms.drain)).await;
+    let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+    let told = Box::pin(tell(behind, stream, &peer, &terms.drain)).await;
     if let Told::Http(stream, ahead) = told {
-        let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
         let respond = move |request| respond(Arc::clone(&peer), request);
         connection::serve(stream, ahead, terms, respond).await;
     }
@@ -135,7 +143,12 @@ enum First {
 }
 
 /// Tells what a connection speaks; what is no HTTP is served here.
-async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Drain) -> Told {
+async fn tell(
+    behind: &impl Behind,
+    mut stream: TcpStream,
+    peer: &Arc<Peer>,
+    drain: &Drain,
+) -> Told {
     let speaks = behind.speaks();
     if speaks.is(HTTP) {
         return Told::Http(stream, Bytes::new());
@@ -151,13 +164,15 @@ async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Drain) -> Tol
         First::Opaque => {
             speaks.opaque();
             let name = server_name(behind, &mut stream, &mut ahead).await;
-            if let Some(session) = behind.open(name.as_deref()).await {
-                session.run(stream, &ahead).await;
+            let mut line = line(behind, peer, name.as_deref());
+            if let Some(session) = behind.open(name.as_deref(), line.as_mut()).await {
+                session.run(stream, &ahead, line).await;
             }
             Told::Over
         }
         First::Silent(permit) => {
-            let Some(session) = behind.open(None).await else {
+            let mut line = line(behind, peer, None);
+            let Some(session) = behind.open(None, line.as_mut()).await else {
                 return Told::Over;
             };
             let speaking = who_speaks(&mut stream, &session.server, &mut ahead, session.bounds);
@@ -170,16 +185,25 @@ async fn tell(behind: &impl Behind, mut stream: TcpStream, drain: &Drain) -> Tol
                 None => session.close(),
                 Some(true) => {
                     session.close();
+                    if let Some(line) = line {
+                        line.forget();
+                    }
                     return Told::Http(stream, ahead.freeze());
                 }
                 Some(false) => {
                     speaks.opaque();
-                    session.run(stream, &ahead).await;
+                    session.run(stream, &ahead, line).await;
                 }
             }
             Told::Over
         }
     }
+}
+
+/// The line of a session, if there is a log.
+fn line(behind: &impl Behind, peer: &Arc<Peer>, server_name: Option<&str>) -> Option<Logging> {
+    let (ring, side) = behind.log();
+    Logging::session(ring, side, peer, server_name)
 }
 
 /// Reads until it is clear what a caller speaks.
@@ -281,9 +305,13 @@ pub(crate) struct Session {
 impl Session {
     /// Carries bytes until both sides have ended, or one has broken off. `ahead` was read of the
     /// caller's already.
-    async fn run(mut self, caller: TcpStream, ahead: &[u8]) {
-        if self.server.write_all(ahead).await.is_ok() {
-            tunnel::copy(caller, &mut self.server, self.bounds).await;
+    async fn run(mut self, caller: TcpStream, ahead: &[u8], line: Option<Logging>) {
+        let carried = match self.server.write_all(ahead).await {
+            Ok(()) => tunnel::copy(caller, &mut self.server, self.bounds).await,
+            Err(_) => Carried { bytes: 0, is_complete: false },
+        };
+        if let Some(mut line) = line {
+            line.carried(carried);
         }
         self.close();
     }

@@ -26,24 +26,34 @@ pub(crate) struct Bounds {
     pub(crate) age: Option<Duration>,
 }
 
+/// What a tunnel has carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// To the first of its sides.
+    pub(crate) bytes: u64,
+    /// Both sides ended; it was not cut, and none broke off.
+    pub(crate) is_complete: bool,
+}
+
 /// Copies both ways until both have ended. The end of one side's words is told to the other, which
 /// may go on speaking; an error on either side ends both.
-pub(crate) async fn copy<A, B>(one: A, other: B, bounds: Bounds)
+pub(crate) async fn copy<A, B>(one: A, other: B, bounds: Bounds) -> Carried
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let has_moved = AtomicBool::new(false);
-    let mut one = Marked { inner: one, has_moved: &has_moved };
-    let mut other = Marked { inner: other, has_moved: &has_moved };
-    let copying = copy_bidirectional_with_sizes(&mut one, &mut other, BUFFER_LEN, BUFFER_LEN);
-    tokio::select! {
+    let mut one = Marked { inner: one, has_moved: &has_moved, written: 0 };
+    let mut other = Marked { inner: other, has_moved: &has_moved, written: 0 };
+    let is_complete = tokio::select! {
         biased;
-        // How it ended concerns the two sides, who know.
-        _ = copying => (),
-        () = quiet(&has_moved, bounds.idle) => (),
-        () = over(bounds.age) => (),
-    }
+        copied = copy_bidirectional_with_sizes(&mut one, &mut other, BUFFER_LEN, BUFFER_LEN) => {
+            copied.is_ok()
+        }
+        () = quiet(&has_moved, bounds.idle) => false,
+        () = over(bounds.age) => false,
+    };
+    Carried { bytes: one.written, is_complete }
 }
 
 /// Returns once nothing has moved for `idle`.
@@ -69,6 +79,7 @@ async fn over(age: Option<Duration>) {
 struct Marked<'a, T> {
     inner: T,
     has_moved: &'a AtomicBool,
+    written: u64,
 }
 
 impl<T> Marked<'_, T> {
@@ -77,6 +88,13 @@ impl<T> Marked<'_, T> {
             self.has_moved.store(true, Relaxed);
         }
         polled
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(len)) = written {
+            self.written += len as u64;
+        }
+        self.mark(written)
     }
 }
 
@@ -98,7 +116,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Marked<'_, T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.mark(polled)
+        self.count(polled)
     }
 
     fn poll_write_vectored(
@@ -107,7 +125,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Marked<'_, T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.mark(polled)
+        self.count(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -128,7 +146,10 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    fn tunnel(idle_ms: u64, age_ms: Option<u64>) -> (DuplexStream, DuplexStream, impl Future) {
+    fn tunnel(
+        idle_ms: u64,
+        age_ms: Option<u64>,
+    ) -> (DuplexStream, DuplexStream, impl Future<Output = Carried>) {
         let ((one, near), (other, far)) = (duplex(64), duplex(64));
         let bounds = Bounds {
             idle: Some(Duration::from_millis(idle_ms)),
@@ -143,7 +164,7 @@ mod tests {
 
     /// Scenario: more bytes than all buffers hold go both ways; then one side ends its words, gets an
     /// answer, and the other ends.
-    /// Guarantees: all bytes arrive in order; the tunnel ends with the second end.
+    /// Guarantees: all bytes arrive in order; the tunnel ends with the second end, and says so.
     #[test]
     fn both_ways_and_half_closed() {
         runtime().block_on(async {
@@ -163,7 +184,8 @@ mod tests {
                 one.read_to_string(&mut last).await.unwrap();
                 assert_eq!(last, "last words");
             };
-            tokio::join!(tunnel, sides);
+            let (carried, ()) = tokio::join!(tunnel, sides);
+            assert_eq!(carried, Carried { bytes: 10, is_complete: true });
         });
     }
 
@@ -174,7 +196,7 @@ mod tests {
         runtime().block_on(async {
             for (idle_ms, age_ms) in [(20, None), (60_000, Some(20))] {
                 let (mut one, mut other, tunnel) = tunnel(idle_ms, age_ms);
-                tunnel.await;
+                assert_eq!(tunnel.await, Carried { bytes: 0, is_complete: false });
                 let mut byte = [0];
                 assert_eq!(one.read(&mut byte).await.unwrap(), 0);
                 assert_eq!(other.read(&mut byte).await.unwrap(), 0);

@@ -198,7 +198,8 @@ impl Tunnel {
     /// Carries bytes until both sides have ended, or one has broken off.
     pub(crate) async fn run(self: Box<Self>) {
         let Self { caller, server, bounds, _held } = *self;
-        // One that fails here has closed its connection; dropped, the other closes too.
+        // One that fails here has closed its connection; dropped, the other closes too. What it
+        // carried is in no line: the request was over with the 101.
         if let Ok((caller, server)) = tokio::try_join!(caller, server) {
             tunnel::copy(TokioIo::new(caller), TokioIo::new(server), bounds).await;
         }

@@ -3,13 +3,15 @@
 
 use super::attempt::Attempt;
 use super::{Outbound, What};
+use crate::access_log::{LogRing, Logging, Side};
 use crate::connection::Terms;
-use crate::edge::{BodyDigest, Decision, Outcome, RequestHead};
+use crate::edge::{BodyDigest, Decision, Outcome, Refusal, RequestHead};
 use crate::exchange::Verdict;
 use crate::forward::SendError;
 use crate::outlier::Observed;
 use crate::policy::plan::{NoTarget, Target, TcpRoutes};
 use crate::pool::AcquireError;
+use crate::refuse;
 use crate::retry::Tried;
 use crate::spans::Ending;
 use crate::tcp::{self, Behind, Session, Speaks};
@@ -45,11 +47,28 @@ impl Behind for Outbound {
         self.plan.read().tcp.as_ref().is_some_and(TcpRoutes::asks_server_name)
     }
 
-    async fn open(&self, server_name: Option<&str>) -> Option<Session> {
+    fn log(&self) -> (Option<&Arc<LogRing>>, Side) {
+        (self.common.log.as_ref(), Side::Outbound)
+    }
+
+    async fn open(
+        &self,
+        server_name: Option<&str>,
+        mut line: Option<&mut Logging>,
+    ) -> Option<Session> {
         let target = match self.target(server_name) {
             Ok(target) => target,
-            Err(NoTarget::UnknownHost) => return self.nowhere(What::UnknownHost),
-            Err(NoTarget::EmptySubset) => return self.nowhere(What::EmptySubset),
+            Err(NoTarget::UnknownHost) => return self.nowhere(What::UnknownHost, line),
+            Err(NoTarget::EmptySubset) => return self.nowhere(What::EmptySubset, line),
+        };
+        if let Some(line) = &mut line {
+            line.went(target.trail());
+        }
+        let refused = |line: Option<&mut Logging>, refusal: Refusal| {
+            if let Some(line) = line {
+                line.refused(refusal.word());
+            }
+            None
         };
         let now = Now::read();
         let head = RequestHead {
@@ -63,31 +82,34 @@ impl Behind for Outbound {
             protocol: Protocol::Tcp,
         };
         let decision = target.edge.core.lock().admit_on(now, &head, target.way.as_ref());
-        let Decision::Forward(ticket) = decision else {
-            return None;
+        let ticket = match decision {
+            Decision::Forward(ticket) => ticket,
+            Decision::Refuse(refusal) => return refused(line, refusal),
         };
         let mut attempt = Attempt::new(Arc::clone(&target.edge), ticket, None);
         let picked = match target.pool.pick(now.instant, &Tried::default()) {
             Ok(picked) => attempt.sent_to(picked),
-            Err(overflow) => {
-                attempt.overflowed(overflow);
-                return None;
-            }
+            Err(overflow) => return refused(line, attempt.overflowed(overflow)),
         };
         let bounds = picked.tunnel_bounds(tcp::IDLE_DEFAULT);
-        match picked.raw().await {
+        let opened = picked.raw().await;
+        if let Some(line) = &mut line {
+            line.went(attempt.trail(&target));
+        }
+        match opened {
             Ok((server, place)) => {
                 attempt.observed(true, Some(Observed::Opened));
                 let opened = Verdict { outcome: Outcome::Success, ending: Ending::default() };
                 let held = Box::new(attempt.switched(opened, Now::read()));
                 Some(Session { server, place, bounds, held })
             }
-            Err(AcquireError::Overflow(overflow)) => {
-                attempt.overflowed(overflow);
-                None
-            }
+            Err(AcquireError::Overflow(overflow)) => refused(line, attempt.overflowed(overflow)),
             Err(AcquireError::Connect(error)) => {
-                attempt.observed(false, SendError::Connect(error).observed());
+                let error = SendError::Connect(error);
+                if let Some(line) = line {
+                    line.failed(refuse::failure_word(&error));
+                }
+                attempt.observed(false, error.observed());
                 let failed = Verdict { outcome: Outcome::Failure, ending: Ending::default() };
                 attempt.end(failed, Now::read());
                 None
@@ -97,8 +119,11 @@ impl Behind for Outbound {
 }
 
 impl Outbound {
-    fn nowhere(&self, what: What) -> Option<Session> {
+    fn nowhere(&self, what: What, line: Option<&mut Logging>) -> Option<Session> {
         self.common.tally.count(what);
+        if let Some(line) = line {
+            line.lost(what.as_str());
+        }
         None
     }
 }

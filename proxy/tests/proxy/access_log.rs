@@ -2,6 +2,7 @@
 
 use crate::collector::Collector;
 use crate::shop::{Shop, rules, under};
+use crate::tcp;
 use crate::world::{Caller, Proxy, Server, full, get, http2_caller, inbound, outbound, raw};
 use fusebox_proto::command::Action;
 use fusebox_proxy::Config;
@@ -10,6 +11,7 @@ use http::Request;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 fn logging(mut config: Config, path: &Path, only: Only) -> Config {
     config.operation.access_log = Some(AccessLog { path: Some(path.to_owned()), only });
@@ -134,4 +136,45 @@ async fn who_went_away_has_a_line() {
     proxy.shutdown(Duration::from_secs(5)).await;
     let line = &lines(&path)[0];
     assert_eq!((&line["ended"], &line["status"]), (&"cancelled".into(), &Value::Null));
+}
+
+/// Scenario: sessions that are no HTTP, of every fate: served to its end, through both kinds of
+/// listeners; to a server that is away; refused by an operator.
+/// Guarantees: each has one line that says where it went, how many bytes its caller got, and why it
+/// was refused or failed.
+#[tokio::test]
+async fn each_session_has_its_line() {
+    let (server, dead) = (tcp::named("v1").await, crate::world::dead_address().await);
+    let collector = Collector::start().await;
+    let mut refused = outbound(&[server]);
+    refused.collector = Some(collector.url.clone());
+    let none = Value::Null;
+    let (edge, to) = (Value::from("payment>inventory"), Value::from(server.to_string()));
+    let served = [edge.clone(), to.clone(), 16.into(), none.clone(), none.clone()];
+    let inside = [none.clone(), to, 16.into(), none.clone(), none.clone()];
+    let failed = [edge.clone(), dead.to_string().into(), 0.into(), none.clone(), "connect".into()];
+    let forced = [edge, none.clone(), 0.into(), "forced-open".into(), none];
+    for (config, expected) in [
+        (outbound(&[server]), served),
+        (inbound(server), inside),
+        (outbound(&[dead]), failed),
+        (refused, forced),
+    ] {
+        let (_folder, path) = place();
+        let is_tripped = config.collector.is_some();
+        let proxy = Proxy::start(logging(config, &path, Only::All));
+        if is_tripped {
+            collector.attached().await.trip(1, Action::Open).await;
+        }
+        let says = if expected[2] == 0 { "" } else { "v1*1\r\n$4\r\nPING\r\n" };
+        let mut caller = tcp::session(proxy.address(), tcp::PING, says).await;
+        caller.shutdown().await.unwrap();
+        tcp::closed(caller).await;
+        proxy.shutdown(Duration::from_secs(5)).await;
+        let [line] = &lines(&path)[..] else { panic!("one line: {:?}", lines(&path)) };
+        assert_eq!((&line["protocol"], &line["status"]), (&"tcp".into(), &Value::Null));
+        assert_eq!((&line["method"], &line["ended"]), (&Value::Null, &"complete".into()), "{line}");
+        let told = ["edge", "endpoint", "bytes", "refused", "failure"].map(|key| line[key].clone());
+        assert_eq!(told, expected, "{line}");
+    }
 }

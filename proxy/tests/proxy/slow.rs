@@ -2,7 +2,7 @@
 //!
 //! Memory is that of the program's own process, without what the kernel keeps for its sockets.
 
-use crate::process::{Probe, Process, is_long, raise_files_max};
+use crate::process::{Probe, Process, is_long, now, raise_files_max};
 use crate::world::{Answer, Server, full, http2_caller, read_head};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -122,6 +122,26 @@ async fn idle_http2_connections_are_cheap() {
     };
     let each = cost_kib("idle HTTP/2 connections", &proxy, count, open).await;
     assert!(each <= IDLE_HTTP2_KIB_MAX, "{each:.1} KiB");
+}
+
+/// Scenario: a caller sends half of a body to a server that waits for all of it, and then nothing.
+/// (With `FUSEBOX_LONG=1` only: it takes five minutes. The tests of `connection` do the same in less.)
+/// Guarantees: after five minutes it is answered 408, and its connection is closed.
+#[tokio::test]
+async fn half_a_body_is_answered_408() {
+    if !is_long() {
+        return println!("skipped: takes five minutes; FUSEBOX_LONG=1 runs it");
+    }
+    let (server, start) = (Server::echo().await, now());
+    let proxy = Process::start(server.address).await;
+    let mut caller = TcpStream::connect(proxy.address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n";
+    caller.write_all(format!("{head}abc").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).await.unwrap();
+    let took_s = (now() - start).as_secs();
+    println!("answered after {took_s} s");
+    assert!(answer.starts_with("HTTP/1.1 408") && (295..330).contains(&took_s), "{answer}");
 }
 
 /// Scenario: callers whose head comes byte by byte and never ends, and some that say nothing.

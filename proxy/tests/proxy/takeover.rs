@@ -11,6 +11,7 @@ use fusebox_proto::ServiceId;
 use fusebox_proto::command::Action;
 use fusebox_proxy::{Config, StartError, start};
 use http::Request;
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,10 +128,15 @@ impl Line {
             let sent = sender.try_send_request(request).await;
             let response = match sent {
                 Ok(response) => response,
-                // Told to go away before it was sent.
+                // Told to go away before it was sent, or while it was: then the server says that it
+                // did nothing with it (RFC 9113, 6.8), and it goes to the next connection.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => {
                         request = unsent;
+                        continue;
+                    }
+                    None if is_unprocessed(error.error()) => {
+                        request = Request::get("http://inventory/").body(full("")).unwrap();
                         continue;
                     }
                     None => return Err(format!("{:?}", error.into_error())),
@@ -140,6 +146,14 @@ impl Line {
             return Answer::read(response).await.map_err(|error| format!("{error:?}"));
         }
     }
+}
+
+/// A `GOAWAY` of the proxy, which names an earlier stream as its last.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote() && cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR)
+    })
 }
 
 /// A program with a successor to come, and what its successors are told.
@@ -186,7 +200,8 @@ impl Reign {
 }
 
 /// Scenario: the real program is replaced by a new one of itself, again and again, under steady load
-/// of kept and fresh HTTP/1 and of HTTP/2 connections, whose callers never try twice.
+/// of kept and fresh HTTP/1 and of HTTP/2 connections, whose callers never try twice what a proxy may
+/// have seen.
 /// (`FUSEBOX_LONG=1`: 20 times at 2,000 requests a second; at 400 where nothing is optimised.)
 /// Guarantees: the load is what it shall be, and not one request is lost; each predecessor ends by
 /// itself with exit code 0; the admin port is the newest one's.

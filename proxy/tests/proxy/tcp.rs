@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+/// What a client of redis says.
+pub(crate) const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const TCP: &str = "destination=\"inventory\",protocol=\"tcp\"";
 
 /// A server that says its name to whoever has said something, and then everything back.
-async fn named(name: &'static str) -> SocketAddr {
+pub(crate) async fn named(name: &'static str) -> SocketAddr {
     speaking(name, false).await
 }
 
@@ -39,7 +40,7 @@ async fn speaking(name: &'static str, is_first: bool) -> SocketAddr {
 }
 
 /// A session that says `hello` and reads as much as is expected.
-async fn session(address: SocketAddr, hello: &[u8], expected: &str) -> TcpStream {
+pub(crate) async fn session(address: SocketAddr, hello: &[u8], expected: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(hello).await.unwrap();
     assert_eq!(heard(&mut stream, expected.len()).await, expected);
@@ -53,7 +54,7 @@ async fn heard(stream: &mut TcpStream, len: usize) -> String {
 }
 
 /// The other side closes without a word.
-async fn closed(mut stream: TcpStream) {
+pub(crate) async fn closed(mut stream: TcpStream) {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));

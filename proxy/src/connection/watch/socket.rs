@@ -4,7 +4,7 @@ use super::Watch;
 use crate::socket::poll_read_piece;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
@@ -58,7 +58,9 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         if READS_IN_A_ROW_MAX <= self.reads_in_a_row {
             self.reads_in_a_row = 0;
-            cx.waker().wake_by_ref();
+            // Woken when the runtime has looked at all sockets: woken at once, one that is never
+            // done would be polled sixty times before the runtime looks at the next.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
         if self.watch.is_late.load(Relaxed) {
