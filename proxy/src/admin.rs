@@ -18,16 +18,19 @@ mod metrics;
 mod policy;
 
 use crate::body::{End, Guard, ResponseBody};
-use crate::connection::{self, Terms, Upload};
+use crate::connection::{Terms, Upload};
 use crate::drain::Stage;
+use crate::entrance::Entrance;
+use crate::forwarded::Peer;
 use crate::listen;
 use crate::proxy::Proxy;
 use crate::totals::Totals;
+use bytes::Bytes;
 use fusebox_proto::Now;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
-use std::net::SocketAddr;
+
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +59,7 @@ impl Guard for NoGuard {
     }
 }
 
-type Answer = Response<ResponseBody<NoGuard>>;
+pub(crate) type Answer = Response<ResponseBody<NoGuard>>;
 
 /// Serves the admin port until `closing`, or until a successor does.
 pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: CancellationToken) {
@@ -69,18 +72,16 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
         }
     };
     listen::accept(listener, tasks, until, |stream| {
-        let (admin, peer) = (admin.clone(), stream.peer_addr().ok());
-        connection::serve(stream, bytes::Bytes::new(), Terms::default(), move |request| {
-            let answer = admin.answer(&request, peer);
-            async move { answer }
-        })
+        let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
+        Entrance::Admin(admin.clone()).serve(peer, stream, Bytes::new(), Terms::default())
     })
     .await;
     closing.cancelled().await;
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Upload>, peer: Option<SocketAddr>) -> Answer {
+    /// Answers one request.
+    pub(crate) fn answer(&self, request: &Request<Upload>, peer: &Peer) -> Answer {
         let now = Now::read();
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/healthz") => match self.proxy.drain.stage(now.instant)
@@ -119,7 +120,7 @@ impl Admin {
         }
     }
 
-    fn drain(&self, request: &Request<Upload>, peer: Option<SocketAddr>, now: Now) -> Answer {
+    fn drain(&self, request: &Request<Upload>, peer: &Peer, now: Now) -> Answer {
         if let Some(refused) = strange(request, peer) {
             return refused;
         }
@@ -128,7 +129,7 @@ impl Admin {
         own(StatusCode::OK, JSON, format!("{}\n", self.proxy.drain.page(now.instant)))
     }
 
-    fn reset(&self, request: &Request<Upload>, peer: Option<SocketAddr>, now: Now) -> Answer {
+    fn reset(&self, request: &Request<Upload>, peer: &Peer, now: Now) -> Answer {
         if let Some(refused) = strange(request, peer) {
             return refused;
         }
@@ -162,8 +163,8 @@ impl Admin {
 }
 
 /// The answer to whoever may not tell the proxy what to do.
-fn strange(request: &Request<Upload>, peer: Option<SocketAddr>) -> Option<Answer> {
-    if !peer.is_some_and(|peer| peer.ip().is_loopback()) {
+fn strange(request: &Request<Upload>, peer: &Peer) -> Option<Answer> {
+    if !peer.is_own_machine() {
         return Some(refusal(StatusCode::FORBIDDEN, "only from the own machine"));
     }
     let is_from_a_page = request.headers().contains_key(ORIGIN);

@@ -10,6 +10,7 @@ use crate::access_log::{LogRing, Logged, Logging, Side, logged};
 use crate::body::ResponseBody;
 use crate::config::{Endpoint, Limits};
 use crate::connection::{Terms, Upload};
+use crate::entrance::Entrance;
 use crate::forwarded::Peer;
 use crate::outbound::{Answered, Callers, Common, Crossing, Edge, Outbound, What};
 use crate::policy::plan::{Plan, RulesOf, Target};
@@ -65,15 +66,10 @@ impl ByHost {
         match self.destination(&stream) {
             Some(own) if self.own.contains(&own) => (),
             Some(destination) => self.serve_to(destination, stream, terms).await,
-            None => self.serve_http(stream, terms).await,
+            None => {
+                tcp::serve(&*self, stream, terms, Entrance::ByHost(Arc::clone(&self))).await;
+            }
         }
-    }
-
-    /// Serves a connection whose requests say where they go.
-    async fn serve_http(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        let own = Arc::clone(&self);
-        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
-        tcp::serve(&*self, stream, terms, respond).await;
     }
 
     /// Serves a connection that was going to `destination`.
@@ -84,11 +80,8 @@ impl ByHost {
         }
         let Some(passthrough) = &self.passthrough else { return };
         let onward = Arc::new(self.onward(passthrough, destination));
-        let (own, passed) = (Arc::clone(&self), Arc::clone(&onward));
-        let respond = move |peer, request: Request<Upload>| {
-            Arc::clone(own.service(&request).unwrap_or(&passed)).respond(peer, request)
-        };
-        tcp::serve(&*onward, stream, terms, respond).await;
+        let entrance = Entrance::Onward(Arc::clone(&self), Arc::clone(&onward));
+        tcp::serve(&*onward, stream, terms, entrance).await;
         onward.plan.read().direct.pool.retire();
     }
 
@@ -120,7 +113,8 @@ impl ByHost {
         }
     }
 
-    async fn respond(
+    /// Answers one request of the application.
+    pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
         request: Request<Upload>,
@@ -134,7 +128,7 @@ impl ByHost {
     }
 
     /// The service that a request names; where it names none or two, the gate of any will say so.
-    fn service(&self, request: &Request<Upload>) -> Option<&Arc<Outbound>> {
+    pub(crate) fn service(&self, request: &Request<Upload>) -> Option<&Arc<Outbound>> {
         let mut hosts = request.headers().get_all(HOST).iter();
         let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
             (Some(authority), ..) => authority.as_str(),

@@ -44,6 +44,11 @@ impl Peer {
         }
     }
 
+    /// Whether it is a process of this machine.
+    pub(crate) const fn is_own_machine(&self) -> bool {
+        self.is_own_machine
+    }
+
     /// Its address, without a port.
     pub(crate) fn as_str(&self) -> &str {
         self.address.to_str().unwrap_or("unknown")

@@ -7,7 +7,7 @@
 //!
 //! 1. `listen` accepts the connection and gives it a task on the worker's own runtime. `tcp` reads
 //!    the first bytes where it is not known yet what the port speaks (`sniff`), and carries what is
-//!    no HTTP.
+//!    no HTTP. `entrance` is what answers behind all of them.
 //! 2. `connection` tells HTTP/1.1 from HTTP/2 and parses (hyper), and cuts what only costs.
 //! 3. `gate` rejects what two servers could read differently, and removes what was meant for this
 //!    hop; `propagate` reads the trace context.
@@ -58,6 +58,7 @@ mod by_host;
 mod connection;
 mod control;
 mod drain;
+mod entrance;
 mod exchange;
 mod forward;
 mod forwarded;

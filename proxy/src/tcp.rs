@@ -1,9 +1,9 @@
 //! Connections that speak no HTTP, or not yet.
 //!
 //! ```text
-//! accept ─▶ listen ─┬─ HTTP ──────────────────────────────▶ connection::serve
+//! accept ─▶ listen ─┬─ HTTP ──────────────────────────────▶ entrance
 //!                   ├─ opaque ─▶ open ─────────────┬──────▶ Session::run
-//!                   └─ silent ─▶ open ─▶ who speaks first? ─ HTTP after all ─▶ connection::serve
+//!                   └─ silent ─▶ open ─▶ who speaks first? ─ HTTP after all ─▶ entrance
 //! ```
 //!
 //! What a caller says first is read, told apart ([`crate::sniff`]), and handed on with the
@@ -13,9 +13,9 @@
 //! refused, and silent callers cost no connection.
 
 use crate::access_log::{LogRing, Logging, Side};
-use crate::body::BodyError;
-use crate::connection::{self, Terms, Upload};
+use crate::connection::Terms;
 use crate::drain::Drain;
+use crate::entrance::Entrance;
 use crate::forwarded::Peer;
 use crate::pool::RawPlace;
 use crate::sniff::client_hello::{self, ServerName};
@@ -23,8 +23,6 @@ use crate::sniff::{Guess, guess};
 use crate::tunnel::{self, Bounds, Carried};
 use crate::upgrade::Held;
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
-use http_body::Body;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
@@ -106,23 +104,18 @@ pub(crate) trait Behind: Send + Sync {
     ) -> impl Future<Output = Option<Session>> + Send;
 }
 
-/// Serves one connection: what is HTTP with `respond`, all else as a session to what is behind.
-pub(crate) async fn serve<R, F, B>(
+/// Serves one connection: what is HTTP at its `entrance`, all else as a session to what is behind.
+pub(crate) async fn serve(
     behind: &impl Behind,
     stream: TcpStream,
     terms: Terms,
-    respond: R,
-) where
-    R: Fn(Arc<Peer>, Request<Upload>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
-{
+    entrance: Entrance,
+) {
     // In a place of its own: what it needs is not needed while HTTP is served.
     let peer = Arc::new(Peer::new(stream.peer_addr().ok()));
     let told = Box::pin(tell(behind, stream, &peer, &terms.drain)).await;
     if let Told::Http(stream, ahead) = told {
-        let respond = move |request| respond(Arc::clone(&peer), request);
-        connection::serve(stream, ahead, terms, respond).await;
+        entrance.serve(peer, stream, ahead, terms).await;
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Inbound, Visit};
 use crate::access_log::{LogRing, Logging, Side};
 use crate::connection::Terms;
 use crate::edge::Outcome;
+use crate::entrance::Entrance;
 use crate::exchange::Verdict;
 use crate::forward::SendError;
 use crate::refuse;
@@ -17,9 +18,7 @@ use tokio::net::TcpStream;
 impl Inbound {
     /// Serves one connection to the application.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        let own = Arc::clone(&self);
-        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
-        tcp::serve(&self, stream, terms, respond).await;
+        tcp::serve(&self, stream, terms, Entrance::Inbound(Arc::clone(&self))).await;
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Outbound, What};
 use crate::access_log::{LogRing, Logging, Side};
 use crate::connection::Terms;
 use crate::edge::{BodyDigest, Decision, Outcome, Refusal, RequestHead};
+use crate::entrance::Entrance;
 use crate::exchange::Verdict;
 use crate::forward::SendError;
 use crate::outlier::Observed;
@@ -23,9 +24,7 @@ use tokio::net::TcpStream;
 impl Outbound {
     /// Serves one connection of the application.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, terms: Terms) {
-        let own = Arc::clone(&self);
-        let respond = move |peer, request| Arc::clone(&own).respond(peer, request);
-        tcp::serve(&*self, stream, terms, respond).await;
+        tcp::serve(&*self, stream, terms, Entrance::Outbound(Arc::clone(&self))).await;
     }
 
     /// Where a session goes.

@@ -2,7 +2,7 @@
 
 use crate::collector::{Collector, Session};
 use crate::shop::{CONTROL_PLANE, metric, page, push, request, saw, under, witness};
-use crate::world::{Answer, Caller, Proxy, Server, dead_address, full, http2_caller, outbound};
+use crate::world::{Answer, Caller, Proxy, Server, free_address, full, http2_caller, outbound};
 use fusebox_proxy::Config;
 use fusebox_proxy::config::ingress::Ingress;
 use http::Request;
@@ -274,7 +274,7 @@ async fn a_port_that_is_taken() {
 async fn a_gateway_that_goes_and_comes() {
     let ((server, gate, mut arrivals), collector) =
         (Server::gated().await, Collector::start().await);
-    let listen = dead_address().await;
+    let listen = free_address().await;
     let (proxy, mut session) = attached(config(&server, listen), &collector).await;
     assert_eq!(push(&mut session, 1, &founding()).await.rejected, None);
     gate.add_permits(1);
@@ -346,7 +346,7 @@ async fn a_gateway_without_an_installation() {
 #[tokio::test]
 async fn a_successor_takes_the_ports() {
     let inventory = witness("inventory").await;
-    let (place, listen) = (tempfile::tempdir().unwrap(), dead_address().await);
+    let (place, listen) = (tempfile::tempdir().unwrap(), free_address().await);
     let at = |workers| {
         let mut config = under(config(&inventory, listen), &founding());
         (config.state_dir, config.workers) = (Some(place.path().to_owned()), workers);

@@ -1,7 +1,7 @@
 //! A real Envoy and a real nginx, with what a test wants of them.
 
 use crate::parts::{self, Part};
-use crate::world::dead_address;
+use crate::world::free_address;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub(crate) async fn envoy_with(
     admin: SocketAddr,
     ejections: Option<&Path>,
 ) -> Other {
-    let listen = dead_address().await;
+    let listen = free_address().await;
     let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
     let extension = "type.googleapis.com/envoy.extensions.filters";
     let manager = json!({
@@ -108,7 +108,7 @@ pub(crate) fn cluster(servers: &[SocketAddr]) -> Value {
 
 /// An nginx that forwards everything to `server`, with HTTP/2 at a door of its own.
 pub(crate) async fn nginx(server: SocketAddr) -> Other {
-    let (http1, http2) = (dead_address().await, dead_address().await);
+    let (http1, http2) = (free_address().await, free_address().await);
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];

@@ -5,7 +5,7 @@ use crate::collector::Collector;
 use crate::process::{is_long, now};
 use crate::shop::page;
 use crate::world::{
-    Answer, Caller, Proxy, Server, dead_address, full, get, http2_caller, outbound,
+    Answer, Caller, Proxy, Server, free_address, full, get, http2_caller, outbound,
 };
 use fusebox_proto::ServiceId;
 use fusebox_proto::command::Action;
@@ -170,7 +170,7 @@ struct Reign {
 impl Reign {
     async fn start(server: &Server) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let (admin, address) = (dead_address().await, dead_address().await);
+        let (admin, address) = (free_address().await, free_address().await);
         let flags = format!(
             "--service payment --takeover --state-dir {} --admin {admin} \
              --outbound {address}=inventory@{}",
@@ -294,7 +294,7 @@ fn at(address: SocketAddr, server: &Server, state_dir: &Path) -> Config {
 async fn leases_go_along() {
     let (server, collector) = (Server::echo().await, Collector::start().await);
     let place = tempfile::tempdir().unwrap();
-    let address = dead_address().await;
+    let address = free_address().await;
     let mut config = at(address, &server, place.path());
     config.collector = Some(collector.url.clone());
     let mut proxy = Proxy::start(config);

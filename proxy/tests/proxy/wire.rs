@@ -12,7 +12,7 @@ mod strict2;
 
 use crate::parts::is_real;
 use crate::real;
-use crate::world::{Proxy, dead_address, inbound};
+use crate::world::{Proxy, free_address, inbound};
 use case::Verdict;
 use origin::Origin;
 use run::{Doors, Report};
@@ -91,7 +91,7 @@ async fn beside_nginx_and_envoy() {
     let nginx = real::nginx(origin.address).await;
     let nginx = Report::of(Doors { http1: nginx.http1, http2: nginx.http2 }, &origin).await;
     let clusters = serde_json::json!([real::cluster(&[origin.address])]);
-    let envoy = real::envoy(clusters, dead_address().await).await;
+    let envoy = real::envoy(clusters, free_address().await).await;
     let envoy = Report::of(Doors { http1: envoy.http1, http2: envoy.http2 }, &origin).await;
     println!(
         "{:24} {:>6} {:>8} {:>6} {:>6}",

@@ -36,10 +36,23 @@ pub(crate) fn chunked(chunks: &[&[u8]]) -> Body {
     StreamBody::new(futures_util::stream::iter(frames)).boxed()
 }
 
-/// A loopback address on which nobody listens.
-pub(crate) async fn dead_address() -> SocketAddr {
+/// A loopback address on which something of the test may listen.
+pub(crate) async fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     listener.local_addr().unwrap()
+}
+
+/// A loopback address on which nobody listens, nor ever will as long as the test runs: it is taken.
+#[expect(clippy::unused_async, reason = "needs the test's runtime")]
+pub(crate) async fn dead_address() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        std::future::pending::<()>().await;
+        drop(socket);
+    });
+    address
 }
 
 /// A server that answers with a function.

@@ -3,7 +3,7 @@
 use super::{Replay, Step, scripts};
 use crate::parts::is_real;
 use crate::real::{self, Other};
-use crate::world::{Caller, Server, dead_address, full, get};
+use crate::world::{Caller, Server, free_address, full, get};
 use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -66,7 +66,7 @@ impl Beside {
         let made = scripts.iter().map(|(name, script)| cluster(name, script, &addresses));
         let (clusters, routes): (Vec<_>, Vec<_>) = made.unzip();
         let folder = tempfile::tempdir().unwrap();
-        let (log, admin) = (folder.path().join("ejections.json"), dead_address().await);
+        let (log, admin) = (folder.path().join("ejections.json"), free_address().await);
         let routes = Value::from(routes.concat());
         let envoy = real::envoy_with(routes, json!(clusters), admin, Some(&log)).await;
         let address = envoy.http1;
