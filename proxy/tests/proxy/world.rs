@@ -43,7 +43,6 @@ pub(crate) async fn free_address() -> SocketAddr {
 }
 
 /// A loopback address on which nobody listens, nor ever will as long as the test runs: it is taken.
-#[expect(clippy::unused_async, reason = "needs the test's runtime")]
 pub(crate) async fn dead_address() -> SocketAddr {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
