@@ -278,7 +278,12 @@ async fn the_founding_gateway_serves() {
     let rejected = mesh.fusebox(&apply);
     assert_ne!(rejected.code, Some(0), "{rejected:?}");
     assert!(rejected.stdout.contains("ingress port 80 cannot listen"), "{rejected:?}");
-    let policy = mesh.api("policy").await.unwrap();
-    assert_eq!(policy["proxies"][0]["result"], "rejected", "{policy}");
+    // The API shows what was so a moment ago.
+    let told = eventually("the API tells of the rejection", LIMIT, || async {
+        let policy = mesh.api("policy").await.unwrap();
+        let is_told = policy["proxies"][0]["result"] == "rejected";
+        if is_told { Ok(()) } else { Err(policy.to_string()) }
+    });
+    told.await;
     drop(taken);
 }
