@@ -186,6 +186,30 @@ impl Trail {
     }
 }
 
+impl Entry {
+    /// Begins now, without anything that only a request has.
+    fn new(side: Side, peer: &Arc<Peer>, protocol: Protocol, authority: &str) -> Self {
+        Self {
+            side,
+            started: Now::read(),
+            duration: Duration::ZERO,
+            peer: Arc::clone(peer),
+            method: None,
+            authority: text::cut(authority, AUTHORITY_LEN_MAX).into_owned(),
+            path: String::new(),
+            protocol,
+            trace_id: None,
+            status: None,
+            grpc_status: None,
+            bytes: 0,
+            ended: Ended::Cancelled,
+            refused: None,
+            failure: None,
+            trail: None,
+        }
+    }
+}
+
 /// A request under way. Dropped before it was answered, its caller went away.
 #[derive(Debug)]
 pub(crate) struct Logging {
@@ -203,25 +227,11 @@ impl Logging {
         head: &request::Parts,
     ) -> Option<Self> {
         let ring = Arc::clone(ring?);
-        let entry = Box::new(Entry {
-            side,
-            started: Now::read(),
-            duration: Duration::ZERO,
-            peer: Arc::clone(peer),
-            method: Some(head.method.clone()),
-            authority: text::cut(&exchange::authority(head), AUTHORITY_LEN_MAX).into_owned(),
-            path: text::cut(head.uri.path(), PATH_LEN_MAX).into_owned(),
-            protocol: exchange::protocol(head),
-            trace_id: None,
-            status: None,
-            grpc_status: None,
-            bytes: 0,
-            ended: Ended::Cancelled,
-            refused: None,
-            failure: None,
-            trail: None,
-        });
-        Some(Self { ring, entry: Some(entry) })
+        let mut entry =
+            Entry::new(side, peer, exchange::protocol(head), &exchange::authority(head));
+        entry.method = Some(head.method.clone());
+        entry.path = text::cut(head.uri.path(), PATH_LEN_MAX).into_owned();
+        Some(Self { ring, entry: Some(Box::new(entry)) })
     }
 
     /// Its trace, if that is a valid one.

@@ -30,7 +30,6 @@ use fusebox_proto::Now;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
-
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -1,14 +1,12 @@
 //! The line of a session that carries no HTTP: neither method nor path nor status, but where it
 //! went, how many bytes its caller got, and why it was refused or failed.
 
-use super::{AUTHORITY_LEN_MAX, Ended, Entry, LogRing, Logging, Side, Trail};
+use super::{Ended, Entry, LogRing, Logging, Side, Trail};
 use crate::forwarded::Peer;
 use crate::tunnel::Carried;
 use fusebox_proto::report::Protocol;
-use fusebox_proto::{Now, text};
 use http::HeaderValue;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl Logging {
     /// Begins with a session of `peer` to `server_name`, if there is a log and a session: it has a
@@ -20,26 +18,8 @@ impl Logging {
         server_name: Option<&str>,
     ) -> Option<Self> {
         let ring = Arc::clone(ring?);
-        let name = server_name.unwrap_or_default();
-        let entry = Box::new(Entry {
-            side,
-            started: Now::read(),
-            duration: Duration::ZERO,
-            peer: Arc::clone(peer),
-            method: None,
-            authority: text::cut(name, AUTHORITY_LEN_MAX).into_owned(),
-            path: String::new(),
-            protocol: Protocol::Tcp,
-            trace_id: None,
-            status: None,
-            grpc_status: None,
-            bytes: 0,
-            ended: Ended::Cancelled,
-            refused: None,
-            failure: None,
-            trail: None,
-        });
-        Some(Self { ring, entry: Some(entry) })
+        let entry = Entry::new(side, peer, Protocol::Tcp, server_name.unwrap_or_default());
+        Some(Self { ring, entry: Some(Box::new(entry)) })
     }
 
     /// What became of it inside.
