@@ -183,6 +183,12 @@ impl Drop for Process {
 
 /// A loopback port that was free a moment ago, for binaries that must be told one.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    let [port] = free_ports();
+    port
+}
+
+/// Loopback ports that were free a moment ago, no two the same.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let bound = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    bound.each_ref().map(|listener| listener.local_addr().expect("bound").port())
 }

@@ -1,9 +1,11 @@
 //! What the kernel says of a process.
 
+use fusebox_tests::parts::{self, Part};
 use rustix::thread::{CpuSet, sched_setaffinity, set_current_timer_slack};
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Cores that this process may use.
 pub(crate) fn cores() -> usize {
@@ -16,6 +18,27 @@ pub(crate) fn pin_to_first_core() {
     first.set(0);
     sched_setaffinity(None, &first).expect("the first core is ours");
     set_current_timer_slack(NonZeroU64::new(1)).expect("a thread may be exact");
+}
+
+/// Lets every other process go first: the collector, which would elsewhere have cores of its own,
+/// must not be what the load and the origin wait for.
+pub(crate) fn give_way(pid: u32) {
+    parts::must(Command::new("chrt").args([
+        "--idle",
+        "--all-tasks",
+        "--pid",
+        "0",
+        &pid.to_string(),
+    ]));
+}
+
+/// Keeps a core from falling asleep, by a loop to which everything else goes first: the core of a
+/// virtual machine, once asleep, needs a millisecond until its host lets it run again, and that
+/// would be the p99 of all.
+pub(crate) fn keep_awake(core: usize) -> Part {
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string(), "chrt", "--idle", "0"]);
+    Part::start(command.args(["sh", "-c", "while :; do :; done"]))
 }
 
 /// CPU time of a process and of its children, ns.

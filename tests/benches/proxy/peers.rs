@@ -1,7 +1,7 @@
 //! The proxies that are compared, and the origin behind them.
 
 use fusebox_tests::parts::{self, Part};
-use fusebox_tests::process::{binary, free_port, shipped};
+use fusebox_tests::process::{binary, free_port, free_ports, shipped};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -68,12 +68,11 @@ impl Peer {
     /// Starts it on the second core, in front of `origin`; spans go to `sink`.
     pub(crate) fn start(self, kind: Kind, origin: SocketAddr, sink: &Sink) -> Running {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let at = local(free_port());
+        let [at, admin] = free_ports().map(local);
         let mut command = Command::new("taskset");
         command.args(["-c", "1"]);
         match self {
             Self::Fusebox | Self::FuseboxAlone => {
-                let admin = local(free_port());
                 command.arg(shipped("fusebox-proxy")).args(["--service", "payment"]);
                 command.args(["--outbound", &format!("{at}=inventory@{origin}")]);
                 command.args(["--admin", &admin.to_string()]).env("FUSEBOX_LOG", "warn");
@@ -130,14 +129,14 @@ impl Running {
 /// Where spans go: the collector, on the first core.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    _collector: Running,
+    collector: Running,
     control: SocketAddr,
     otlp: SocketAddr,
 }
 
 impl Sink {
     pub(crate) fn start() -> Self {
-        let [otlp, http, control, api] = [(); 4].map(|()| local(free_port()));
+        let [otlp, http, control, api] = free_ports().map(local);
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(binary("fusebox-collector")).arg("--in-memory");
         for (flag, at) in
@@ -147,7 +146,12 @@ impl Sink {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let collector = Running::start(&mut command, control, folder);
-        Self { _collector: collector, control, otlp }
+        Self { collector, control, otlp }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.collector.pid()
     }
 }
 
