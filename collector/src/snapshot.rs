@@ -204,6 +204,7 @@ fn proxies(engine: &Engine, now: Now) -> Vec<Proxy> {
             connected: proxy.connection.is_some(),
             last_seen_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
             draining: proxy.draining && proxy.connection.is_some(),
+            troubles: proxy.connection.map_or_else(Vec::new, |_| proxy.troubles.clone()),
         }
     };
     engine.proxies.iter().map(view).collect()

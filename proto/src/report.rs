@@ -14,6 +14,8 @@ use crate::{Latency, ProxyId, ServiceId};
 pub const EDGES_MAX: usize = 1_024;
 /// More transitions than this in one report are refused; a proxy drops its oldest before.
 pub const TRANSITIONS_MAX: usize = 256;
+/// More troubles than this in one report are refused; a proxy leaves out what is beyond.
+pub const TROUBLES_MAX: usize = 16;
 
 /// A proxy introduces itself, at each connection anew.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +65,9 @@ pub struct Report {
     pub draining: bool,
     /// Where its calls go; `None`: as it said last.
     pub endpoints: Option<Endpoints>,
+    /// What the proxy was told to do and cannot, as long as it cannot, a line each; at most
+    /// [`TROUBLES_MAX`].
+    pub troubles: Vec<String>,
 }
 
 /// Protocol of an edge as a proxy sees it.

@@ -448,6 +448,9 @@ pub struct Proxy {
     pub last_seen_ms: u64,
     /// Whether it is on its way to its end; never where its stream is closed.
     pub draining: bool,
+    /// What it was told to do and cannot, a line each; none where its stream is closed.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// Something that happened, for "recent events" and the timeline.

@@ -52,7 +52,12 @@ pub(crate) async fn run(
         });
     }
     if let Some(directory) = proxy.config.state_dir.clone() {
-        ends.spawn(policy::keep(directory, proxy.to_keep.subscribe(), gathered.clone()));
+        ends.spawn(policy::keep(
+            directory,
+            proxy.to_keep.subscribe(),
+            Arc::clone(&proxy.unkept),
+            gathered.clone(),
+        ));
     }
     ends.spawn(dns::run(Arc::clone(&proxy), closing.clone()));
     if let Some(ingress) = proxy.ingress.clone() {

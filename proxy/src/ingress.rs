@@ -307,6 +307,16 @@ impl Ingress {
         state.ports.iter().map(|port| (port.want.port, is_open(port))).collect()
     }
 
+    /// Ports that should be open and are not, with the reason.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let reason = |port: &Port| match &port.standing {
+            Standing::Failed(why) => Some(why.clone()),
+            Standing::Closed | Standing::Open(_) => None,
+        };
+        state.ports.iter().filter_map(reason).collect()
+    }
+
     /// For `/config`.
     pub(crate) fn page(&self) -> Value {
         let state = self.state.lock();

@@ -23,6 +23,7 @@ pub(crate) mod told;
 use crate::config::Config;
 use fusebox_proto::Invalid;
 use fusebox_proto::policy::{self, Document, Finding, Policy, Profile, Push, PushAck};
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -150,10 +151,12 @@ pub(crate) fn at_start(config: &Config) -> Result<InForce, Invalid> {
     }
 }
 
-/// Keeps each policy that comes into force, the newest first, until `closing` and the last one.
+/// Keeps each policy that comes into force, the newest first, until `closing` and the last one; says
+/// in `unkept` why it could not.
 pub(crate) async fn keep(
     directory: PathBuf,
     mut taken: watch::Receiver<Option<Arc<Push>>>,
+    unkept: Arc<Mutex<Option<String>>>,
     closing: CancellationToken,
 ) {
     loop {
@@ -166,10 +169,13 @@ pub(crate) async fn keep(
         if let Some(push) = push {
             let (place, version) = (directory.clone(), push.version);
             let kept = tokio::task::spawn_blocking(move || disk::keep(&place, &push)).await;
-            if let Ok(Err(error)) = kept {
-                let at = directory.display();
-                tracing::warn!("cannot keep policy {version} in {at}: {error}");
+            let why = kept.ok().and_then(Result::err).map(|error| {
+                format!("cannot keep policy {version} in {}: {error}", directory.display())
+            });
+            if let Some(why) = &why {
+                tracing::warn!("{why}");
             }
+            *unkept.lock() = why;
         }
         if is_last {
             return;

@@ -61,6 +61,8 @@ pub(crate) struct Proxy {
     pub(crate) policy: Mutex<InForce>,
     /// What goes to the disk next.
     pub(crate) to_keep: watch::Sender<Option<Arc<Push>>>,
+    /// Why the last one is not on the disk.
+    pub(crate) unkept: Arc<Mutex<Option<String>>>,
     /// In the order of the configuration.
     pub(crate) inbound: Vec<Arc<Inbound>>,
     /// Counters of all inbound listeners.
@@ -109,6 +111,7 @@ impl Proxy {
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),
             to_keep: watch::Sender::new(None),
+            unkept: Arc::default(),
             common: Arc::default(),
             config,
         };
@@ -306,6 +309,13 @@ impl Proxy {
             dropped.transitions += forgotten.transitions;
         }
         dropped
+    }
+
+    /// What cannot be done that should be, a line each.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.ingress.as_ref().map_or_else(Vec::new, |it| it.troubles());
+        troubles.extend(self.unkept.lock().clone());
+        troubles
     }
 
     /// All pools, of both kinds of listeners.

@@ -7,7 +7,7 @@
 use fusebox_proto::Now;
 use fusebox_proto::report::{
     BreakerStatus, Dropped, EDGES_MAX, EdgeWindow, Endpoints, InboundWindow, Report,
-    TRANSITIONS_MAX, Transition,
+    TRANSITIONS_MAX, TROUBLES_MAX, Transition,
 };
 use std::collections::VecDeque;
 
@@ -32,6 +32,8 @@ pub struct Window {
     pub draining: bool,
     /// Where calls go, if that has changed.
     pub endpoints: Option<Endpoints>,
+    /// What cannot be done that should be, as long as it cannot.
+    pub troubles: Vec<String>,
 }
 
 /// The unacknowledged reports of one life of a proxy.
@@ -74,6 +76,7 @@ impl ReportLog {
     pub fn close_window(&mut self, now: Now, mut window: Window) -> &Report {
         window.edges.truncate(EDGES_MAX);
         window.breakers.truncate(EDGES_MAX);
+        window.troubles.truncate(TROUBLES_MAX);
         let surplus = window.transitions.len().saturating_sub(TRANSITIONS_MAX);
         window.transitions.drain(..surplus);
         self.transitions_dropped += surplus as u64;
@@ -99,6 +102,7 @@ impl ReportLog {
             },
             draining: window.draining,
             endpoints: window.endpoints,
+            troubles: window.troubles,
         });
         self.number += 1;
         self.start = now;

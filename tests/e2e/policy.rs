@@ -245,7 +245,8 @@ spec:
 /// again.
 /// Guarantees: the port serves the host when the command returns, and is said to be all there is
 /// without a certificate; traffic is an edge of the graph; the rollback closes the port; a port that
-/// is taken is a rejection with its reason, on the console and in the API.
+/// is taken is a rejection with its reason, on the console and in the API, and to a proxy that starts
+/// on that policy a trouble that is told as long as it lasts.
 #[tokio::test]
 async fn the_founding_gateway_serves() {
     let folder = tempfile::tempdir().unwrap();
@@ -257,8 +258,12 @@ async fn the_founding_gateway_serves() {
     let listen = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let port = format!("80={listen}");
     let to: [(&str, &[std::net::SocketAddr]); 1] = [("inventory", &[inventory.address()])];
-    let flags = ["--ingress", "istio-ingressgateway", "--ingress-port", &port];
-    let _gateway = mesh.proxy_with("entry", None, &to, &flags).await;
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let state = state.to_str().expect("UTF-8");
+    let flags =
+        ["--ingress", "istio-ingressgateway", "--ingress-port", &port, "--state-dir", state];
+    let gateway = mesh.proxy_with("entry", None, &to, &flags).await;
 
     let applied = mesh.fusebox(&apply);
     assert_eq!(applied.code, Some(0), "{applied:?}");
@@ -269,6 +274,24 @@ async fn the_founding_gateway_serves() {
         assert_eq!(client::send(listen, request).await.unwrap().status(), status, "{host}");
     }
     mesh.edge("entry", "inventory", |edge| edge["rate"].as_f64().is_some_and(|it| 0.0 < it)).await;
+
+    drop(gateway);
+    let taken = eventually("the port is free", LIMIT, || async {
+        std::net::TcpListener::bind(listen).map_err(|error| error.to_string())
+    });
+    let taken = taken.await;
+    let _gateway = mesh.proxy_with("entry", None, &to, &flags).await;
+    let troubles = async |is_there: bool| {
+        eventually("the trouble is told", LIMIT, || async {
+            let said = mesh.fusebox(&["proxies"]).stdout;
+            let is_told = said.contains("ingress port 80 cannot listen");
+            if is_told == is_there { Ok(()) } else { Err(said) }
+        })
+        .await;
+    };
+    troubles(true).await;
+    drop(taken);
+    troubles(false).await;
 
     assert_eq!(mesh.fusebox(&["rollback", "--to", "0"]).code, Some(0));
     let taken = eventually("the port is free", LIMIT, || async {

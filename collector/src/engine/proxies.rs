@@ -44,6 +44,8 @@ pub(crate) struct Proxy {
     pub(crate) dropped: Dropped,
     /// Whether it was on its way to its end when it last said something.
     pub(crate) draining: bool,
+    /// What it could not do then that it should.
+    pub(crate) troubles: Vec<String>,
     /// Where its breakers stand that are not closed.
     pub(crate) standings: BTreeMap<ServiceId, Standing>,
     /// What its last report says of single endpoints, and of what is only counted.
@@ -105,6 +107,7 @@ impl Proxies {
                     last_seen: now,
                     dropped: Dropped::default(),
                     draining: false,
+                    troubles: Vec::new(),
                     standings,
                     asides: Vec::new(),
                     seen: Seen::default(),
@@ -309,6 +312,7 @@ impl Proxy {
         if self.last_second.is_none_or(|last| last < second) {
             self.last_second = Some(second);
             self.draining = report.draining;
+            self.troubles.clone_from(&report.troubles);
             self.take_standings(now, report);
         }
         for window in &report.edges {

@@ -118,8 +118,10 @@ impl Engine {
             return;
         };
         let was_draining = proxy.draining;
+        let troubles = proxy.troubles.clone();
         let taken = proxy.take(now, report);
         let begins_drain = !was_draining && proxy.draining;
+        let news = change(&troubles, &proxy.troubles);
         let (boot, number) = proxy.settled();
         let service = proxy.hello.service.clone();
         let instance: Arc<str> = proxy.hello.instance.as_str().into();
@@ -127,6 +129,9 @@ impl Engine {
         self.outputs.push_back(Output::Taken { connection, boot, number });
         if begins_drain {
             self.journal.note_proxy(now.unix_ms, "proxy", "draining", id.as_str());
+        }
+        for what in news {
+            self.journal.note_proxy(now.unix_ms, "proxy", &what, id.as_str());
         }
         let Taken::New { second } = taken else { return };
         self.newest_unix_ms = now.unix_ms;
@@ -189,4 +194,12 @@ impl Engine {
             proxy.take_ack(now, ack, verb);
         }
     }
+}
+
+/// What to say of troubles that came and went.
+fn change(before: &[String], after: &[String]) -> Vec<String> {
+    let over = before.iter().filter(|it| !after.contains(it));
+    let new = after.iter().filter(|it| !before.contains(it));
+    let over = over.map(|trouble| format!("is out of trouble: {trouble}"));
+    over.chain(new.map(|trouble| format!("is in trouble: {trouble}"))).collect()
 }

@@ -70,6 +70,7 @@ fn report(number: u64) -> Report {
         dropped: Dropped::default(),
         draining: false,
         endpoints: None,
+        troubles: Vec::new(),
     }
 }
 

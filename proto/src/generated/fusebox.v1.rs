@@ -283,6 +283,9 @@ pub struct Report {
     /// Where its calls go, if that is not what it said last; absent: it is.
     #[prost(message, optional, tag = "11")]
     pub endpoints: ::core::option::Option<Endpoints>,
+    /// What the proxy was told to do and cannot, as long as it cannot, a line each. At most 16.
+    #[prost(string, repeated, tag = "12")]
+    pub troubles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Where the calls of a proxy go, whole.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1978,6 +1981,9 @@ pub struct Proxy {
     /// Whether it is on its way to its end; never where its stream is closed.
     #[prost(bool, tag = "10")]
     pub draining: bool,
+    /// What it was told to do and cannot, a line each; none where its stream is closed.
+    #[prost(string, repeated, tag = "11")]
+    pub troubles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

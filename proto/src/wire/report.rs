@@ -5,7 +5,7 @@ use super::{all, each, line, percent, service, unix_ms, v1};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EDGES_MAX, ENDPOINT_LABELS_MAX, ENDPOINTS_MAX, EdgeCounts,
     EdgeWindow, Endpoint, Endpoints, InboundWindow, Protocol, Refusals, Report, TRANSITIONS_MAX,
-    Transition,
+    TROUBLES_MAX, Transition,
 };
 use crate::{Invalid, Latency};
 
@@ -28,6 +28,7 @@ impl From<Report> for v1::Report {
             dropped: Some(report.dropped.into()),
             draining: report.draining,
             endpoints: report.endpoints.map(Into::into),
+            troubles: report.troubles,
         }
     }
 }
@@ -55,8 +56,19 @@ impl TryFrom<v1::Report> for Report {
             dropped: wire.dropped.unwrap_or_default().into(),
             draining: wire.draining,
             endpoints: wire.endpoints.map(endpoints).transpose()?,
+            troubles: troubles(&wire.troubles)?,
         })
     }
+}
+
+fn troubles(wire: &[String]) -> Result<Vec<String>, Invalid> {
+    if TROUBLES_MAX < wire.len() {
+        return Err(Invalid::new(
+            "troubles",
+            format!("has {}; at most {TROUBLES_MAX}", wire.len()),
+        ));
+    }
+    Ok(wire.iter().map(|trouble| line(trouble)).collect())
 }
 
 /// With the path of what is wrong.

@@ -83,6 +83,7 @@ fn report() -> Report {
         dropped: Dropped { spans: 1, reports: 2, retry_keys: 3, transitions: 4 },
         draining: true,
         endpoints: Some(endpoints()),
+        troubles: vec!["ingress port 80 cannot listen".into()],
     }
 }
 

@@ -365,6 +365,7 @@ impl From<Proxy> for v1::Proxy {
             connected: value.connected,
             last_seen_ms: value.last_seen_ms,
             draining: value.draining,
+            troubles: value.troubles,
         }
     }
 }
@@ -383,6 +384,7 @@ impl TryFrom<v1::Proxy> for Proxy {
             connected: wire.connected,
             last_seen_ms: wire.last_seen_ms,
             draining: wire.draining,
+            troubles: wire.troubles.iter().map(|trouble| line(trouble)).collect(),
         })
     }
 }

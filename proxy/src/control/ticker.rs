@@ -64,7 +64,8 @@ fn next_second(now: Now) -> Instant {
 
 fn gather(proxy: &Proxy, now: Now, endpoints_told: &mut u64) -> Window {
     let draining = proxy.drain.is_draining();
-    let mut window = Window { dropped: proxy.dropped(), draining, ..Window::default() };
+    let troubles = proxy.troubles();
+    let mut window = Window { dropped: proxy.dropped(), draining, troubles, ..Window::default() };
     let endpoints = proxy.endpoints.lock();
     if std::mem::replace(endpoints_told, endpoints.revision) != endpoints.revision {
         window.endpoints = Some(endpoints.clone());

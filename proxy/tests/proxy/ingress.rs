@@ -226,8 +226,8 @@ async fn spans_of_the_edge() {
 /// Scenario: a policy wants a port that somebody has; he goes, and it is pushed again. Then the proxy
 /// starts anew on its kept policy while the port is taken again, and is let go.
 /// Guarantees: the push is rejected with port, place and reason, and what was in force before stays;
-/// the next one is taken. At the start all else serves, the port's state is told, and it opens by
-/// itself once it can.
+/// the next one is taken. At the start all else serves, the port's state is told, to the collector,
+/// too, and it opens by itself once it can, which ends the telling.
 #[tokio::test]
 async fn a_port_that_is_taken() {
     let (inventory, collector) = (witness("inventory").await, Collector::start().await);
@@ -261,8 +261,12 @@ async fn a_port_that_is_taken() {
     let mut session = collector.attached().await;
     let again = push(&mut session, 4, &(founding() + "---\n")).await;
     assert_eq!((again.version, again.rejected), (4, None), "what failed before is no obstacle");
+    while session.report().await.troubles.is_empty() {}
+    let troubles = session.report().await.troubles;
+    assert!(troubles.len() == 1 && troubles[0].contains("ingress port 80 cannot"), "{troubles:?}");
     drop(taken);
     until(&proxy, "open").await;
+    while !session.report().await.troubles.is_empty() {}
     assert_eq!(call(listen, "shop.example.com").await.status, 200);
 }
 

@@ -141,9 +141,15 @@ fn totals(model: &Model) -> Vec<String> {
         parts.push(format!("{}/s in", format::count(rate)));
     }
     if 0 < status.proxies {
-        let draining = model.snapshot.proxies.iter().filter(|proxy| proxy.draining).count();
-        let ends = if draining == 0 { String::new() } else { format!(", {draining} draining") };
-        parts.push(format!("{} proxies{ends}", status.proxies));
+        let proxies = &model.snapshot.proxies;
+        let told = |count: usize, what: &str| match count {
+            0 => String::new(),
+            _ => format!(", {count} {what}"),
+        };
+        let ends = told(proxies.iter().filter(|proxy| proxy.draining).count(), "draining");
+        let fails =
+            told(proxies.iter().filter(|proxy| !proxy.troubles.is_empty()).count(), "in trouble");
+        parts.push(format!("{} proxies{ends}{fails}", status.proxies));
     }
     if !model.session.read_only && !model.session.by.is_empty() {
         parts.push(model.session.by.clone());

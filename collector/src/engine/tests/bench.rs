@@ -180,6 +180,7 @@ impl Bench {
             dropped: Dropped::default(),
             draining: false,
             endpoints: None,
+            troubles: Vec::new(),
         };
         let connection = sidecar.connection;
         self.handle(Event::Report { connection, report: report.clone() });

@@ -71,6 +71,7 @@ fn bench_report(edge: fusebox_proto::report::EdgeWindow) -> Report {
         dropped: fusebox_proto::report::Dropped::default(),
         draining: false,
         endpoints: None,
+        troubles: Vec::new(),
     }
 }
 

@@ -236,5 +236,11 @@ pub(super) fn proxies(snapshot: &Snapshot, width: Option<usize>) -> String {
             millis(proxy.last_seen_ms as f64),
         ]);
     }
-    table.render(width)
+    let mut text = table.render(width);
+    for proxy in &snapshot.proxies {
+        for trouble in &proxy.troubles {
+            let _ = writeln!(text, "{}: {trouble}", proxy.id);
+        }
+    }
+    text
 }
