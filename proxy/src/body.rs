@@ -10,7 +10,7 @@ mod rest;
 
 pub(crate) use prefix::{hold, read_ahead};
 
-use crate::connection::Upload;
+use crate::connection::{Hints, Upload};
 use crate::gate;
 use crate::interim::{self, Unwanted};
 use bytes::{Bytes, BytesMut};
@@ -33,6 +33,8 @@ pub(crate) struct RequestBody {
     rest: Rest,
     /// Until the server wants it. Boxed: few callers ask first.
     hold: Option<Box<interim::Hold>>,
+    /// Where interim answers of the server go.
+    hints: Option<Hints>,
 }
 
 /// Why a request body ends before its end.
@@ -82,8 +84,9 @@ impl Ahead {
 
 impl RequestBody {
     /// A body of which nothing was read yet.
-    fn new(upload: Upload) -> Self {
-        Self { rest: Rest::new(upload), ..Self::default() }
+    fn new(mut upload: Upload) -> Self {
+        let hints = upload.take_hints();
+        Self { rest: Rest::new(upload), hints, ..Self::default() }
     }
 
     /// The same; if its caller asks first, held until the server wants it.
@@ -101,12 +104,17 @@ impl RequestBody {
         (body, expecting)
     }
 
-    /// Lets the body of `request` go when the server says so, if it is held.
+    /// Listens to what the server of `request` says before its answer: that it wants the body, and
+    /// what is for the caller.
     pub(crate) fn listen(request: &mut Request<Self>) {
-        if let Some(hold) = request.body_mut().hold.take() {
-            hold.listen(request);
-            request.body_mut().hold = Some(hold);
-        }
+        let body = request.body_mut();
+        let (wish, hints) = (body.hold.as_ref().map(|hold| hold.wish()), body.hints.clone());
+        interim::listen(request, wish, hints);
+    }
+
+    /// Lets nobody hear interim answers.
+    pub(crate) fn silence(&mut self) {
+        self.hints = None;
     }
 
     /// Lets it go, if it is held. Says whether it was.
@@ -122,7 +130,11 @@ impl RequestBody {
 
     /// The same body again, if all of it is at hand.
     pub(crate) fn copy(&self) -> Option<Self> {
-        self.rest.is_over().then(|| Self { ahead: self.ahead.clone(), ..Self::default() })
+        self.rest.is_over().then(|| Self {
+            ahead: self.ahead.clone(),
+            hints: self.hints.clone(),
+            ..Self::default()
+        })
     }
 }
 

@@ -22,6 +22,7 @@ mod upload;
 mod watch;
 
 pub(crate) use upload::Upload;
+pub(crate) use watch::Hints;
 
 use crate::body::BodyError;
 use crate::drain::{Drain, IDLE_PATIENCE};
@@ -39,6 +40,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use watch::{Watch, Watched};
@@ -50,6 +52,8 @@ pub(crate) struct Terms {
     pub(crate) drain: Arc<Drain>,
     /// Names of HTTP/1 headers are written in the letters in which they came.
     pub(crate) preserve_header_case: bool,
+    /// Interim answers that could not be handed on.
+    pub(crate) hints_dropped: Arc<AtomicU64>,
 }
 
 /// Serves `stream`, of which `ahead` was read already, with `respond` until either side closes it,
@@ -61,8 +65,8 @@ where
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
-    let Terms { drain, preserve_header_case } = terms;
-    let watch = Arc::new(Watch::new(limits::DEADLINES, drain));
+    let Terms { drain, preserve_header_case, hints_dropped } = terms;
+    let watch = Arc::new(Watch::new(limits::DEADLINES, drain).counting(hints_dropped));
     serve_watched(stream, ahead, watch, preserve_header_case, respond).await;
 }
 
@@ -122,14 +126,17 @@ where
     let service = service_fn(|mut request: Request<Incoming>| {
         let busy = Watch::busy(watch);
         let is_http1 = request.version() != Version::HTTP_2;
+        // A caller of HTTP/1.0 would take it for the answer.
+        let hints = (request.version() == Version::HTTP_11).then(|| Hints::open(watch));
         let caller = request.extensions_mut().remove::<OnUpgrade>();
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
-        let request = request.map(|incoming| Upload::new(incoming, &busy));
+        let request = request.map(|incoming| Upload::new(incoming, &busy, hints));
         respond(request).map(move |mut response| {
             let handover = response.extensions_mut().remove::<Handover>();
             if let (Some(handover), Some(caller)) = (handover, caller) {
                 busy.becomes(handover.join(caller));
             }
+            busy.answered();
             if is_http1 && busy.is_last() {
                 announce_end(&mut response);
             }

@@ -269,6 +269,12 @@ impl Copy {
         })
     }
 
+    /// For a server whose answer nobody gets.
+    pub(crate) fn silent(mut self) -> Self {
+        self.body.silence();
+        self
+    }
+
     /// The request, again.
     pub(crate) fn into_request(self) -> Request<RequestBody> {
         let mut request = Request::new(self.body);

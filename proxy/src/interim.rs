@@ -6,9 +6,12 @@
 //! (RFC 9110, 10.1.1 forbids to wait for ever; curl waits as long). One that answers at once never
 //! sees it, and both connections close, because where the body would end is in doubt.
 //!
-//! Over HTTP/2 neither side of hyper can say or hear a 1xx: the body goes at once, and the header
-//! is removed. Other 1xx, such as `103 Early Hints`, end here for the same reason.
+//! Other 1xx, such as `103 Early Hints`, go on to the caller ([`Hints`]).
+//!
+//! Over HTTP/2 neither side of hyper can say or hear a 1xx: the body goes at once, the header is
+//! removed, and other 1xx end here.
 
+use crate::connection::Hints;
 use futures_util::task::AtomicWaker;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
@@ -28,12 +31,12 @@ const UNWANTED: u8 = 2;
 
 /// Whether the server wants the body of a request; shared by who hears it and who waits for it.
 #[derive(Debug, Default)]
-struct Wish {
+struct Decision {
     state: AtomicU8,
     waker: AtomicWaker,
 }
 
-impl Wish {
+impl Decision {
     /// Decides, unless that is done. Says whether it was not.
     fn decide(&self, state: u8) -> bool {
         let decided =
@@ -50,23 +53,44 @@ impl Wish {
 #[error("the server answered without the body")]
 pub(crate) struct Unwanted;
 
+/// What the server says of a held body.
+#[derive(Debug)]
+pub(crate) struct Wish(Arc<Decision>);
+
+/// Listens to what the server of `request` says before its answer: that it wants a held body, and
+/// what is for the caller. A `100 Continue` is for us: the caller gets one from hyper, if it asked.
+pub(crate) fn listen<B>(request: &mut Request<B>, wish: Option<Wish>, hints: Option<Hints>) {
+    if wish.is_none() && hints.is_none() {
+        return;
+    }
+    hyper::ext::on_informational(request, move |response| match (&wish, &hints) {
+        (Some(Wish(wish)), _) if response.status() == StatusCode::CONTINUE => {
+            wish.decide(WANTED);
+        }
+        (_, Some(hints)) if response.status() != StatusCode::CONTINUE => {
+            hints.tell(response.status(), response.headers());
+        }
+        _ => (),
+    });
+}
+
 /// Holds back a body.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    wish: Arc<Wish>,
+    wish: Arc<Decision>,
     /// From when the body is first asked for, which is when the head is sent.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the one who answers keeps of a held body.
 #[derive(Debug)]
-pub(crate) struct Expecting(Arc<Wish>);
+pub(crate) struct Expecting(Arc<Decision>);
 
 /// Holds the body of a request that says `Expect: 100-continue`.
 pub(crate) fn hold(headers: &HeaderMap) -> Option<(Hold, Expecting)> {
     let is_asking = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     headers.get(EXPECT).filter(|value| is_asking(value))?;
-    let wish = Arc::<Wish>::default();
+    let wish = Arc::<Decision>::default();
     Some((Hold { wish: Arc::clone(&wish), patience: None }, Expecting(wish)))
 }
 
@@ -90,14 +114,9 @@ impl Hold {
         if self.wish.state.load(Ordering::Acquire) == WANTED { Ok(()) } else { Err(Unwanted) }
     }
 
-    /// Lets the body go when the server says so.
-    pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
-        let wish = Arc::clone(&self.wish);
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                wish.decide(WANTED);
-            }
-        });
+    /// For whoever hears the server.
+    pub(crate) fn wish(&self) -> Wish {
+        Wish(Arc::clone(&self.wish))
     }
 
     /// Lets the body go: nobody would hear the server.

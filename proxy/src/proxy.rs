@@ -75,6 +75,8 @@ pub(crate) struct Proxy {
     pub(crate) reports: Mutex<ReportLog>,
     /// Messages of the collector that did not parse, and were refused whole.
     pub(crate) invalid_messages: AtomicU64,
+    /// Interim answers that could not be handed on.
+    pub(crate) hints_dropped: Arc<AtomicU64>,
     /// There is a new report.
     pub(crate) has_report: Notify,
     /// A command or a reset may have changed when a breaker next has work to do.
@@ -102,6 +104,7 @@ impl Proxy {
             // one of them.
             reports: Mutex::new(ReportLog::new(now, now.unix_ms)),
             invalid_messages: AtomicU64::new(0),
+            hints_dropped: Arc::default(),
             has_report: Notify::new(),
             timers: Notify::new(),
             listeners: Vec::new(),

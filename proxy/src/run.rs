@@ -211,14 +211,17 @@ impl Running {
         // another, so that none ends before all are done.
         let tasks = TaskTracker::new();
         let last = Arc::new(self.phase.drained.clone().drop_guard());
-        let preserve_header_case = proxy.config.limits.preserve_header_case;
+        let terms = Terms {
+            drain: Arc::clone(&proxy.drain),
+            preserve_header_case: proxy.config.limits.preserve_header_case,
+            hints_dropped: Arc::clone(&proxy.hints_dropped),
+        };
         let (mut workers, tracker) = (Vec::new(), tasks.clone());
         for number in 0..proxy.config.workers {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
             workers.push(runtime.handle().clone());
-            let terms = Terms { drain: Arc::clone(&proxy.drain), preserve_header_case };
-            let door = Door { tasks: tasks.clone(), terms };
+            let door = Door { tasks: tasks.clone(), terms: terms.clone() };
             let _context = runtime.enter();
             let left = proxy.config.workers - number;
             for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
@@ -254,7 +257,7 @@ impl Running {
             };
             self.workers.push(spawn_thread(&name, phase, runtime, serving)?);
         }
-        Ok(Doors { workers, tasks: tracker, preserve_header_case })
+        Ok(Doors { workers, tasks: tracker, terms })
     }
 
     fn spawn_control(

@@ -44,6 +44,8 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     page.kind(name, "counter", "Messages of the collector that did not parse.");
     page.value(name, "", proxy.invalid_messages.load(Relaxed));
     dropped(&mut page, Dropped { reports, ..proxy.dropped() });
+    let hints = proxy.hints_dropped.load(Relaxed);
+    page.value(DROPPED, &labels(&[("what", "interim_answers")]), hints);
     if let Some(log) = &proxy.common.log {
         page.value(DROPPED, &labels(&[("what", "access_log")]), log.dropped());
     }

@@ -3,21 +3,24 @@
 //! One coarse look a connection costs nothing a request; a timer for each head would be set and
 //! cleared by every one of them.
 
+mod hints;
 mod socket;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hints::Hints;
 pub(super) use socket::Watched;
 
 use super::limits::{AHEAD_LEN_MAX, Deadlines};
 use crate::drain::Drain;
 use crate::upgrade::Tunnel;
 use bytes::Bytes;
+use hints::Slot;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
@@ -55,6 +58,8 @@ pub(super) struct Watch {
     asleep: Mutex<Option<TcpStream>>,
     /// What the connection becomes once HTTP on it has ended.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// Interim answers.
+    hints: Slot,
 }
 
 /// What a look found.
@@ -93,7 +98,13 @@ impl Watch {
             is_asleep: AtomicBool::new(false),
             asleep: Mutex::new(None),
             tunnel: Mutex::new(None),
+            hints: Slot::default(),
         }
+    }
+
+    /// Counts in `dropped` the interim answers that cannot be handed on.
+    pub(super) fn counting(self, dropped: Arc<AtomicU64>) -> Self {
+        Self { hints: Slot::new(dropped), ..self }
     }
 
     /// How often to look, and what lasts too long.
@@ -224,6 +235,11 @@ impl Busy {
     pub(super) fn again(&self) -> Self {
         self.0.in_flight.fetch_add(1, Relaxed);
         Self(Arc::clone(&self.0))
+    }
+
+    /// Its answer is there: no interim one comes any more.
+    pub(super) fn answered(&self) {
+        self.0.hints.close();
     }
 
     /// Whether the answer is the last on its connection, because the proxy ends.

@@ -25,8 +25,8 @@ pub(crate) struct Doors {
     pub(crate) workers: Vec<Handle>,
     /// Everything that they finish before they end.
     pub(crate) tasks: TaskTracker,
-    /// As in [`Terms`].
-    pub(crate) preserve_header_case: bool,
+    /// Of their connections; a listener has a drain of its own.
+    pub(crate) terms: Terms,
 }
 
 impl Doors {
@@ -73,8 +73,7 @@ impl Listener {
             common: Arc::clone(&ingress.common),
         });
         let accepting = Arc::new(());
-        let terms =
-            Terms { drain: Arc::clone(&drain), preserve_header_case: doors.preserve_header_case };
+        let terms = Terms { drain: Arc::clone(&drain), ..doors.terms.clone() };
         for (number, worker) in doors.workers.iter().enumerate() {
             for socket in share(&mut sockets, doors.workers.len() - number) {
                 let (outbound, terms) = (Arc::clone(&outbound), terms.clone());

@@ -55,7 +55,7 @@ pub(super) fn send(
     };
     let pool = Arc::clone(&target.pool);
     tokio::spawn(async move {
-        let sent = tokio::time::timeout(PATIENCE, exchange(&pool, copy)).await;
+        let sent = tokio::time::timeout(PATIENCE, exchange(&pool, copy.silent())).await;
         let is_sent = matches!(sent, Ok(Some(())));
         place.0.tally.count(if is_sent { What::Mirrored } else { What::MirrorDropped });
     });

@@ -35,7 +35,7 @@ async fn server(
 
 /// Scenario: a caller asks before it sends its body; the server says yes, says something else first,
 /// says nothing, or answers at once.
-/// Guarantees: the caller hears the server's yes and no other; a body that the server does not ask
+/// Guarantees: the caller hears what the server says, and no other yes; a body that the server does not ask
 /// for goes after a while all the same; a final answer is the first thing that the caller hears,
 /// nothing of its body reaches the server, and both connections close.
 #[tokio::test]
@@ -53,7 +53,11 @@ async fn who_asks_first_gets_the_servers_word() {
             let proxy = start(address);
             let mut caller = TcpStream::connect(proxy.address()).await.unwrap();
             caller.write_all(ASKS).await.unwrap();
-            assert_eq!(read_head(&mut caller).await, yes);
+            // A server that says nothing is not waited for for ever.
+            let heard = if first.is_empty() { yes } else { first };
+            let mut said = vec![0; heard.len()];
+            caller.read_exact(&mut said).await.unwrap();
+            assert_eq!(String::from_utf8(said).unwrap(), heard);
             caller.write_all(b"body").await.unwrap();
             assert!(read_head(&mut caller).await.starts_with("HTTP/1.1 200"));
             let mut body = [0; 2];

@@ -13,6 +13,7 @@ mod early;
 mod floods;
 mod forward;
 mod heads;
+mod hints;
 mod idle;
 mod ingress;
 mod life;

@@ -35,6 +35,23 @@ impl Watched {
         self.stream.as_mut().expect("only `drop` takes it")
     }
 
+    /// Writes what interim answers wait, if this is the moment.
+    fn poll_hints(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.watch.hints.may_write() {
+            return Poll::Ready(Ok(()));
+        }
+        self.watch.has_moved.store(true, Relaxed);
+        let watch = Arc::clone(&self.watch);
+        watch.hints.poll_write(self.stream(), cx)
+    }
+
+    /// hyper writes: whatever waits goes before that.
+    fn poll_before(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_hints(cx))?;
+        self.watch.hints.set_clean(false, cx);
+        Poll::Ready(Ok(()))
+    }
+
     /// Whether the caller takes what is written.
     fn seen<T>(&self, written: Poll<T>) -> Poll<T> {
         self.watch.is_blocked.store(written.is_pending(), Relaxed);
@@ -89,6 +106,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before(cx))?;
         let written = Pin::new(self.stream()).poll_write(cx, buf);
         let written = ready!(self.seen(written))?;
         self.watch.has_written(written, cx);
@@ -100,6 +118,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before(cx))?;
         let written = Pin::new(self.stream()).poll_write_vectored(cx, bufs);
         let written = ready!(self.seen(written))?;
         self.watch.has_written(written, cx);
@@ -111,6 +130,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper does so when it has written all.
+        self.watch.hints.set_clean(true, cx);
+        ready!(self.poll_hints(cx))?;
         Pin::new(self.stream()).poll_flush(cx)
     }
 
