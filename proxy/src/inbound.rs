@@ -5,7 +5,8 @@ mod window;
 
 pub(crate) use window::InboundCore;
 
-use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
+use crate::access_log::{LogRing, Logged, Logging, Side, Trail};
+use crate::admission::{Admitted, Rules};
 use crate::body::{End, Guard, RequestBody, ResponseBody};
 use crate::connection::Upload;
 use crate::edge::Outcome;
@@ -63,27 +64,20 @@ impl Inbound {
         peer: Arc<Peer>,
         request: Request<Upload>,
     ) -> Response<Logged<ResponseBody<Serving>>> {
-        let (mut head, upload) = request.into_parts();
-        let version = head.version;
-        let mut logging = Logging::begin(self.log.as_ref(), Side::Inbound, &peer, &head);
-        let wanted = self.upgrades.take(&mut head);
-        if let Err(rejected) = gate::admit(&mut head, &self.host) {
-            return logged(refuse::malformed(rejected, version), logging);
-        }
-        let is_upgrade = wanted.is_some();
-        if let Some(wanted) = wanted {
-            wanted.put(&mut head.headers);
-        }
+        let rules = Rules {
+            upgrades: &self.upgrades,
+            host: &self.host,
+            log: self.log.as_ref(),
+            side: Side::Inbound,
+        };
+        let admitted = match Admitted::new(request, &peer, rules) {
+            Ok(admitted) => admitted,
+            Err(answer) => return *answer,
+        };
+        let Admitted { mut head, body, mut logging, owed } = admitted;
         forwarded::inbound(&mut head, &peer, self.trusted_hops);
-        let (body, expecting) = RequestBody::expecting(upload, &head.headers);
-        let mut response = self.forward(head, body, logging.as_mut()).await;
-        if let Some(expecting) = expecting {
-            expecting.answered(&mut response, version);
-        }
-        if is_upgrade {
-            upgrade::close_if_refused(&mut response);
-        }
-        logged(response, logging)
+        let response = self.forward(head, body, logging.as_mut()).await;
+        owed.answer(response, logging)
     }
 
     async fn forward(

@@ -9,8 +9,8 @@
 //!    the first bytes where it is not known yet what the port speaks (`sniff`), and carries what is
 //!    no HTTP. `entrance` is what answers behind all of them.
 //! 2. `connection` tells HTTP/1.1 from HTTP/2 and parses (hyper), and cuts what only costs.
-//! 3. `gate` rejects what two servers could read differently, and removes what was meant for this
-//!    hop; `propagate` reads the trace context.
+//! 3. `admission`: `gate` rejects what two servers could read differently, and removes what was meant
+//!    for this hop; `propagate` reads the trace context.
 //! 4. Where a policy has rules for the host, `outbound::route` takes the first that matches: faults,
 //!    an answer of its own, or a destination by weight, with edits and copies to mirrors.
 //! 5. `body` reads the first 4 KiB of the request body ahead, where a retry could be told by them.
@@ -28,8 +28,8 @@
 //! An outbound listener is for one service, for all of them (`by_host`), or one of the ports of an
 //! `ingress` gateway, which open and close with the policy.
 //!
-//! Around that: `forwarded` says who called, `interim` lets servers answer `Expect`, `access_log` writes
-//! a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
+//! Around that: `forwarded` says who called, `interim` lets servers answer `Expect` and hands on their
+//! other 1xx, `access_log` writes a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
 //!
 //! A response 101 that was asked for ends HTTP on both connections (`upgrade` has the terms), and
 //! `connection` carries bytes both ways (`tunnel`).
@@ -52,6 +52,7 @@ pub mod upstream;
 
 mod access_log;
 mod admin;
+mod admission;
 mod body;
 mod buckets;
 mod by_host;

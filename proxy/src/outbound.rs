@@ -9,20 +9,21 @@ mod send;
 mod tally;
 mod tcp;
 
-use crate::access_log::{LogRing, Logged, Logging, Side, Trail, logged};
+use crate::access_log::{LogRing, Logged, Side, Trail};
+use crate::admission::{Admitted, Rules};
 use crate::body::{RequestBody, ResponseBody, read_ahead};
 use crate::connection::Upload;
 use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
 use crate::exchange;
 use crate::forwarded::{self, Peer};
-use crate::gate::{self, Rejected};
+use crate::gate::Rejected;
 use crate::policy::edits::Edits;
 use crate::policy::plan::{Plan, RulesOf, Target};
 use crate::propagate::{self, Tracing};
 use crate::refuse;
 use crate::spans::{Draft, Ending, SpanRing};
 use crate::tcp::Speaks;
-use crate::upgrade::{self, Upgrades};
+use crate::upgrade::Upgrades;
 pub(crate) use attempt::{Crossing, latency_us};
 use fusebox_proto::policy::{Caller, Retries};
 use fusebox_proto::report::Protocol;
@@ -164,28 +165,26 @@ impl Outbound {
         peer: Arc<Peer>,
         request: Request<Upload>,
     ) -> Response<Logged<ResponseBody<Crossing>>> {
-        let (mut head, upload) = request.into_parts();
-        let version = head.version;
-        let side = self.callers.side();
-        let mut logging = Logging::begin(self.common.log.as_ref(), side, &peer, &head);
-        let wanted = self.common.upgrades.take(&mut head);
-        if let Err(rejected) = gate::admit(&mut head, &self.host) {
-            return logged(refuse::malformed(rejected, version), logging);
-        }
-        let is_upgrade = wanted.is_some();
-        if let Some(wanted) = wanted {
-            wanted.put(&mut head.headers);
-        }
+        let rules = Rules {
+            upgrades: &self.common.upgrades,
+            host: &self.host,
+            log: self.common.log.as_ref(),
+            side: self.callers.side(),
+        };
+        let admitted = match Admitted::new(request, &peer, rules) {
+            Ok(admitted) => admitted,
+            Err(answer) => return *answer,
+        };
+        let Admitted { mut head, body, mut logging, owed } = admitted;
         self.callers.mark(&mut head, &peer);
         let protocol = exchange::protocol(&head);
         let trace = propagate::read(&mut head.headers);
         if let Some(logging) = &mut logging {
             logging.trace(trace);
         }
-        let (body, expecting) = RequestBody::expecting(upload, &head.headers);
         let call = Call { head, body, trace, protocol };
         let plan = Arc::clone(&self.plan.read());
-        let mut response = match &plan.rules {
+        let response = match &plan.rules {
             RulesOf::Nobody => {
                 let terms = Terms { retries: plan.retries.as_ref(), ..Terms::default() };
                 self.forward(&plan.direct, call, terms).await
@@ -194,13 +193,7 @@ impl Outbound {
             RulesOf::Host(rules) => Box::pin(self.route(&plan.direct, rules, call)).await,
             RulesOf::Hosts(hosts) => Box::pin(self.enter(&plan.direct, hosts, call)).await,
         };
-        if let Some(expecting) = expecting {
-            expecting.answered(&mut response, version);
-        }
-        if is_upgrade {
-            upgrade::close_if_refused(&mut response);
-        }
-        logged(response, logging)
+        owed.answer(response, logging)
     }
 
     /// Leaves in `response` what its line in the access log tells of it, if there is a log.

@@ -7,12 +7,15 @@
 
 mod binder;
 
+use crate::by_host::ByHost;
 use crate::config::Config;
 use crate::connection::Terms;
 use crate::control;
 use crate::drain::Drain;
+use crate::inbound::Inbound;
 use crate::ingress::Doors;
 use crate::listen;
+use crate::outbound::Outbound;
 use crate::policy;
 use crate::proxy::Proxy;
 use crate::takeover::Estate;
@@ -224,30 +227,9 @@ impl Running {
             let door = Door { tasks: tasks.clone(), terms: terms.clone() };
             let _context = runtime.enter();
             let left = proxy.config.workers - number;
-            for (listener, sockets) in proxy.inbound.iter().zip(&mut inbound) {
-                for socket in share(sockets, left) {
-                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
-                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
-                        Arc::clone(&listener).serve(stream, terms)
-                    }));
-                }
-            }
-            for (listener, sockets) in proxy.outbound.iter().zip(&mut outbound) {
-                for socket in share(sockets, left) {
-                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
-                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
-                        Arc::clone(&listener).serve(stream, terms)
-                    }));
-                }
-            }
-            for (listener, sockets) in proxy.by_host.iter().zip(&mut by_host) {
-                for socket in share(sockets, left) {
-                    let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
-                    accepts.spawn(door.clone().open(socket, move |stream, terms| {
-                        Arc::clone(&listener).serve(stream, terms)
-                    }));
-                }
-            }
+            door.open_all(&proxy.inbound, &mut inbound, left, &mut accepts, Inbound::serve)?;
+            door.open_all(&proxy.outbound, &mut outbound, left, &mut accepts, Outbound::serve)?;
+            door.open_all(&proxy.by_host, &mut by_host, left, &mut accepts, ByHost::serve)?;
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));
             let serving = serve(accepts, tasks.clone(), Arc::clone(&proxy.drain));
             let last = Arc::clone(&last);
@@ -293,6 +275,31 @@ struct Door {
 }
 
 impl Door {
+    /// Opens a worker's share of the sockets of each of these listeners, where `left` workers, this
+    /// one included, have not had theirs. Within the worker's runtime.
+    fn open_all<L, S, F>(
+        &self,
+        listeners: &[Arc<L>],
+        sockets: &mut [Vec<StdListener>],
+        left: usize,
+        accepts: &mut JoinSet<()>,
+        serve: S,
+    ) -> io::Result<()>
+    where
+        L: Send + Sync + 'static,
+        S: Fn(Arc<L>, TcpStream, Terms) -> F + Copy + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        for (listener, sockets) in listeners.iter().zip(sockets) {
+            for socket in share(sockets, left) {
+                let (listener, socket) = (Arc::clone(listener), TcpListener::from_std(socket)?);
+                let serve = move |stream, terms| serve(Arc::clone(&listener), stream, terms);
+                accepts.spawn(self.clone().open(socket, serve));
+            }
+        }
+        Ok(())
+    }
+
     async fn open<S, F>(self, socket: TcpListener, serve: S)
     where
         S: Fn(TcpStream, Terms) -> F,
