@@ -217,6 +217,26 @@ impl Policy {
         self.gateways.iter().any(|known| *known.name == *gateway)
             || installed.any(|known| *known.name == *bare(gateway))
     }
+
+    /// Whether the gateway of this name takes requests for `host`, or for a part of it, to a route of
+    /// this namespace. One that only an installation describes takes all.
+    pub(super) fn takes(&self, gateway: &str, namespace: &str, host: &HostName) -> bool {
+        let mut known = self.gateways.iter().filter(|known| *known.name == *gateway).peekable();
+        let takes = |known: &Gateway| {
+            let mut served = known.servers.iter().flat_map(|server| server.hosts_for(namespace));
+            served.any(|own| own.narrower(host).is_some())
+        };
+        known.peek().is_none() || known.any(takes)
+    }
+}
+
+impl GatewayServer {
+    /// The hosts that it serves for routes of this namespace.
+    fn hosts_for(&self, namespace: &str) -> impl Iterator<Item = &HostName> {
+        let is_allowed =
+            move |of: &Option<Arc<str>>| of.as_ref().is_none_or(|of| **of == *namespace);
+        self.hosts.iter().filter(move |host| is_allowed(&host.namespace)).map(|host| &host.host)
+    }
 }
 
 /// Without its namespace.
@@ -228,14 +248,9 @@ impl Server<'_> {
     /// The hosts of `bound` that it serves; of two that overlap the narrower one.
     fn hosts(&self, bound: &Bound) -> Vec<HostName> {
         let Self::Of(_, server) = self else { return bound.hosts.clone() };
-        let is_allowed = |namespace: &Option<Arc<str>>| {
-            namespace.as_ref().is_none_or(|namespace| *namespace == bound.namespace)
-        };
-        let served = server.hosts.iter().filter(|host| is_allowed(&host.namespace));
-        served
-            .flat_map(|host| bound.hosts.iter().filter_map(|own| own.narrower(&host.host)))
-            .cloned()
-            .collect()
+        let served = server.hosts_for(&bound.namespace);
+        let both = served.flat_map(|host| bound.hosts.iter().filter_map(|own| own.narrower(host)));
+        both.cloned().collect()
     }
 }
 

@@ -125,20 +125,36 @@ pub(super) fn bound(parsed: &Parsed, sources: &[Source<'_>]) -> Vec<Bound> {
     services.chain(routes).collect()
 }
 
-/// A route that names a gateway that nobody describes is reached by no request.
+/// A route that names a gateway that nobody describes is reached by no request, and neither is a host
+/// that no server of the gateway takes.
 pub(super) fn check_gateways(parsed: &Parsed, sources: &[Source<'_>], policy: &Policy) {
-    let services = parsed.services.iter().map(|one| (one.source, &one.value.gateways));
-    let routes = parsed.routes.iter().map(|one| (one.source, &one.value.gateways));
-    for (source, gateways) in services.chain(routes) {
-        for (gateway, place) in gateways {
-            if **gateway == *MESH || policy.knows_gateway(gateway) {
+    let services = parsed.services.iter().map(|one| {
+        let hosts = one.value.hosts.iter().map(|(host, _)| host).collect::<Vec<_>>();
+        (one.source, &one.value.gateways, hosts)
+    });
+    let routes = parsed.routes.iter().map(|one| {
+        (one.source, &one.value.gateways, one.value.hostnames.iter().collect::<Vec<_>>())
+    });
+    for (source, gateways, hosts) in services.chain(routes) {
+        let Source { document, sink } = &sources[source];
+        for (gateway, place) in gateways.iter().filter(|(gateway, _)| **gateway != *MESH) {
+            if !policy.knows_gateway(gateway) {
+                let message = format!(
+                    "is {gateway}, which no Gateway describes and no IstioOperator installs: no \
+                     request comes in through it"
+                );
+                sink.say(Severity::Warning, place, &message);
                 continue;
             }
-            let message = format!(
-                "is {gateway}, which no Gateway describes and no IstioOperator installs: no request \
-                 comes in through it"
-            );
-            sources[source].sink.say(Severity::Warning, place, &message);
+            let is_shut = |host: &&&HostName| !policy.takes(gateway, document.namespace(), host);
+            let shut: Vec<String> = hosts.iter().filter(is_shut).map(ToString::to_string).collect();
+            if !shut.is_empty() {
+                let message = format!(
+                    "is {gateway}, of which no server takes {}: no request for it comes in through it",
+                    shut.join(", ")
+                );
+                sink.say(Severity::Warning, place, &message);
+            }
         }
     }
 }

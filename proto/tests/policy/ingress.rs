@@ -1,8 +1,8 @@
 //! What an ingress gateway serves: its ports, and the routes that are bound to it.
 
-use crate::{assert_says, compiled};
+use crate::{assert_says, compiled, findings};
 use fusebox_proto::policy::{
-    Caller, Headers, IngressListener, NotServed, Policy, Request, Routes, Severity,
+    Caller, Headers, IngressListener, NotServed, Policy, Profile, Request, Routes, Severity,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ fn routes_that_name_the_ingress() {
 /// Scenario: `Gateway`s of this ingress and of another, with servers for some ports, hosts and
 /// namespaces, beside an installation and without one.
 /// Guarantees: a route is served where a server of its gateway takes its host and namespace, and
-/// for the narrower of both hosts only; a port that no installation has is served as itself; a
+/// for the narrower of both hosts only; where none does, that is said; a port that no installation has is served as itself; a
 /// server's protocol goes before the name of the port.
 #[test]
 fn routes_of_gateways() {
@@ -120,6 +120,11 @@ fn routes_of_gateways() {
         + &service("hidden", "shop", "hidden.example.com", "other")
         + &service("own", "shop", "own.example.net", "istio-ingressgateway");
     let policy = compiled(&text);
+    let shut = text.replace(&format!("{}]", server(8081, "HTTP2", "\"*\"")), "]");
+    let why = "spec.gateways[0]: is shop/entry, of which no server takes b.example.com: no request";
+    assert_says(&shut, Severity::Warning, why);
+    let said = findings(&text, Profile::Fusebox);
+    assert!(!said.iter().any(|it| it.to_string().contains("no server takes")), "{said:?}");
     let targets: Vec<_> = ingress(&policy).iter().map(|it| (it.port, it.target_port)).collect();
     assert_eq!(targets, [(80, 8080), (8081, 8081)]);
     let check = |port, host: &str, expected: &[&str]| {
