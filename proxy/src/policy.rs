@@ -11,6 +11,7 @@
 //! | [`Standing`] | which version is in force, and what to answer to the next |
 //! | [`plan`] | where the requests of one listener go, and how |
 //! | [`edits`] | header edits, ready to be applied |
+//! | [`turns`] | shares of traffic |
 //! | [`told`] | what a collector is told of endpoints |
 //! | [`disk`] | the last good policy, kept over a restart |
 
@@ -19,6 +20,7 @@ pub(crate) mod edits;
 pub(crate) mod entries;
 pub(crate) mod plan;
 pub(crate) mod told;
+pub(crate) mod turns;
 
 use crate::config::Config;
 use fusebox_proto::Invalid;

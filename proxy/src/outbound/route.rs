@@ -75,7 +75,7 @@ impl Outbound {
         }
         let mut response = match &matched.rule.action {
             Action::Forward(destinations) => {
-                let picked = destinations.pick(rand::random());
+                let picked = destinations.pick(plan.turns.next());
                 let at = destinations.iter().position(|one| std::ptr::eq(one, picked));
                 let Some(branch) = at.and_then(|at| plan.branches.get(at)) else {
                     return self.answer(own, What::NoRoute, call, StatusCode::NOT_FOUND);

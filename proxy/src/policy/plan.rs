@@ -8,6 +8,7 @@ pub(crate) use ingress::HostRules;
 pub(crate) use tcp::TcpRoutes;
 
 use super::edits::Edits;
+use super::turns::Turns;
 use crate::config::{Endpoint, Limits};
 use crate::edge::Way;
 use crate::outbound::Edge;
@@ -72,6 +73,8 @@ pub(crate) struct RulePlan {
     pub(crate) response: Edits,
     /// One for each destination, in the same order.
     pub(crate) branches: Vec<Branch>,
+    /// Whose turn it is.
+    pub(crate) turns: Turns,
     /// Where copies go, of how many requests.
     pub(crate) mirrors: Vec<(Percent, Result<Target, NoTarget>)>,
 }
@@ -275,6 +278,7 @@ impl Planner<'_> {
             request: Edits::new(&rule.request_headers),
             response: Edits::new(&rule.response_headers),
             branches,
+            turns: Turns::new(rand::random()),
             mirrors,
         }
     }

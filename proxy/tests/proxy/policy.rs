@@ -118,7 +118,7 @@ async fn the_founding_files() {
 
 /// Scenario: the canary of the founding guide, 10,000 requests; then a push that takes it back to
 /// nothing, and one that gives it all.
-/// Guarantees: v2 gets 10 % ± 1 point, then not one request more from the acknowledgement on, then
+/// Guarantees: v2 gets 10 %, to a few requests, then not one request more from the acknowledgement on, then
 /// all of them; reports name the rule and the subset.
 #[tokio::test]
 async fn canary_by_weight() {
@@ -140,7 +140,7 @@ async fn canary_by_weight() {
     };
     send(10_000).await;
     let canary = shop.v2.requests();
-    assert!((900..=1_100).contains(&canary), "{canary} of 10,000");
+    assert!((990..=1_010).contains(&canary), "{canary} of 10,000");
     assert_eq!(shop.v1.requests() + canary, 10_000);
     assert_eq!(push(&mut session, 2, &all_to("v1")).await.rejected, None);
     send(800).await;
