@@ -90,7 +90,9 @@ struct Port {
 enum Standing {
     /// It is to have no listener.
     Closed,
-    /// It has none yet, and why.
+    /// It is about to have one.
+    New,
+    /// It could have none so far, and why.
     Failed(String),
     Open(Listener),
 }
@@ -178,7 +180,7 @@ impl Ingress {
                     Standing::Closed
                 }
                 (Ok(_), Some(standing)) => standing,
-                (Ok(_), None) => Standing::Failed("is about to open".into()),
+                (Ok(_), None) => Standing::New,
             };
             if let Standing::Open(listener) = &standing {
                 listener.follow(&plan);
@@ -228,7 +230,14 @@ impl Ingress {
             return;
         }
         for port in ports {
-            let (Standing::Failed(before), Some(key)) = (&port.standing, port.want.key()) else {
+            let (before, Some(key)) = (
+                match &port.standing {
+                    Standing::New => "",
+                    Standing::Failed(before) => before,
+                    Standing::Closed | Standing::Open(_) => continue,
+                },
+                port.want.key(),
+            ) else {
                 continue;
             };
             let opening = bind(key, doors)
@@ -241,7 +250,7 @@ impl Ingress {
                 }
                 Err(error) => {
                     let why = cannot(key.0, key.1, &error);
-                    if why != *before {
+                    if why != before {
                         tracing::warn!("{why}; it is tried again and again");
                     }
                     Standing::Failed(why)
@@ -255,7 +264,9 @@ impl Ingress {
         loop {
             let has_failed = {
                 let state = self.state.lock();
-                state.ports.iter().any(|port| matches!(port.standing, Standing::Failed(_)))
+                let is_shut =
+                    |it: &Port| matches!(it.standing, Standing::New | Standing::Failed(_));
+                state.ports.iter().any(is_shut)
             };
             tokio::select! {
                 () = tokio::time::sleep(RETRY), if has_failed => {
@@ -312,7 +323,12 @@ impl Ingress {
         let state = self.state.lock();
         let reason = |port: &Port| match &port.standing {
             Standing::Failed(why) => Some(why.clone()),
-            Standing::Closed | Standing::Open(_) => None,
+            // The policy's own reasons everybody can read there; those of this proxy nobody.
+            Standing::Closed if port.want.routes.hosts().next().is_some() => {
+                let why = port.want.listen.as_ref().err()?;
+                Some(format!("ingress port {} {why}", port.want.port))
+            }
+            Standing::New | Standing::Closed | Standing::Open(_) => None,
         };
         state.ports.iter().filter_map(reason).collect()
     }
@@ -354,6 +370,7 @@ impl Port {
     fn page(&self) -> Value {
         let (state, listen, reason) = match &self.standing {
             Standing::Open(listener) => ("open", Some(listener.at()), None),
+            Standing::New => ("failed", None, Some("is about to open")),
             Standing::Failed(why) => ("failed", None, Some(why.as_str())),
             Standing::Closed => ("closed", None, self.want.listen.as_ref().err().map(|it| &**it)),
         };

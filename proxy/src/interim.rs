@@ -6,7 +6,8 @@
 //! (RFC 9110, 10.1.1 forbids to wait for ever; curl waits as long). One that answers at once never
 //! sees it, and both connections close, because where the body would end is in doubt.
 //!
-//! Other 1xx, such as `103 Early Hints`, go on to the caller ([`Hints`]).
+//! Other 1xx, such as `103 Early Hints`, go on to the caller ([`Hints`]), as the server gave them: the
+//! header edits of a policy are for answers.
 //!
 //! Over HTTP/2 neither side of hyper can say or hear a 1xx: the body goes at once, the header is
 //! removed, and other 1xx end here.

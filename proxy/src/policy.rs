@@ -171,7 +171,12 @@ pub(crate) async fn keep(
         if let Some(push) = push {
             let (place, version) = (directory.clone(), push.version);
             let kept = tokio::task::spawn_blocking(move || disk::keep(&place, &push)).await;
-            let why = kept.ok().and_then(Result::err).map(|error| {
+            let why = match kept {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            let why = why.map(|error| {
                 format!("cannot keep policy {version} in {}: {error}", directory.display())
             });
             if let Some(why) = &why {

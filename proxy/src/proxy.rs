@@ -19,7 +19,7 @@ use crate::spans::SpanRing;
 use crate::tcp::Speaks;
 use crate::upgrade::Upgrades;
 use fusebox_proto::policy::{Caller, MutedAnswer, Push, Settings};
-use fusebox_proto::report::{Dropped, Endpoints};
+use fusebox_proto::report::{Dropped, Endpoints, TROUBLES_MAX};
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
@@ -314,10 +314,15 @@ impl Proxy {
         dropped
     }
 
-    /// What cannot be done that should be, a line each.
+    /// What cannot be done that should be, a line each; of too many the last says how many more.
     pub(crate) fn troubles(&self) -> Vec<String> {
-        let mut troubles = self.ingress.as_ref().map_or_else(Vec::new, |it| it.troubles());
-        troubles.extend(self.unkept.lock().clone());
+        let unkept = self.unkept.lock().clone();
+        let ports = self.ingress.iter().flat_map(|ingress| ingress.troubles());
+        let mut troubles: Vec<String> = unkept.into_iter().chain(ports).collect();
+        if TROUBLES_MAX < troubles.len() {
+            let more = troubles.split_off(TROUBLES_MAX - 1).len();
+            troubles.push(format!("and {more} more"));
+        }
         troubles
     }
 

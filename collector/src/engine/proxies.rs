@@ -125,6 +125,9 @@ impl Proxies {
         if proxy.hello.service != hello.service {
             proxy.carried.clear();
         }
+        if proxy.hello.boot != hello.boot {
+            proxy.troubles.clear();
+        }
         proxy.hello = hello;
         proxy.draining = false;
         proxy.last_seen = now;

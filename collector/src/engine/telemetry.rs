@@ -196,10 +196,14 @@ impl Engine {
     }
 }
 
-/// What to say of troubles that came and went.
+/// What to say of troubles that came and went: a line for each of both, which proxies that share them
+/// have together.
 fn change(before: &[String], after: &[String]) -> Vec<String> {
-    let over = before.iter().filter(|it| !after.contains(it));
-    let new = after.iter().filter(|it| !before.contains(it));
-    let over = over.map(|trouble| format!("is out of trouble: {trouble}"));
-    over.chain(new.map(|trouble| format!("is in trouble: {trouble}"))).collect()
+    let beyond = |these: &[String], those: &[String]| {
+        these.iter().filter(|it| !those.contains(it)).cloned().collect::<Vec<_>>().join("; ")
+    };
+    let said =
+        [("is out of trouble", beyond(before, after)), ("is in trouble", beyond(after, before))];
+    let said = said.into_iter().filter(|(_, which)| !which.is_empty());
+    said.map(|(what, which)| format!("{what}: {which}")).collect()
 }

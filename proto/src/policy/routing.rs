@@ -137,24 +137,30 @@ pub(super) fn check_gateways(parsed: &Parsed, sources: &[Source<'_>], policy: &P
     });
     for (source, gateways, hosts) in services.chain(routes) {
         let Source { document, sink } = &sources[source];
-        for (gateway, place) in gateways.iter().filter(|(gateway, _)| **gateway != *MESH) {
-            if !policy.knows_gateway(gateway) {
-                let message = format!(
-                    "is {gateway}, which no Gateway describes and no IstioOperator installs: no \
-                     request comes in through it"
-                );
-                sink.say(Severity::Warning, place, &message);
+        let mut known = Vec::new();
+        for (gateway, place) in gateways {
+            if **gateway == *MESH || policy.knows_gateway(gateway) {
+                known.push((gateway, place));
                 continue;
             }
-            let is_shut = |host: &&&HostName| !policy.takes(gateway, document.namespace(), host);
-            let shut: Vec<String> = hosts.iter().filter(is_shut).map(ToString::to_string).collect();
-            if !shut.is_empty() {
-                let message = format!(
-                    "is {gateway}, of which no server takes {}: no request for it comes in through it",
-                    shut.join(", ")
-                );
-                sink.say(Severity::Warning, place, &message);
-            }
+            let message = format!(
+                "is {gateway}, which no Gateway describes and no IstioOperator installs: no request \
+                 comes in through it"
+            );
+            sink.say(Severity::Warning, place, &message);
+        }
+        let is_shut = |host: &&&HostName| {
+            let namespace = document.namespace();
+            let takes = |gateway: &str| gateway == MESH || policy.takes(gateway, namespace, host);
+            !known.iter().any(|(gateway, _)| takes(gateway))
+        };
+        let shut: Vec<String> = hosts.iter().filter(is_shut).map(ToString::to_string).collect();
+        if let (Some((gateway, place)), false) = (known.first(), shut.is_empty()) {
+            let message = format!(
+                "is {gateway}, and no server of the gateways here takes {}: no request for it comes in",
+                shut.join(", ")
+            );
+            sink.say(Severity::Warning, place, &message);
         }
     }
 }

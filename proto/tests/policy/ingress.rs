@@ -118,13 +118,18 @@ fn routes_of_gateways() {
         + &service("wide", "shop", "\"*\"", "entry")
         + &service("web", "web", "\"*.example.org\", b.example.com", "shop/entry")
         + &service("hidden", "shop", "hidden.example.com", "other")
+        + &service("both", "shop", "inventory.shop, z.example.com", "entry, mesh")
+        + &service("two", "web", "c.example.net", "shop/entry, shop/other")
         + &service("own", "shop", "own.example.net", "istio-ingressgateway");
     let policy = compiled(&text);
     let shut = text.replace(&format!("{}]", server(8081, "HTTP2", "\"*\"")), "]");
-    let why = "spec.gateways[0]: is shop/entry, of which no server takes b.example.com: no request";
+    let why = "spec.gateways[0]: is shop/entry, and no server of the gateways here takes b.example.com: no";
     assert_says(&shut, Severity::Warning, why);
-    let said = findings(&text, Profile::Fusebox);
-    assert!(!said.iter().any(|it| it.to_string().contains("no server takes")), "{said:?}");
+    let said = |text: &str| {
+        let said = findings(text, Profile::Fusebox).into_iter().map(|it| it.to_string());
+        said.filter(|it| it.contains("no server of")).collect::<Vec<_>>()
+    };
+    assert_eq!((said(&shut).len(), said(&text).len()), (2, 0), "{:?}", said(&shut));
     let targets: Vec<_> = ingress(&policy).iter().map(|it| (it.port, it.target_port)).collect();
     assert_eq!(targets, [(80, 8080), (8081, 8081)]);
     let check = |port, host: &str, expected: &[&str]| {

@@ -20,13 +20,16 @@ const LONGER: u32 = 3;
 
 /// Prints p50 and p99 of each peer, and returns the bars that were missed in a round.
 pub(crate) fn run(rounds: usize, seconds: u32) -> Vec<String> {
-    println!("\nLatency at {RATE} requests/s over {CONNECTIONS} connections, µs: p50/p99 by round");
+    println!(
+        "\nLatency at {RATE} requests/s over {CONNECTIONS} connections, µs, by round: p50 and p99 of the \
+         median second, and p99 of all; cores kept awake, the collector gives way"
+    );
     let sink = Sink::start();
     machine::give_way(sink.pid());
-    let _awake = [0, 1].map(machine::keep_awake);
+    let awake = [0, 1].map(machine::keep_awake);
     let origin = peers::origin(Kind::Http1);
     let mut direct = Vec::new();
-    let mut all: Vec<Vec<Option<[u64; 2]>>> = Vec::new();
+    let mut all: Vec<Vec<Option<[u64; 3]>>> = Vec::new();
     for _ in 0..rounds {
         direct.push(measure(origin.at, seconds * LONGER));
         all.push(
@@ -42,10 +45,12 @@ pub(crate) fn run(rounds: usize, seconds: u32) -> Vec<String> {
                 .collect(),
         );
     }
-    let show = |name: &str, figures: &mut dyn Iterator<Item = Option<[u64; 2]>>| {
-        let figures = figures.map(|it| it.map_or("-".into(), |[p50, p99]| format!("{p50}/{p99}")));
+    let show = |name: &str, figures: &mut dyn Iterator<Item = Option<[u64; 3]>>| {
+        let figures = figures
+            .map(|it| it.map_or("-".into(), |[p50, p99, of_all]| format!("{p50}/{p99}/{of_all}")));
         println!("  {name:22} {}", figures.collect::<Vec<_>>().join("  "));
     };
+    assert!(awake.iter().all(|it| 0 < machine::cpu_ns(it.id())), "a core was not kept awake");
     show("origin, direct", &mut direct.iter().copied().map(Some));
     for (at, peer) in Peer::ALL.iter().enumerate() {
         show(peer.name(), &mut all.iter().map(|round| round[at]));
@@ -53,10 +58,10 @@ pub(crate) fn run(rounds: usize, seconds: u32) -> Vec<String> {
     (0..rounds).filter_map(|round| judge(direct[round], &all[round], round)).collect()
 }
 
-fn judge(direct: [u64; 2], round: &[Option<[u64; 2]>], number: usize) -> Option<String> {
+fn judge(direct: [u64; 3], round: &[Option<[u64; 3]>], number: usize) -> Option<String> {
     let p99 = |peer: Peer| {
         let at = Peer::ALL.iter().position(|it| *it == peer)?;
-        round[at].map(|[_, p99]| p99.saturating_sub(direct[1]))
+        round[at].map(|[_, p99, _]| p99.saturating_sub(direct[1]))
     };
     let (ours, envoy) = (p99(Peer::Fusebox)?, p99(Peer::Envoy));
     println!("  round {}: added p99 {ours} µs, envoy {envoy:?} µs", number + 1);
@@ -66,27 +71,32 @@ fn judge(direct: [u64; 2], round: &[Option<[u64; 2]>], number: usize) -> Option<
     })
 }
 
-/// p50 and p99 in µs, from when each request was due: the median of those of each second. A second in
-/// which the host of a virtual machine ran something else would otherwise decide.
+/// p50 and p99 in µs, from when each request was due: the median of those of each second, and the p99
+/// of all. A second in which the host of a virtual machine ran something else decides over the last
+/// only.
 ///
 /// One thread on the first core makes the load, asleep between what is due and what arrives: with a
 /// thread for each connection the scheduler would be measured.
-fn measure(at: SocketAddr, seconds: u32) -> [u64; 2] {
+fn measure(at: SocketAddr, seconds: u32) -> [u64; 3] {
     let load = std::thread::spawn(move || {
         machine::pin_to_first_core();
         let start = Instant::now() + Duration::from_millis(20);
         let mut all: Vec<Connection> = (0..CONNECTIONS).map(|_| Connection::open(at)).collect();
         (0..seconds).map(|second| measure_second(&mut all, start, second)).collect::<Vec<_>>()
     });
-    let figures = load.join().expect("no panic");
-    [0, 1].map(|at| {
-        let mut each: Vec<u64> = figures.iter().map(|it| it[at]).collect();
-        each.sort_unstable();
-        each[each.len() / 2]
-    })
+    let seconds = load.join().expect("no panic");
+    let of = |percentile| {
+        let figures = seconds.iter().map(|it| it.value_at_percentile(percentile));
+        let mut figures: Vec<u64> = figures.collect();
+        figures.sort_unstable();
+        figures[figures.len() / 2]
+    };
+    let mut all = Histogram::<u64>::new(3).expect("3 digits");
+    seconds.iter().for_each(|second| all.add(second).expect("of one kind"));
+    [of(50.0), of(99.0), all.value_at_percentile(99.0)]
 }
 
-fn measure_second(all: &mut [Connection], start: Instant, second: u32) -> [u64; 2] {
+fn measure_second(all: &mut [Connection], start: Instant, second: u32) -> Histogram<u64> {
     let mut histogram = Histogram::<u64>::new(3).expect("3 digits");
     let (mut sent, end) = (second * RATE, (second + 1) * RATE);
     while histogram.len() < u64::from(RATE) {
@@ -106,7 +116,7 @@ fn measure_second(all: &mut [Connection], start: Instant, second: u32) -> [u64; 
             }
         }
     }
-    [50.0, 99.0].map(|percentile| histogram.value_at_percentile(percentile))
+    histogram
 }
 
 /// Sleeps until an answer comes, at most this long; marks the connections that have one.

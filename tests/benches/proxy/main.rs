@@ -9,7 +9,8 @@
 //! One proxy at a time, with one worker, alone on the second core; load, origin and collector share
 //! the first. CPU is what the kernel charged to the proxy, per 100,000 requests: throughput would
 //! measure the load generator. Ratios are taken within a round, where the machine's own moods hit
-//! all alike. Latency is counted from when a request was due, not from when it could be sent.
+//! all alike. Latency is counted from when a request was due, not from when it could be sent; for it
+//! both cores are kept awake, and the collector gives way to load and origin.
 //!
 //! Peers: Envoy from `PyPI`; nginx, haproxy, wrk and h2load from the distribution. What is not there
 //! is told as absent and is no pass. The figures that must be reached are those of the design;

@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// All hints for one request; what is beyond is dropped.
 const LEN_MAX: usize = 16 * 1024;
@@ -54,6 +53,8 @@ struct State {
     /// That may still come for it.
     room: usize,
     bytes: BytesMut,
+    /// So many are in there.
+    count: u64,
 }
 
 impl Slot {
@@ -75,11 +76,12 @@ impl Slot {
         self.is_waiting.load(Acquire) && self.is_clean.load(Acquire)
     }
 
-    /// Writes it.
+    /// Writes it; each part that the socket takes `moved`.
     pub(super) fn poll_write(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
+        moved: impl Fn(),
     ) -> Poll<io::Result<()>> {
         let mut state = self.state.lock();
         while state.bytes.has_remaining() {
@@ -87,9 +89,10 @@ impl Slot {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            moved();
             state.bytes.advance(written);
         }
-        state.bytes = BytesMut::new();
+        (state.bytes, state.count) = (BytesMut::new(), 0);
         self.is_waiting.store(false, Release);
         Poll::Ready(Ok(()))
     }
@@ -101,7 +104,7 @@ impl Slot {
         if !state.bytes.is_empty() && !self.is_clean.load(Acquire) {
             state.bytes.clear();
             self.is_waiting.store(false, Release);
-            self.dropped.fetch_add(1, Release);
+            self.dropped.fetch_add(std::mem::take(&mut state.count), Release);
         }
     }
 }
@@ -118,7 +121,9 @@ impl Hints {
     pub(in crate::connection) fn open(watch: &Arc<Watch>) -> Self {
         let mut state = watch.hints.state.lock();
         state.request += 1;
-        (state.is_open, state.room) = (true, LEN_MAX);
+        // What is left of the request before goes before its answer, which hyper has by now.
+        let room = if state.bytes.is_empty() { LEN_MAX } else { 0 };
+        (state.is_open, state.room) = (true, room);
         Self { request: state.request, watch: Arc::clone(watch) }
     }
 
@@ -129,12 +134,15 @@ impl Hints {
         if !state.is_open || state.request != self.request {
             return;
         }
-        let head = head(status, headers.clone());
-        let Some(room) = state.room.checked_sub(head.len()) else {
+        let head = if state.room == 0 { Vec::new() } else { head(status, headers.clone()) };
+        if state.room == 0 || state.room < head.len() {
+            // Whatever comes behind one that is dropped is dropped, too.
+            state.room = 0;
             slot.dropped.fetch_add(1, Release);
             return;
-        };
-        state.room = room;
+        }
+        state.room -= head.len();
+        state.count += 1;
         state.bytes.extend_from_slice(&head);
         slot.is_waiting.store(true, Release);
         drop(state);
@@ -179,6 +187,30 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
+    /// A caller that reads no more than this.
+    struct Blocked {
+        room: usize,
+    }
+
+    impl AsyncWrite for Blocked {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let len = std::mem::take(&mut self.room).min(buf.len());
+            if len == 0 { Poll::Pending } else { Poll::Ready(Ok(len)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     /// Scenario: a hint with fields of its own hop.
     /// Guarantees: it is written as a head of HTTP/1.1 without them.
     #[test]
@@ -194,7 +226,8 @@ mod tests {
     }
 
     /// Scenario: hints that come in time; after the answer; for a request that is over while the next
-    /// one is there; while the answer before is still being written; without end.
+    /// one is there; while the answer before is still being written, or waits for a hint of its own;
+    /// without end.
     /// Guarantees: only the first are written; a caller never gets one that is not for it, or more
     /// than the bound; what was in time and is not written is counted.
     #[test]
@@ -218,11 +251,30 @@ mod tests {
         assert_eq!(dropped(&watch), 0);
 
         let (watch, _) = hints();
+        watch.hints.set_clean(true, &cx);
+        tell(&Hints::open(&watch));
+        let written = std::cell::Cell::new(0);
+        let mut socket = Blocked { room: 10 };
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled =
+            watch.hints.poll_write(&mut socket, &mut cx, || written.set(written.get() + 1));
+        assert!(polled.is_pending() && written.get() == 1, "what moves is seen, and no more");
+
+        let (watch, _) = hints();
         watch.hints.set_clean(false, &cx);
         tell(&Hints::open(&watch));
         assert!(!watch.hints.may_write(), "in the middle of an answer");
         watch.hints.close();
         assert_eq!((&*waiting(&watch), dropped(&watch)), ("", 1));
+
+        let (watch, _) = hints();
+        watch.hints.set_clean(true, &cx);
+        tell(&Hints::open(&watch));
+        watch.hints.close();
+        let of_first = waiting(&watch);
+        tell(&Hints::open(&watch));
+        let and_dropped = (&*waiting(&watch), dropped(&watch));
+        assert_eq!(and_dropped, (&*of_first, 1), "the answer before is not there yet");
 
         let (watch, _) = hints();
         let hints = Hints::open(&watch);

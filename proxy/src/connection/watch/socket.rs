@@ -40,9 +40,10 @@ impl Watched {
         if !self.watch.hints.may_write() {
             return Poll::Ready(Ok(()));
         }
-        self.watch.has_moved.store(true, Relaxed);
         let watch = Arc::clone(&self.watch);
-        watch.hints.poll_write(self.stream(), cx)
+        let written =
+            watch.hints.poll_write(self.stream(), cx, || watch.has_moved.store(true, Relaxed));
+        self.seen(written)
     }
 
     /// hyper writes: whatever waits goes before that.
