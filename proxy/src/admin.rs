@@ -148,7 +148,7 @@ impl Admin {
             destination.is_none_or(|name| name == service.name() || name == service.to_string())
         };
         let mut reset = Vec::new();
-        for edge in self.proxy.edges.iter().filter(|edge| is_meant(&edge.destination)) {
+        for edge in self.proxy.edges().iter().filter(|edge| is_meant(&edge.destination)) {
             edge.core.lock().reset(now, at_once);
             reset.push(edge.name.clone());
         }

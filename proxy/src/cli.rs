@@ -79,8 +79,8 @@ pub struct Args {
     inbound: Vec<Inbound>,
     /// A listener for calls to a service, such as
     /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082; without endpoints those of a
-    /// service entry of the policy are taken; or for calls to all services, told apart by Host, such
-    /// as 127.0.0.1:15001
+    /// service entry of the policy are taken; or for calls to all services, those of service entries
+    /// too, told apart by Host, such as 127.0.0.1:15001
     #[arg(long, value_name = "LISTEN[=HOST[@ENDPOINT[,ENDPOINT]...]]", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
     outbound: Vec<OutboundFlag>,
     /// Connections are redirected to the listener for all services (see fusebox-proxy redirect

@@ -27,7 +27,7 @@ pub const LISTENERS_MAX: usize = 256;
 pub const ENDPOINTS_MAX: usize = 256;
 
 /// The port of a host that is named without one.
-const PORT_DEFAULT: u16 = 80;
+pub(crate) const PORT_DEFAULT: u16 = 80;
 
 /// Everything a proxy is told.
 #[derive(Clone, Debug)]
@@ -55,7 +55,8 @@ pub struct Config {
     pub outbound: Vec<Outbound>,
     /// Protocols that a connection may be upgraded to, beside `websocket`.
     pub upgrades: Vec<String>,
-    /// Listeners for calls to all services of [`Self::outbound`], told apart by `Host`.
+    /// Listeners for calls to all services, of [`Self::outbound`] and of the policy's
+    /// `ServiceEntry`s, told apart by `Host`.
     pub by_host: Vec<SocketAddr>,
     /// Whether connections are redirected to [`Self::by_host`]: what goes to an unknown service is
     /// passed on to where it was going.
@@ -126,9 +127,14 @@ impl Config {
             let reason = "needs a listener to redirect to; add --outbound LISTEN";
             return Err(Invalid::new("--transparent", reason));
         }
-        if !self.transparent && !self.by_host.is_empty() && self.outbound.is_empty() {
+        let is_told = self.transparent
+            || !self.outbound.is_empty()
+            || self.collector.is_some()
+            || !self.policy.is_empty();
+        if !is_told && !self.by_host.is_empty() {
             let reason = "a listener for all services needs services; add --outbound \
-                          LISTEN=HOST@ENDPOINT, or --transparent";
+                          LISTEN=HOST@ENDPOINT, a policy that names some (--collector, --config), \
+                          or --transparent";
             return Err(Invalid::new("--outbound", reason));
         }
         if !(1..=WORKERS_MAX).contains(&self.workers) {

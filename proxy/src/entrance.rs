@@ -6,7 +6,7 @@
 use crate::access_log::Logged;
 use crate::admin::{Admin, NoGuard};
 use crate::body::{BodyError, ResponseBody};
-use crate::by_host::ByHost;
+use crate::by_host::{ByHost, Onward};
 use crate::connection::{self, Terms, Upload};
 use crate::forwarded::Peer;
 use crate::inbound::{Inbound, Serving};
@@ -28,8 +28,8 @@ pub(crate) enum Entrance {
     Outbound(Arc<Outbound>),
     /// The called service that a request names.
     ByHost(Arc<ByHost>),
-    /// The same, and this one for requests that name none of them.
-    Onward(Arc<ByHost>, Arc<Outbound>),
+    /// The same, or where the connection was going.
+    Onward(Arc<Onward>),
     /// The own application.
     Inbound(Arc<Inbound>),
     /// The admin port.
@@ -67,9 +67,9 @@ impl Entrance {
             Self::ByHost(own) => {
                 Either::Right(Either::Left(own.respond(peer, request).map(outbound)))
             }
-            Self::Onward(own, passed) => {
-                let named = Arc::clone(own.service(&request).unwrap_or(&passed));
-                Either::Left(Either::Left(named.respond(peer, request).map(outbound)))
+            Self::Onward(own) => {
+                let responding = own.service(&request).respond(peer, request);
+                Either::Left(Either::Left(responding.map(outbound)))
             }
             Self::Admin(own) => {
                 let answer = own.answer(&request, &peer).map(Answer::Admin);

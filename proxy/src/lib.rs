@@ -25,8 +25,8 @@
 //!     gives the connection back, and leaves a span in `spans`.
 //! 11. Each second `control` closes the window of every edge and reports it.
 //!
-//! An outbound listener is for one service, for all of them (`by_host`), or one of the ports of an
-//! `ingress` gateway, which open and close with the policy.
+//! An outbound listener is for one service, for all of them (`by_host`, which asks the `directory` who
+//! is meant), or one of the ports of an `ingress` gateway, which open and close with the policy.
 //!
 //! Around that: `forwarded` says who called, `interim` lets servers answer `Expect` and hands on their
 //! other 1xx, `access_log` writes a line of each request; `drain` ends a proxy politely, `takeover` without losing a connection.
@@ -58,6 +58,7 @@ mod buckets;
 mod by_host;
 mod connection;
 mod control;
+mod directory;
 mod drain;
 mod entrance;
 mod exchange;

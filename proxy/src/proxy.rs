@@ -1,6 +1,7 @@
 //! Everything that the threads of one proxy share.
 
 mod follow;
+mod hosts;
 
 use crate::access_log::LogRing;
 use crate::by_host::{self, ByHost};
@@ -9,7 +10,7 @@ use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
 use crate::ingress::{Ingress, Parts};
-use crate::outbound::{Callers, Common, Edge, Outbound, Tally};
+use crate::outbound::{Common, Edge, Outbound, Tally};
 use crate::policy::InForce;
 use crate::policy::plan::{Listener, Pools, Target};
 use crate::pool::Pool;
@@ -21,6 +22,8 @@ use crate::upgrade::Upgrades;
 use fusebox_proto::policy::{Caller, MutedAnswer, Push, Settings};
 use fusebox_proto::report::{Dropped, Endpoints, TROUBLES_MAX};
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
+use hosts::Hosts;
+pub(crate) use hosts::{HOSTS_MAX, Services};
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -38,11 +41,15 @@ pub(crate) struct Proxy {
     /// What a collector knows it by.
     pub(crate) id: ProxyId,
     /// An entry for each destination.
-    pub(crate) edges: Vec<Arc<Edge>>,
+    edges: RwLock<Vec<Arc<Edge>>>,
     /// In the order of the configuration.
     pub(crate) outbound: Vec<Arc<Outbound>>,
     /// Listeners for all services, in the order of the configuration.
     pub(crate) by_host: Vec<Arc<ByHost>>,
+    /// What they lead to.
+    services: Arc<Services>,
+    /// Of these, those that only the policy names.
+    pub(crate) hosts: Mutex<Hosts>,
     /// The gateway that it is, if it is one.
     pub(crate) ingress: Option<Arc<Ingress>>,
     /// What outbound listeners were told, in the order of the configuration.
@@ -92,9 +99,11 @@ impl Proxy {
         let log = config.operation.access_log.as_ref().map(LogRing::open).transpose()?;
         let mut proxy = Self {
             id: config.proxy_id()?,
-            edges: Vec::new(),
+            edges: RwLock::default(),
             outbound: Vec::new(),
             by_host: Vec::new(),
+            services: Arc::default(),
+            hosts: Mutex::default(),
             ingress: None,
             inbound: Vec::new(),
             inbound_core: Arc::default(),
@@ -136,53 +145,41 @@ impl Proxy {
             copies: AtomicUsize::new(0),
             log,
         });
+        proxy.common = Arc::clone(&common);
         proxy.ingress = proxy.be_ingress(now, &common).map(Arc::new);
-        let plans = proxy.plans(&policy.policy);
-        for (listener, plan) in proxy.listeners.iter().zip(plans) {
-            proxy.outbound.push(Arc::new(Outbound {
-                edge: Arc::clone(&listener.edge),
-                host: host(&listener.host),
-                port: listener.port,
-                callers: Callers::Application,
-                speaks: Speaks::default(),
-                plan: RwLock::new(Arc::new(plan)),
-                common: Arc::clone(&common),
-            }));
-        }
-        proxy.by_host = proxy.listen_by_host(now, &common)?;
-        proxy.set_service_breakers(&policy.policy);
+        proxy.by_host = proxy.listen_by_host(now)?;
+        proxy.lead(&policy.policy);
         proxy.say_overruled(&policy.policy);
         proxy.policy = Mutex::new(policy);
         let inbound = proxy.config.inbound.iter();
         proxy.inbound = inbound.map(|one| Arc::new(proxy.inbound(now, one, &common))).collect();
-        proxy.common = common;
         Ok(proxy)
     }
 
     fn listen(&mut self, now: Now, config: &OutboundConfig, seed: u64) -> Result<(), Invalid> {
         let edge = config.edge(&self.config.service)?;
-        let known = self.edges.iter().find(|known| known.destination == edge.destination);
-        let edge = if let Some(known) = known {
-            Arc::clone(known)
-        } else {
-            self.add_edge(now, &edge, seed)
-        };
+        let known = self.edge(&edge.destination);
+        let edge = known.unwrap_or_else(|| self.add_edge(now, &edge, seed));
         let endpoints = config.endpoints.clone();
-        let port = config.port();
-        self.listeners.push(Listener { edge, host: config.host.clone(), port, endpoints });
+        let (id, port) = (self.listeners.len(), config.port());
+        self.listeners.push(Listener { id, edge, host: config.host.clone(), port, endpoints });
         Ok(())
     }
 
-    fn add_edge(&mut self, now: Now, edge: &fusebox_proto::Edge, seed: u64) -> Arc<Edge> {
-        let new = Arc::new(Edge {
+    fn add_edge(&self, now: Now, edge: &fusebox_proto::Edge, seed: u64) -> Arc<Edge> {
+        let new = self.new_edge(now, edge, seed);
+        self.edges.write().push(Arc::clone(&new));
+        new
+    }
+
+    fn new_edge(&self, now: Now, edge: &fusebox_proto::Edge, seed: u64) -> Arc<Edge> {
+        Arc::new(Edge {
             name: edge.to_string(),
             is_call: true,
             core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
             destination: edge.destination.clone(),
             spans: Arc::clone(&self.spans),
-        });
-        self.edges.push(Arc::clone(&new));
-        new
+        })
     }
 
     /// The gateway of the configuration, without ports yet.
@@ -209,29 +206,21 @@ impl Proxy {
         Some(Ingress::new(config, parts))
     }
 
-    fn listen_by_host(
-        &mut self,
-        now: Now,
-        common: &Arc<Common>,
-    ) -> Result<Vec<Arc<ByHost>>, Invalid> {
+    fn listen_by_host(&self, now: Now) -> Result<Vec<Arc<ByHost>>, Invalid> {
         let caller = self.config.service.clone();
         let passthrough = if self.config.transparent {
             let (environment, namespace) = (caller.environment(), caller.namespace());
             let unknown = ServiceId::new(environment, namespace, by_host::PASSTHROUGH)?;
             let edge = fusebox_proto::Edge::new(caller.clone(), unknown);
-            Some(self.add_edge(now, &edge, common.seed))
+            Some(self.add_edge(now, &edge, self.common.seed))
         } else {
             None
-        };
-        let service = |(config, outbound): (&OutboundConfig, &Arc<Outbound>)| by_host::Service {
-            outbound: Arc::clone(outbound),
-            addresses: config.endpoints.iter().filter_map(|it| it.address.parse().ok()).collect(),
         };
         let listener = |_| {
             Arc::new(ByHost {
                 caller: caller.clone(),
-                services: self.config.outbound.iter().zip(&self.outbound).map(service).collect(),
-                common: Arc::clone(common),
+                services: Arc::clone(&self.services),
+                common: Arc::clone(&self.common),
                 own: self.config.listeners().collect(),
                 passthrough: passthrough.clone(),
                 limits: self.config.limits,
@@ -285,28 +274,34 @@ impl Proxy {
         own.map(|(_, pool)| Arc::clone(pool)).collect()
     }
 
+    /// All edges: first those of the configuration, then those of the policy.
+    pub(crate) fn edges(&self) -> Vec<Arc<Edge>> {
+        self.edges.read().clone()
+    }
+
     /// The edge to `destination`, if this proxy has it.
-    pub(crate) fn edge(&self, destination: &ServiceId) -> Option<&Arc<Edge>> {
-        self.edges.iter().find(|edge| edge.destination == *destination)
+    pub(crate) fn edge(&self, destination: &ServiceId) -> Option<Arc<Edge>> {
+        self.edges.read().iter().find(|edge| edge.destination == *destination).cloned()
     }
 
     /// When a breaker or an ejection next has work to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let pools = self.pools.lock();
         let pools = pools.iter().filter_map(|(_, pool)| pool.poll_timeout());
-        self.edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).chain(pools).min()
+        let edges = self.edges.read();
+        edges.iter().filter_map(|edge| edge.core.lock().poll_timeout()).chain(pools).min()
     }
 
     /// Lets time pass in every edge and pool.
     pub(crate) fn handle_timeouts(&self, now: Now) {
-        self.edges.iter().for_each(|edge| edge.core.lock().handle_timeout(now));
+        self.edges.read().iter().for_each(|edge| edge.core.lock().handle_timeout(now));
         self.pools.lock().iter().for_each(|(_, pool)| pool.handle_timeout(now.instant));
     }
 
     /// What had to be forgotten since the start, beside reports.
     pub(crate) fn dropped(&self) -> Dropped {
         let mut dropped = Dropped { spans: self.spans.dropped(), ..Dropped::default() };
-        for edge in &self.edges {
+        for edge in self.edges.read().iter() {
             let forgotten = edge.core.lock().forgotten();
             dropped.retry_keys += forgotten.retry_keys;
             dropped.transitions += forgotten.transitions;

@@ -75,7 +75,8 @@ fn operation(operation: &Operation) -> Value {
 
 /// Every edge, and where its circuit stands.
 pub(super) fn breakers(proxy: &Proxy, now: Now) -> String {
-    let breakers = proxy.edges.iter().map(|edge| breaker(proxy, edge, now));
+    let edges = proxy.edges();
+    let breakers = edges.iter().map(|edge| breaker(proxy, edge, now));
     pretty(&json!({ "breakers": breakers.collect::<Vec<_>>() }))
 }
 

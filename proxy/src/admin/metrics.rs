@@ -2,7 +2,7 @@
 
 use crate::ingress::Ingress;
 use crate::outlier::{Counters, Detector};
-use crate::proxy::Proxy;
+use crate::proxy::{HOSTS_MAX, Proxy};
 use crate::totals::{EdgeTotals, Totals};
 use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
 use fusebox_proto::{Latency, Now, ServiceId};
@@ -190,7 +190,7 @@ fn inbound(page: &mut Page, totals: &Totals) {
 fn breakers(page: &mut Page, proxy: &Proxy, now: Now) {
     let name = "fusebox_proxy_breaker_state";
     page.kind(name, "gauge", "1 for the state in which the circuit of an edge stands.");
-    for edge in &proxy.edges {
+    for edge in &proxy.edges() {
         let state = edge.core.lock().status(now).state;
         let destination = edge.destination.to_string();
         let pairs = [("destination", &*destination), ("state", state.as_str())];
@@ -215,7 +215,7 @@ fn pools(page: &mut Page, proxy: &Proxy) {
 
 fn ejections(page: &mut Page, proxy: &Proxy, now: Now) {
     let mut counted: Vec<(String, Counters)> = Vec::new();
-    for edge in &proxy.edges {
+    for edge in &proxy.edges() {
         for pool in proxy.edge_pools(edge) {
             let counters = pool.status(now.instant).ejections;
             counted.extend(counters.map(|counters| (edge.destination.to_string(), counters)));
@@ -259,6 +259,13 @@ fn policy(page: &mut Page, proxy: &Proxy) {
     for (what, count) in proxy.common.tally.iter() {
         page.value(name, &labels(&[("what", what.as_str())]), count);
     }
+    let name = "fusebox_proxy_hosts";
+    let help =
+        format!("Hosts of service entries with their ports, of which {HOSTS_MAX} are known.");
+    page.kind(name, "gauge", &help);
+    let (known, beyond) = proxy.hosts.lock().counts();
+    page.value(name, &labels(&[("state", "known")]), known);
+    page.value(name, &labels(&[("state", "beyond_limit")]), beyond);
 }
 
 fn ingress(page: &mut Page, ingress: &Ingress) {

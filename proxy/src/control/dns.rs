@@ -7,8 +7,10 @@
 
 use crate::config::ENDPOINTS_MAX;
 use crate::proxy::Proxy;
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const REFRESH: Duration = Duration::from_secs(5);
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Names that are looked up at once.
+const LOOK_UPS_MAX: usize = 16;
 
 /// Looks names up until `closing`.
 pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
@@ -24,11 +28,17 @@ pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
     loop {
         let names = proxy.dns_names();
         failures.retain(|name, _| names.contains(name));
-        for name in &names {
-            match look_up(name).await {
+        // A name server that is silent about one holds up the others of a few only.
+        let looking = stream::iter(names.clone()).map(|name| async move {
+            let found = look_up(&name).await;
+            (name, found)
+        });
+        let mut looking = pin!(looking.buffer_unordered(LOOK_UPS_MAX));
+        while let Some((name, found)) = looking.next().await {
+            match found {
                 Ok(addresses) => {
-                    failures.remove(name);
-                    proxy.resolved(name, &addresses);
+                    failures.remove(&name);
+                    proxy.resolved(&name, &addresses);
                 }
                 // One line for each new state of affairs.
                 Err(error) => {
@@ -79,7 +89,7 @@ mod tests {
         });
         let proxy = Proxy::new(config, InForce::default(), Now::read()).unwrap();
         assert_eq!(proxy.dns_names(), ["inventory.local:8080".to_owned()].into());
-        let pool = || proxy.edge_pools(&proxy.edges[0]).remove(0);
+        let pool = || proxy.edge_pools(&proxy.edges()[0]).remove(0);
         let check = |expected: &[&str]| {
             let pool = pool();
             let seen: Vec<_> =

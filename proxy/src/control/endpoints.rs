@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Adds it to `window`.
 pub(super) fn gather(proxy: &Proxy, now: Now, window: &mut Window) {
-    for edge in &proxy.edges {
+    for edge in &proxy.edges() {
         shadows(edge);
         for pool in proxy.edge_pools(edge) {
             for (event, endpoint) in pool.take_events() {

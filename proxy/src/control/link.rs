@@ -199,14 +199,15 @@ impl Session {
 /// What a proxy says of itself first.
 pub(crate) fn hello(proxy: &Proxy) -> Hello {
     let now = Now::read();
-    let held = proxy.edges.iter().filter_map(|edge| edge.core.lock().held(now));
+    let edges = proxy.edges();
+    let held = edges.iter().filter_map(|edge| edge.core.lock().held(now));
     Hello {
         proxy: proxy.id.clone(),
         service: proxy.config.service.clone(),
         instance: proxy.config.instance.clone(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         boot: proxy.reports.lock().boot(),
-        destinations: proxy.edges.iter().map(|edge| edge.destination.clone()).collect(),
+        destinations: edges.iter().map(|edge| edge.destination.clone()).collect(),
         held: held.collect(),
         policy_version: proxy.policy.lock().version,
         endpoints: proxy.endpoints.lock().clone(),

@@ -71,7 +71,8 @@ fn gather(proxy: &Proxy, now: Now, endpoints_told: &mut u64) -> Window {
         window.endpoints = Some(endpoints.clone());
     }
     drop(endpoints);
-    for edge in &proxy.edges {
+    let over = proxy.edges_over(now);
+    for edge in &proxy.edges() {
         let pending = proxy.pending(edge);
         let mut closed = edge.core.lock().close_window(now, pending);
         window.edges.append(&mut closed.edges);
@@ -79,6 +80,7 @@ fn gather(proxy: &Proxy, now: Now, endpoints_told: &mut u64) -> Window {
         window.transitions.append(&mut closed.transitions);
     }
     endpoints::gather(proxy, now, &mut window);
+    proxy.forget_edges(&over);
     window.inbound.extend(proxy.inbound_core.lock().close_window());
     window
 }

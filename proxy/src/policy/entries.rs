@@ -1,13 +1,15 @@
-//! Endpoints that the policy names: those of a `ServiceEntry`, for listeners that were told none.
+//! Hosts and endpoints that the policy names, in its `ServiceEntry`s: the endpoints for listeners that
+//! were told none, and the hosts that listeners for all services lead to.
 
-use super::plan::{Listener, is_same};
-use crate::config::Endpoint;
+use super::plan::{Listener, as_named_by, is_same};
+use crate::config::{Endpoint, PORT_DEFAULT};
+use crate::directory::Network;
 use fusebox_proto::ServiceId;
 use fusebox_proto::policy::{
     HostName, Policy, Resolution, ServiceEndpoint, ServiceEntry, ServicePort,
 };
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,11 +30,85 @@ pub(crate) fn filled<'a>(
     Cow::Owned(Listener { endpoints, ..listener.clone() })
 }
 
+/// A host of an entry, at one of its ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The service, as the caller would name it.
+    pub(crate) service: ServiceId,
+    /// With its port, as an authority.
+    pub(crate) host: String,
+    /// As clients dial it.
+    pub(crate) port: u16,
+    /// Whether clients speak TLS there.
+    pub(crate) is_tls: bool,
+    /// Virtual addresses.
+    pub(crate) networks: Vec<Network>,
+}
+
+/// The hosts that a caller sees and whose endpoints an entry tells, each at each of its ports, in
+/// the order of the documents. (Where resolution is `NONE`, and only there may a host have a `*`,
+/// connections go on to where they were going.) What `listeners` lead to already is left out.
+pub(crate) fn named(policy: &Policy, caller: &ServiceId, listeners: &[Listener]) -> Vec<Named> {
+    let (mut all, mut known) = (Vec::new(), BTreeSet::new());
+    for entry in visible(policy, caller) {
+        if entry.resolution == Resolution::None {
+            continue;
+        }
+        for host in entry.hosts.iter().filter(|host| !host.is_wildcard()) {
+            let Ok(service) = ServiceId::from_host(&authority(host, None), caller) else {
+                continue;
+            };
+            let service = as_named_by(caller, service);
+            for (port, is_tls) in ports(entry) {
+                let is_led_to = listeners.iter().any(|listener| {
+                    is_same(&listener.edge.destination, &service)
+                        // The command line wins.
+                        && (listener.port == port || !listener.endpoints.is_empty())
+                });
+                if is_led_to || !known.insert((service.clone(), port)) {
+                    continue;
+                }
+                all.push(Named {
+                    service: service.clone(),
+                    host: authority(host, Some(port)),
+                    port,
+                    is_tls,
+                    networks: entry.addresses.iter().filter_map(|it| Network::parse(it)).collect(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Each port, and whether its clients speak TLS; an entry without ports has HTTP's.
+fn ports(entry: &ServiceEntry) -> impl Iterator<Item = (u16, bool)> {
+    let default = entry.ports.is_empty().then_some((PORT_DEFAULT, false));
+    let own = entry.ports.iter();
+    let own = own.map(|port| (port.number, matches!(&*port.protocol, "TLS" | "HTTPS")));
+    own.chain(default)
+}
+
+/// `api.example.com:443`, `[fd00::1]:443`.
+fn authority(host: &HostName, port: Option<u16>) -> String {
+    let host = host.to_string();
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    port.map_or(host.clone(), |port| format!("{host}:{port}"))
+}
+
+fn visible<'a>(
+    policy: &'a Policy,
+    caller: &'a ServiceId,
+) -> impl Iterator<Item = &'a ServiceEntry> {
+    let entries = policy.service_entries().iter();
+    entries.filter(|entry| entry.is_visible_to(caller.namespace()))
+}
+
 /// The entry whose endpoints do not count because the command line names some.
 pub(crate) fn overruled<'a>(
     listener: &Listener,
     policy: &'a Policy,
-    caller: &ServiceId,
+    caller: &'a ServiceId,
 ) -> Option<&'a ServiceEntry> {
     let (entry, _) = of_host(listener, policy, caller)?;
     let is_overruled = !listener.endpoints.is_empty() && entry.resolution != Resolution::None;
@@ -42,15 +118,18 @@ pub(crate) fn overruled<'a>(
 fn of_host<'a>(
     listener: &Listener,
     policy: &'a Policy,
-    caller: &ServiceId,
+    caller: &'a ServiceId,
 ) -> Option<(&'a ServiceEntry, &'a HostName)> {
-    let entries = policy.service_entries().iter();
-    let visible = entries.filter(|entry| entry.is_visible_to(caller.namespace()));
-    let mut hosts = visible.flat_map(|entry| entry.hosts.iter().map(move |host| (entry, host)));
-    hosts.find(|(_, host)| {
-        ServiceId::from_host(&host.to_string(), caller)
-            .is_ok_and(|service| is_same(&service, &listener.edge.destination))
-    })
+    let hosts = || {
+        let all = visible(policy, caller);
+        let all = all.flat_map(|entry| entry.hosts.iter().map(move |host| (entry, host)));
+        all.filter(|(_, host)| {
+            ServiceId::from_host(&authority(host, None), caller)
+                .is_ok_and(|service| is_same(&service, &listener.edge.destination))
+        })
+    };
+    // Two entries of a host may have different ports.
+    hosts().find(|(entry, _)| port(entry, listener).is_ok()).or_else(|| hosts().next())
 }
 
 fn endpoints(entry: &ServiceEntry, host: &HostName, listener: &Listener) -> Vec<Endpoint> {

@@ -112,16 +112,19 @@ pub(crate) struct Target {
     pub(crate) muted: MutedAnswer,
 }
 
-/// What an outbound listener was told, as far as plans need it.
+/// What an outbound listener was told, as far as plans need it; or a host of the policy that
+/// listeners for all services lead to.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
+    /// No other one has it, or had it: its pools are known by it.
+    pub(crate) id: usize,
     /// Where it leads.
     pub(crate) edge: Arc<Edge>,
     /// The host as it was configured.
     pub(crate) host: String,
     /// The port of that host.
     pub(crate) port: u16,
-    /// Its endpoints; none: those that the policy names.
+    /// Its endpoints; of a configured one, none: those that the policy names.
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
@@ -292,10 +295,10 @@ impl Planner<'_> {
         let service = ServiceId::from_host(&destination.host, self.caller);
         let service = service.map_err(|_| NoTarget::UnknownHost)?;
         let leads = |at: &usize| is_same(&self.listeners[*at].edge.destination, &service);
-        let at = at
-            .into_iter()
-            .chain(0..self.listeners.len())
-            .find(leads)
+        let all = || at.into_iter().chain(0..self.listeners.len()).filter(leads);
+        let at = all()
+            .find(|&at| destination.port.is_none_or(|port| self.listeners[at].port == port))
+            .or_else(|| all().next())
             .ok_or(NoTarget::UnknownHost)?;
         let port = destination.port.unwrap_or(self.listeners[at].port);
         let host = &destination.host;
@@ -328,7 +331,7 @@ impl Planner<'_> {
             subset.is_none_or(|subset| subset.selects(label))
         };
         let endpoints: Vec<_> = listener.endpoints.iter().filter(belongs).cloned().collect();
-        let key = PoolKey { listener: at, subset: name, port };
+        let key = PoolKey { listener: listener.id, subset: name, port };
         let is_watched = way.is_some()
             || *settings != Settings::default()
             || self.policy.retries_unasked().is_some();
@@ -344,11 +347,22 @@ impl Planner<'_> {
 /// Whether a host of a document means a service of this proxy. A caller without a namespace stands
 /// in `default`.
 pub(super) fn is_same(one: &ServiceId, other: &ServiceId) -> bool {
-    let namespace = |service: &ServiceId| match service.namespace() {
-        "" => "default".to_owned(),
-        own => own.to_owned(),
-    };
     one.name() == other.name()
         && one.environment() == other.environment()
-        && namespace(one) == namespace(other)
+        && standing_in(one.namespace()) == standing_in(other.namespace())
+}
+
+/// `service` as `caller` would name it, so that two names of the same are equal.
+pub(crate) fn as_named_by(caller: &ServiceId, service: ServiceId) -> ServiceId {
+    let (own, other) = (caller.namespace(), service.namespace());
+    if own == other || standing_in(own) != standing_in(other) {
+        return service;
+    }
+    let named = ServiceId::new(service.environment(), own, service.name());
+    // Each part was one before.
+    named.unwrap_or(service)
+}
+
+fn standing_in(namespace: &str) -> &str {
+    if namespace.is_empty() { "default" } else { namespace }
 }

@@ -7,7 +7,6 @@ use crate::policy::{self, Taken, entries, told};
 use fusebox_proto::Now;
 use fusebox_proto::policy::{Policy, Push, PushAck};
 use fusebox_proto::text::visible;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,30 +14,28 @@ use std::sync::Arc;
 impl Proxy {
     /// Failures drive the circuits of edges where the policy says so. The first listener of a
     /// destination speaks for it.
-    pub(super) fn set_service_breakers(&self, policy: &Policy) {
+    fn set_service_breakers(&self, policy: &Policy) {
         let namespace = self.config.service.namespace();
-        for listener in self.listeners.iter().rev() {
+        let hosts = self.hosts.lock();
+        let all: Vec<&Listener> = self.listeners.iter().chain(hosts.listeners()).collect();
+        for listener in all.into_iter().rev() {
             let said = policy.destination_or_default(namespace, &listener.host);
             let breaker = said.settings(None, listener.port).breaker;
             listener.edge.core.lock().set_service_breaker(Now::read(), breaker);
         }
     }
 
-    /// The plans of all outbound listeners; an ingress follows at once.
-    pub(super) fn plans(&self, policy: &Policy) -> Vec<Plan> {
+    /// The plans of `listeners`; an ingress follows at once.
+    fn plans(&self, policy: &Policy, listeners: &[Listener]) -> Vec<Plan> {
         let wants = self.ingress.as_ref().map(|ingress| ingress.wants(policy));
         let wants = wants.unwrap_or_default();
-        let listeners: Vec<_> = {
-            let resolved = self.resolved.lock();
-            self.filled(policy).map(|listener| listener.resolved(&resolved)).collect()
-        };
         let mut told = self.endpoints.lock();
-        *told = told::endpoints(&told, &listeners);
+        *told = told::endpoints(&told, listeners);
         drop(told);
         let (plans, hosts) = {
             let (caller, mut pools) = (&self.config.service, self.pools.lock());
             let routes = wants.iter().map(|want| &want.routes);
-            plan::plans(policy, caller, &listeners, routes, &mut pools)
+            plan::plans(policy, caller, listeners, routes, &mut pools)
         };
         if let Some(ingress) = &self.ingress {
             ingress.follow(wants, hosts);
@@ -46,19 +43,44 @@ impl Proxy {
         plans
     }
 
-    /// All outbound listeners, with the endpoints that the policy names where they have none.
-    pub(super) fn filled<'a>(
-        &'a self,
-        policy: &'a Policy,
-    ) -> impl Iterator<Item = Cow<'a, Listener>> {
-        let caller = &self.config.service;
-        self.listeners.iter().map(move |listener| entries::filled(listener, policy, caller))
+    /// All outbound listeners, and behind them the hosts of the policy, with the endpoints that it
+    /// names where they have none.
+    fn filled(&self, policy: &Policy) -> Vec<Listener> {
+        let (caller, hosts) = (&self.config.service, self.hosts.lock());
+        let all = self.listeners.iter().chain(hosts.listeners());
+        all.map(|listener| entries::filled(listener, policy, caller).into_owned()).collect()
     }
 
-    pub(super) fn follow(&self, policy: &Policy) {
-        for (outbound, plan) in self.outbound.iter().zip(self.plans(policy)) {
+    /// Leads to everything under the first policy.
+    pub(super) fn lead(&mut self, policy: &Policy) {
+        let listeners = self.known(policy);
+        let mut plans = self.plans(policy, &listeners).into_iter();
+        let configured = self.listeners.iter().zip(plans.by_ref());
+        let outbound = configured.map(|(listener, plan)| self.leading_to(listener, plan)).collect();
+        self.outbound = outbound;
+        self.led(policy, &listeners, plans);
+    }
+
+    fn follow(&self, policy: &Policy) {
+        let listeners = self.known(policy);
+        let mut plans = self.plans(policy, &listeners).into_iter();
+        for (outbound, plan) in self.outbound.iter().zip(plans.by_ref()) {
             *outbound.plan.write() = Arc::new(plan);
         }
+        self.led(policy, &listeners, plans);
+    }
+
+    /// All that requests can be led to, with the addresses of names.
+    fn known(&self, policy: &Policy) -> Vec<Listener> {
+        self.take_hosts(policy);
+        let filled = self.filled(policy);
+        let resolved = self.resolved.lock();
+        filled.iter().map(|listener| listener.resolved(&resolved)).collect()
+    }
+
+    fn led(&self, policy: &Policy, listeners: &[Listener], plans: impl Iterator<Item = Plan>) {
+        self.lead_to_hosts(plans);
+        self.tell_services(listeners);
         self.set_service_breakers(policy);
         self.timers.notify_one();
     }

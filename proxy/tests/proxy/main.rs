@@ -10,6 +10,7 @@ mod by_host;
 mod collector;
 mod drain;
 mod early;
+mod entry_hosts;
 mod floods;
 mod forward;
 mod heads;

@@ -1,21 +1,25 @@
 """An application whose connections the kernel redirects to its proxy, in a network namespace of
 its own. Prints what it got, and what the proxy counted, as one JSON object.
 
-usage: unshare --net python3 transparent.py FUSEBOX_PROXY nft|iptables
+usage: unshare --net python3 transparent.py FUSEBOX_PROXY nft|iptables POLICY
 """
 
 import http.server
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 
-PROXY, TOOL = sys.argv[1:3]
+PROXY, TOOL, POLICY = sys.argv[1:4]
 HOME = "10.9.9.9"
+NOBODY = "10.9.9.10"
+# Of hosts that only the policy knows.
+VIRTUAL = "10.9.9.11"
 ANYONE = 65534
 
 
@@ -75,6 +79,20 @@ def hear(port):
         return stream.recv(4096).decode()
 
 
+def say_tls(port, name, address=HOME):
+    """What answers to the first words of a TLS client that names a server."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    with socket.create_connection((address, port), 10) as stream:
+        stream.settimeout(10)
+        stream.sendall(outgoing.read())
+        return stream.recv(3).decode()
+
+
 def get(port, host, address=HOME):
     """The body of an answer."""
     with socket.create_connection((address, port), 10) as stream:
@@ -90,10 +108,17 @@ def get(port, host, address=HOME):
 def through_rules():
     return {
         "endpoint": get(8080, "inventory"),
-        "by_host": get(80, "inventory", "10.9.9.10"),
+        "by_host": get(80, "inventory", NOBODY),
         "unknown_host": get(8081, "elsewhere.example.com"),
         "raw": say(9000, b"ping\n"),
         "server_first": hear(9001),
+        "entry_by_host": get(80, "api.example.com", NOBODY),
+        "entry_at_its_endpoint": get(8082, "elsewhere.example.com"),
+        "entry_named_at_anothers": get(8080, "api.example.com:80"),
+        "entry_virtual": say(9100, b"ping\n", VIRTUAL),
+        "entry_tls_one": say_tls(9443, "one.example.com", VIRTUAL),
+        "entry_tls_two": say_tls(9443, "two.example.com", VIRTUAL),
+        "entry_unresolved": get(8081, "a.wild.example.com"),
     }
 
 
@@ -123,16 +148,21 @@ def main():
     for command in (
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{HOME}/32", "dev", "lo"],
-        ["ip", "address", "add", "10.9.9.10/32", "dev", "lo"],
+        ["ip", "address", "add", f"{NOBODY}/32", "dev", "lo"],
+        ["ip", "address", "add", f"{VIRTUAL}/32", "dev", "lo"],
     ):
         subprocess.run(command, check=True)
     serve_http("inventory", 8080)
     serve_http("other", 8081)
+    serve_http("api", 8082)
     serve_raw(9000, b"")
     serve_raw(9001, b"220 ready\r\n")
+    serve_raw(9002, b"one")
+    serve_raw(9003, b"two")
+    serve_raw(9004, b"")
     proxy = subprocess.Popen([
         PROXY, "--service", "payment", "--transparent", "--outbound", "127.0.0.1:15001",
-        "--outbound", f"127.0.0.1:15002=inventory@{HOME}:8080",
+        "--outbound", f"127.0.0.1:15002=inventory@{HOME}:8080", "--config", POLICY,
     ])
     try:
         rules = [PROXY, "redirect", "--tool", TOOL]

@@ -100,3 +100,75 @@ fn the_command_line_wins() {
     check(&own, PORTS, None);
     check(&[], &listed, None);
 }
+
+/// Scenario: entries with several hosts and ports, of each resolution, of one host twice, hidden from
+/// the caller, with virtual addresses; beside listeners that lead to a host already.
+/// Guarantees: each host is named once at each port, as its caller would name it; not where its
+/// endpoints are nobody's to tell, nor where the command line tells them.
+#[test]
+fn hosts_of_entries() {
+    let check = |spec: &str, own: &[Endpoint], expected: &[(&str, &str, bool)]| {
+        let policy = compiled(spec);
+        let seen = with_listener("stock:8080", own, |listener, caller| {
+            named(&policy, caller, std::slice::from_ref(listener))
+        });
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|one| (one.service.to_string(), one.host.clone(), one.is_tls))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|&(service, host, is_tls)| (service.to_owned(), host.to_owned(), is_tls))
+            .collect();
+        assert_eq!(seen, expected, "{spec}");
+    };
+    let ports = "ports: [{number: 443, name: https, protocol: TLS}, {number: 8080, name: web}]";
+    let listed = format!("resolution: STATIC, {ports}, {LISTED}");
+    let api = [
+        ("shop/api.example.com", "api.example.com:443", true),
+        ("shop/api.example.com", "api.example.com:8080", false),
+    ];
+    let stock = ("shop/stock", "stock.shop.svc.cluster.local:443", true);
+    check(&listed, &[], &[api[0], api[1], stock]);
+    let own = [Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 81)))];
+    check(&listed, &own, &api);
+    check(&format!("resolution: DNS, {ports}"), &own, &api);
+    check(ports, &[], &[]);
+    check(&format!("exportTo: [web], {listed}"), &[], &[]);
+    check(
+        &format!("resolution: STATIC, {LISTED}"),
+        &own,
+        &[("shop/api.example.com", "api.example.com:80", false)],
+    );
+}
+
+/// Scenario: two entries of one host with different ports, and a host in the namespace that a caller
+/// without one stands in.
+/// Guarantees: each port has the endpoints of its entry; the service is the one that the caller's
+/// short name means.
+#[test]
+fn entries_of_one_host() {
+    let entry = |name: &str, port: u16| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: {name}, \
+             namespace: default}}, spec: {{hosts: [stock], resolution: STATIC, ports: [{{number: \
+             {port}, name: web}}], addresses: [240.0.0.0/8], endpoints: [{{address: 10.0.0.1}}]}}}}"
+        )
+    };
+    let text = format!("{}\n---\n{}\n", entry("one", 80), entry("two", 90));
+    let (documents, _) = policy::read("test.yaml", &text).unwrap();
+    let policy = policy::compile(&documents, Profile::Fusebox).unwrap().0;
+    let caller = ServiceId::named("till").unwrap();
+    let seen = named(&policy, &caller, &[]);
+    let stock = ServiceId::named("stock").unwrap();
+    let services: Vec<_> = seen.iter().map(|one| (one.service.clone(), one.port)).collect();
+    assert_eq!(services, [(stock.clone(), 80), (stock, 90)]);
+    assert_eq!(seen[0].networks, [Network::parse("240.0.0.0/8").unwrap()]);
+    for (port, expected) in [(80, "10.0.0.1:80"), (90, "10.0.0.1:90")] {
+        with_listener(&format!("stock.default:{port}"), &[], |listener, _| {
+            let filled = filled(listener, &policy, &caller);
+            let endpoints: Vec<_> = filled.endpoints.iter().map(ToString::to_string).collect();
+            assert_eq!(endpoints, [expected]);
+        });
+    }
+}
