@@ -10,6 +10,13 @@
 //! endpoint that fails at once is quick and idle, and would else draw all traffic to itself. Where
 //! the latency of one of the two is not known, attempts and penalty decide alone.
 //!
+//! Where members have weights that differ, each of the two is chosen as often as its weight says (and
+//! so may be the same one), what is out on a member counts by its weight, and latency is nothing: any
+//! small difference in it would undo the weights. Idle, and under a load that follows the weights, the
+//! two look alike, and shares are those of the weights; a member with more out than it is meant to
+//! carry, as one that is slow has, gets less. (As in Envoy, which divides the weight by the attempts
+//! out, and goes round by turns.)
+//!
 //! Ejected endpoints get nothing, unless so few are left that they would be overrun: below the
 //! panic threshold ejections are ignored, as in Envoy. A retry avoids the endpoints that its request
 //! tried before, where there are others: Envoy's `previous_hosts`, whose bounded number of draws is
@@ -18,10 +25,12 @@
 //! Pure: chance enters as points, 0…1.
 
 mod estimate;
+mod shares;
 
 use crate::breaker::Outcome;
 use estimate::Estimate;
 use fusebox_proto::policy::Balancer;
+use shares::Shares;
 use std::time::{Duration, Instant};
 
 /// An endpoint of this process. The shell gives each a number of its own when it first sees it, and
@@ -39,6 +48,8 @@ pub struct Balance {
     members: Vec<Member>,
     /// Places in `members` of those that may be chosen.
     usable: Vec<usize>,
+    /// Of these; `None`: they share alike.
+    shares: Option<Shares>,
     /// Of round robin.
     turn: usize,
 }
@@ -46,6 +57,12 @@ pub struct Balance {
 #[derive(Debug)]
 struct Member {
     id: EndpointId,
+    /// Its part of the attempts, beside those of the others. At least 1.
+    weight: u32,
+    /// What an attempt that is out on it counts: less on a member of more weight; 1 on the average.
+    load_each: f64,
+    /// Turns that it is owed, as multiples of the sum of weights.
+    credit: i64,
     is_ejected: bool,
     in_flight: u32,
     estimate: Estimate,
@@ -78,7 +95,7 @@ pub struct MemberStatus {
 impl Balance {
     /// No members yet.
     pub const fn new(by: Balancer, panic_percent: u8) -> Self {
-        Self { by, panic_percent, members: Vec::new(), usable: Vec::new(), turn: 0 }
+        Self { by, panic_percent, members: Vec::new(), usable: Vec::new(), shares: None, turn: 0 }
     }
 
     /// Follows a change of policy.
@@ -101,7 +118,17 @@ impl Balance {
         self.members.sort_by_key(|member| member.id);
         self.members.dedup_by_key(|member| member.id);
         self.turn = turn;
-        self.find_usable();
+        self.weigh();
+    }
+
+    /// Follows a change of weights, which are 1 until they are told. Those of others stay.
+    pub fn set_weights(&mut self, weights: &[(EndpointId, u32)]) {
+        for &(id, weight) in weights {
+            if let Some(at) = self.find(id) {
+                self.members[at].weight = weight.max(1);
+            }
+        }
+        self.weigh();
     }
 
     /// Follows an ejection, or its end.
@@ -124,15 +151,26 @@ impl Balance {
         points: [f64; 2],
     ) -> Result<EndpointId, NoEndpoint> {
         let untried = self.untried(tried);
-        let among = untried.as_deref().unwrap_or(&self.usable);
+        let of_untried = untried.as_deref().and_then(|among| self.shares(among));
+        let (among, shares) = match &untried {
+            Some(among) => (&among[..], of_untried.as_ref()),
+            None => (&self.usable[..], self.shares.as_ref()),
+        };
         if among.is_empty() {
             let is_empty = self.members.is_empty();
             return Err(if is_empty { NoEndpoint::Empty } else { NoEndpoint::AllEjected });
         }
-        let at = match self.by {
-            Balancer::LeastRequest => self.less_loaded(now, among, points),
-            Balancer::Random => among[index(points[0], among.len())],
-            Balancer::RoundRobin => among[self.turn % among.len()],
+        let at = match (self.by, shares) {
+            (Balancer::LeastRequest, None) => self.less_loaded(now, among, points),
+            (Balancer::LeastRequest, Some(shares)) => {
+                let [one, other] = points.map(|point| among[shares.at(point)]);
+                let busy = |at: usize| self.members[at].busy(now);
+                if busy(other) < busy(one) { other } else { one }
+            }
+            (Balancer::Random, None) => among[index(points[0], among.len())],
+            (Balancer::Random, Some(shares)) => among[shares.at(points[0])],
+            (Balancer::RoundRobin, None) => among[self.turn % among.len()],
+            (Balancer::RoundRobin, Some(_)) => by_turns(&mut self.members, among),
         };
         self.turn = self.turn.wrapping_add(1);
         let member = &mut self.members[at];
@@ -200,6 +238,20 @@ impl Balance {
         *only
     }
 
+    fn shares(&self, among: &[usize]) -> Option<Shares> {
+        Shares::new(among.iter().map(|&at| self.members[at].weight))
+    }
+
+    /// Members or weights are others.
+    fn weigh(&mut self) {
+        let sum: u64 = self.members.iter().map(|member| u64::from(member.weight)).sum();
+        let average = sum as f64 / self.members.len().max(1) as f64;
+        for member in &mut self.members {
+            (member.load_each, member.credit) = (average / f64::from(member.weight), 0);
+        }
+        self.find_usable();
+    }
+
     fn find(&self, id: EndpointId) -> Option<usize> {
         self.members.binary_search_by_key(&id, |member| member.id).ok()
     }
@@ -209,24 +261,46 @@ impl Balance {
         let usable = self.members.iter().enumerate();
         let usable = usable.filter(|(_, member)| ignores_ejections || !member.is_ejected);
         self.usable = usable.map(|(at, _)| at).collect();
+        self.shares = self.shares(&self.usable);
     }
 }
 
 impl Member {
     const fn new(now: Instant, id: EndpointId) -> Self {
-        Self { id, is_ejected: false, in_flight: 0, estimate: Estimate::new(now) }
+        let estimate = Estimate::new(now);
+        let (weight, load_each) = (1, 1.0);
+        Self { id, weight, load_each, credit: 0, is_ejected: false, in_flight: 0, estimate }
     }
 
     fn is_less_loaded(&self, other: &Self, now: Instant) -> bool {
-        let attempts =
-            |member: &Self| f64::from(member.in_flight + 1) * member.estimate.penalty(now);
         let latencies = (self.estimate.latency_us(now), other.estimate.latency_us(now));
         let (own, its) = match latencies {
             (Some(own), Some(its)) => (own, its),
             _ => (1.0, 1.0),
         };
-        attempts(self) * own < attempts(other) * its
+        self.busy(now) * own < other.busy(now) * its
     }
+
+    /// Its load, as far as that does not depend on how long it takes.
+    fn busy(&self, now: Instant) -> f64 {
+        (f64::from(self.in_flight) * self.load_each + 1.0) * self.estimate.penalty(now)
+    }
+}
+
+/// The next one by turns, in which each comes as often as its weight says and as evenly as can be:
+/// nginx' smooth weighted round robin.
+fn by_turns(members: &mut [Member], among: &[usize]) -> usize {
+    let (mut sum, mut next) = (0, among[0]);
+    for &at in among {
+        let weight = i64::from(members[at].weight);
+        members[at].credit += weight;
+        sum += weight;
+        if members[next].credit < members[at].credit {
+            next = at;
+        }
+    }
+    members[next].credit -= sum;
+    next
 }
 
 /// Whether fewer than `panic_percent` of `all` are `left`, as Envoy counts it.

@@ -241,7 +241,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
             label.ok_or_else(|| format!("{part:?} is no label; allowed is LABEL=VALUE"))?;
         labels.insert(label.to_owned(), value.to_owned());
     }
-    Ok(Endpoint { address: address.to_owned(), labels })
+    Ok(Endpoint { address: address.to_owned(), labels, weight: 1 })
 }
 
 #[cfg(test)]

@@ -257,6 +257,9 @@ pub struct Endpoint {
     pub address: String,
     /// What the operator says about it, such as `version=v2`.
     pub labels: BTreeMap<String, String>,
+    /// Its part of the traffic, beside those of the others; at least 1. All addresses of a name have
+    /// it.
+    pub weight: u32,
 }
 
 impl Endpoint {
@@ -268,7 +271,7 @@ impl Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { address: address.to_string(), labels: BTreeMap::new() }
+        Self { address: address.to_string(), labels: BTreeMap::new(), weight: 1 }
     }
 }
 

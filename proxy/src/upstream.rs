@@ -107,6 +107,11 @@ impl Upstream {
         self.tell_all();
     }
 
+    /// Follows a change of the endpoints' weights, which are 1 until they are told.
+    pub fn set_weights(&mut self, weights: &[(EndpointId, u32)]) {
+        self.balance.set_weights(weights);
+    }
+
     /// Chooses an endpoint for an attempt: a first one if nothing was tried, else a retry, which
     /// avoids what was.
     ///

@@ -77,7 +77,8 @@ pub struct ServiceEndpoint {
     pub ports: Vec<(Arc<str>, u16)>,
     /// What subsets select by.
     pub labels: Vec<(Arc<str>, Arc<str>)>,
-    /// Its part of the traffic; 1 where none is named.
+    /// Its part of the traffic, beside those of the others: at least 1, which it is where none is
+    /// named.
     pub weight: u32,
 }
 
@@ -207,13 +208,14 @@ fn endpoints(spec: &Fields<'_>, resolution: Resolution) -> Vec<ServiceEndpoint> 
             address: address.into(),
             ports: own,
             labels: fields.get("labels").map(|at| labels(&at)).unwrap_or_default(),
-            weight: fields.uint("weight", 0..=i32::MAX as u32).unwrap_or(1),
+            weight: match fields.uint("weight", 0..=i32::MAX as u32) {
+                Some(0) => {
+                    fields.at().warn("has weight 0, which as in Istio is not set, and so is 1");
+                    1
+                }
+                weight => weight.unwrap_or(1),
+            },
         });
-        if let Some(at) = fields.get("weight")
-            && endpoint.as_ref().is_some_and(|endpoint| endpoint.weight != 1)
-        {
-            at.warn("is not followed: all endpoints of a subset get the same share");
-        }
         endpoints.extend(endpoint);
         fields.finish(&["locality", "network", "serviceAccount"]);
     }

@@ -1,6 +1,6 @@
 //! `ServiceEntry`, `PeerAuthentication`, `IstioOperator`, `Gateway`.
 
-use super::{assert_says, compiled};
+use super::{assert_says, compiled, findings};
 use fusebox_proto::policy::*;
 use std::fmt::Debug;
 
@@ -55,6 +55,13 @@ fn service_entry() {
     };
     let listed = "resolution: STATIC, endpoints: [{address: 10.0.0.1, ports: {https: 8443}, labels: {version: v1}, weight: 3}]";
     check(listed, |e| e.endpoints.clone(), vec![endpoint]);
+    let weights = |e: &ServiceEntry| e.endpoints.iter().map(|one| one.weight).collect::<Vec<_>>();
+    let zero =
+        "resolution: STATIC, endpoints: [{address: 10.0.0.1, weight: 0}, {address: 10.0.0.2}]";
+    check(zero, weights, vec![1, 1]);
+    assert_says(&entry(zero), Severity::Warning, "weight 0");
+    let said = findings(&entry(listed), Profile::Fusebox);
+    assert!(said.iter().all(|finding| !finding.to_string().contains("weight")), "{said:?}");
     assert_says(
         &entry("subjectAltNames: [a]"),
         Severity::Warning,

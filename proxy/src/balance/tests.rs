@@ -5,6 +5,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 
+mod weights;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn ids(count: u64) -> Vec<EndpointId> {
@@ -235,6 +237,7 @@ enum Event {
     End { which: usize, outcome: Outcome },
     Eject { id: u64, is_ejected: bool },
     Members { first: u64, count: u64 },
+    Weigh { id: u64, weight: u32 },
     Pass { ms: u64 },
 }
 
@@ -247,12 +250,13 @@ fn events() -> impl Strategy<Value = Event> {
         6 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Event::End { which, outcome }),
         2 => (0_u64..12, any::<bool>()).prop_map(|(id, is_ejected)| Event::Eject { id, is_ejected }),
         1 => (0_u64..6, 0_u64..6).prop_map(|(first, count)| Event::Members { first, count }),
+        1 => (0_u64..12, any::<u32>()).prop_map(|(id, weight)| Event::Weigh { id, weight }),
         3 => (0_u64..30_000).prop_map(|ms| Event::Pass { ms }),
     ]
 }
 
 proptest! {
-    /// Scenario: any sequence of picks with any points, ends, ejections and changes of members.
+    /// Scenario: any sequence of picks with any points, ends, ejections, changes of members and weights.
     /// Guarantees: nobody is picked who is not a member, is ejected without panic, or was tried
     /// while there was another; an attempt is counted once; and when all have come back, each
     /// member can be picked.
@@ -293,6 +297,7 @@ proptest! {
                     let ids: Vec<_> = (first..first + count).map(EndpointId).collect();
                     balance.set_members(now, &ids, 3);
                 }
+                Event::Weigh { id, weight } => balance.set_weights(&[(EndpointId(id), weight)]),
                 Event::Pass { ms } => now += Duration::from_millis(ms),
             }
             let counted: u32 = balance.status(now).map(|member| member.in_flight).sum();

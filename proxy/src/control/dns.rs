@@ -79,8 +79,11 @@ mod tests {
     /// changes nothing, and an endpoint that stays is the same one; what is not a name never changes.
     #[test]
     fn endpoints_follow_the_name_server() {
-        let endpoint =
-            |address: &str| Endpoint { address: address.into(), labels: BTreeMap::new() };
+        let endpoint = |address: &str| Endpoint {
+            address: address.into(),
+            labels: BTreeMap::new(),
+            weight: 1,
+        };
         let mut config = Config::new(ServiceId::named("payment").unwrap());
         config.outbound.push(Outbound {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -148,12 +148,13 @@ fn endpoints(entry: &ServiceEntry, host: &HostName, listener: &Listener) -> Vec<
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect(),
+        weight: one.weight,
     };
     match entry.resolution {
         Resolution::None => Vec::new(),
         Resolution::Dns | Resolution::DnsRoundRobin if entry.endpoints.is_empty() => {
             let address = address(&host.to_string(), number(&[]), entry.resolution);
-            vec![Endpoint { address, labels: BTreeMap::new() }]
+            vec![Endpoint { address, labels: BTreeMap::new(), weight: 1 }]
         }
         Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {
             entry.endpoints.iter().map(named).collect()

@@ -133,7 +133,7 @@ impl Listener {
     pub(crate) fn resolved(&self, known: &BTreeMap<String, Vec<SocketAddr>>) -> Self {
         let all = |endpoint: &Endpoint| -> Vec<Endpoint> {
             let Some(name) = endpoint.dns_name() else { return vec![endpoint.clone()] };
-            let at = |address: String| Endpoint { address, labels: endpoint.labels.clone() };
+            let at = |address: String| Endpoint { address, ..endpoint.clone() };
             match known.get(name) {
                 Some(addresses) => addresses.iter().map(|one| at(one.to_string())).collect(),
                 None => vec![at(name.to_owned())],

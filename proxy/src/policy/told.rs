@@ -39,7 +39,7 @@ mod tests {
         config.outbound.push(Outbound {
             listen: "127.0.0.1:0".parse().unwrap(),
             host: "inventory".into(),
-            endpoints: vec![Endpoint { address: "127.0.0.1:1".into(), labels }],
+            endpoints: vec![Endpoint { address: "127.0.0.1:1".into(), labels, weight: 1 }],
         });
         let proxy = Proxy::new(config, InForce::default(), Now::read()).unwrap();
         let mut listeners = proxy.listeners().to_vec();

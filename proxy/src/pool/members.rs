@@ -19,6 +19,8 @@ const DEPARTED_MAX: usize = config::ENDPOINTS_MAX;
 pub(super) struct Members {
     /// In order of their numbers.
     list: Vec<Arc<Endpoint>>,
+    /// Their parts of the traffic, in the order in which they are wanted.
+    weights: Vec<(EndpointId, u32)>,
     next: u64,
     /// Those that left since events were taken, by number and address.
     departed: Vec<(EndpointId, String)>,
@@ -56,16 +58,18 @@ impl Members {
         settings: PoolSettings,
     ) -> Option<Vec<Arc<Endpoint>>> {
         let mut known = std::mem::take(&mut self.list);
-        let before = self.next;
-        for config::Endpoint { address, .. } in wanted {
+        let (before, weights) = (self.next, std::mem::take(&mut self.weights));
+        for config::Endpoint { address, weight, .. } in wanted {
             let stays = known.iter().position(|endpoint| endpoint.address() == address);
-            self.list.push(if let Some(at) = stays {
+            let endpoint = if let Some(at) = stays {
                 known.remove(at)
             } else {
                 let id = EndpointId(self.next);
                 self.next += 1;
                 Endpoint::new(id, address, Arc::clone(shared), settings)
-            });
+            };
+            self.weights.push((endpoint.id(), *weight));
+            self.list.push(endpoint);
         }
         self.list.sort_unstable_by_key(|endpoint| endpoint.id());
         for gone in &known {
@@ -73,7 +77,8 @@ impl Members {
                 self.departed.push((gone.id(), gone.address().to_owned()));
             }
         }
-        (before != self.next || !known.is_empty()).then_some(known)
+        let is_new = before != self.next || !known.is_empty() || weights != self.weights;
+        is_new.then_some(known)
     }
 }
 
@@ -92,7 +97,10 @@ impl Pool {
         *self.shared.endpoints.write() = list.iter().map(Arc::downgrade).collect();
         let ids: Vec<_> = list.iter().map(|endpoint| endpoint.id()).collect();
         let turn = rand::random_range(0..ids.len().max(1));
-        self.core.lock().set_endpoints(now, &ids, turn);
+        let mut core = self.core.lock();
+        core.set_endpoints(now, &ids, turn);
+        core.set_weights(&members.weights);
+        drop(core);
         drop(members);
         for endpoint in left {
             endpoint.retire();

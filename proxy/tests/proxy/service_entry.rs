@@ -85,3 +85,39 @@ async fn endpoints_follow_the_entry() {
     gate.add_permits(1);
     assert_eq!(under_way.await.unwrap().status, 200);
 }
+
+/// Scenario: endpoints of weights 3 and 1, by turns, then the other way round, and by load.
+/// Guarantees: by turns each gets exactly its part, from the acknowledgement on, though nothing but
+/// weights has changed; by load the heavier one gets the most, and the lighter one its part.
+#[tokio::test]
+async fn shares_follow_the_weights() {
+    let (v1, v2, collector) = (witness("v1").await, witness("v2").await, Collector::start().await);
+    let mut config = outbound(&[]);
+    config.collector = Some(collector.url.clone());
+    let proxy = Proxy::start(config);
+    let mut session = collector.attached().await;
+    let by_turns = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+                    metadata: {name: inventory}\nspec: {host: inventory, trafficPolicy: \
+                    {loadBalancer: {simple: ROUND_ROBIN}}}\n";
+    let weighted = |first: u32, second: u32| {
+        let one = |server, version, weight| {
+            let endpoint = endpoint("127.0.0.1", server, version);
+            endpoint.replace("{address", &format!("{{weight: {weight}, address"))
+        };
+        entry("STATIC", &[one(&v1, "v1", first), one(&v2, "v2", second)])
+    };
+    let mut caller = Caller::connect(proxy.address()).await;
+    let mut share = async |version, policy: String, count: usize| {
+        assert_eq!(push(&mut session, version, &policy).await.rejected, None);
+        let before = v1.requests();
+        for _ in 0..count {
+            assert_eq!(caller.get("/").await.status, 200);
+        }
+        v1.requests() - before
+    };
+    assert_eq!(share(1, weighted(3, 1) + by_turns, 40).await, 30);
+    assert_eq!(share(2, weighted(1, 3) + by_turns, 40).await, 10);
+    // Four standard deviations, and more.
+    let by_load = share(3, weighted(3, 1), 400).await;
+    assert!((260..=340).contains(&by_load), "{by_load} of 400");
+}
