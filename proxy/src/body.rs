@@ -112,6 +112,11 @@ impl RequestBody {
         interim::listen(request, wish, hints);
     }
 
+    /// The way back to its caller, where that is known.
+    pub(crate) fn hints(&self) -> Option<Hints> {
+        self.hints.clone()
+    }
+
     /// Lets nobody hear interim answers.
     pub(crate) fn silence(&mut self) {
         self.hints = None;

@@ -13,6 +13,7 @@
 //! answer that the caller must see: what to do then is policy, not plumbing.
 
 use crate::body::RequestBody;
+use crate::connection::Hints;
 use crate::edge::Overflow;
 use crate::outlier::Observed;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
@@ -22,6 +23,9 @@ use http::header::{EXPECT, UPGRADE};
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use std::error::Error as _;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How often a request that came back unsent is tried again: each time, all connections that are
@@ -51,6 +55,9 @@ pub(crate) enum SendError {
     /// The policy's patience with the server is over.
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
+    /// Nothing has moved for too long. The server's.
+    #[error("the server was silent for too long")]
+    Silent,
     /// The caller broke off its request body.
     #[error("the request body broke off")]
     Caller,
@@ -72,7 +79,8 @@ impl SendError {
     /// As a retry policy looks at it.
     pub(crate) fn for_retry(&self) -> Ended {
         match self {
-            Self::Overflow(_) | Self::Caller | Self::Late => Ended::Refused,
+            // Of those that are late, the time for an answer is over.
+            Self::Overflow(_) | Self::Caller | Self::Late | Self::Silent => Ended::Refused,
             Self::Connect(_) => Ended::NoConnection,
             Self::Broken(error) if is_unprocessed(error) => Ended::RefusedStream,
             Self::Stale | Self::Broken(_) | Self::Switched => Ended::Reset { was_sent: true },
@@ -84,7 +92,7 @@ impl SendError {
     pub(crate) const fn observed(&self) -> Option<Observed> {
         match self {
             Self::Connect(_) | Self::Broken(_) | Self::Switched => Some(Observed::Broken),
-            Self::TimedOut(_) => Some(Observed::TimedOut),
+            Self::TimedOut(_) | Self::Silent => Some(Observed::TimedOut),
             Self::Overflow(_) | Self::Stale | Self::Caller | Self::Late => None,
         }
     }
@@ -116,8 +124,26 @@ impl Exchange {
     }
 }
 
-/// Sends `outgoing` in its own version of HTTP to the endpoint that was picked.
+/// Sends `outgoing` in its own version of HTTP to the endpoint that was picked, and waits for the head
+/// of an answer until that is late.
 pub(crate) async fn send(
+    picked: &Picked,
+    now: Instant,
+    outgoing: &mut Outgoing,
+) -> Result<(Response<Incoming>, Exchange), SendError> {
+    let caller = outgoing.as_ref().and_then(|request| request.body().hints());
+    let mut sending = pin!(exchange(picked, now, outgoing));
+    // No timer: the connection of the caller looks at what moves anyway.
+    poll_fn(|cx| match sending.as_mut().poll(cx) {
+        Poll::Pending if caller.as_ref().is_some_and(Hints::is_late) => {
+            Poll::Ready(Err(SendError::Silent))
+        }
+        polled => polled,
+    })
+    .await
+}
+
+async fn exchange(
     picked: &Picked,
     now: Instant,
     outgoing: &mut Outgoing,

@@ -128,6 +128,7 @@ impl Inbound {
             Err(error) => {
                 let outcome = match error {
                     SendError::Caller | SendError::Late => Outcome::Cancelled,
+                    SendError::Silent => Outcome::TimedOut,
                     _ => Outcome::Failure,
                 };
                 let status = refuse::failure_status(&error).as_u16();

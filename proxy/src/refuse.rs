@@ -155,7 +155,7 @@ pub(crate) fn failure_status(error: &SendError) -> StatusCode {
     match error {
         SendError::Overflow(_) | SendError::Connect(_) => StatusCode::SERVICE_UNAVAILABLE,
         SendError::Stale | SendError::Broken(_) | SendError::Switched => StatusCode::BAD_GATEWAY,
-        SendError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        SendError::TimedOut(_) | SendError::Silent => StatusCode::GATEWAY_TIMEOUT,
         SendError::Caller => StatusCode::BAD_REQUEST,
         SendError::Late => StatusCode::REQUEST_TIMEOUT,
     }
@@ -169,6 +169,7 @@ pub(crate) const fn failure_word(error: &SendError) -> &'static str {
         SendError::Stale => "stale-connection",
         SendError::Broken(_) | SendError::Switched => "no-answer",
         SendError::TimedOut(_) => "timeout",
+        SendError::Silent => "idle-timeout",
         SendError::Caller | SendError::Late => "request-body",
     }
 }

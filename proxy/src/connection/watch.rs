@@ -41,8 +41,10 @@ pub(super) struct Watch {
     quiet_sweeps: AtomicU32,
     /// Looks since a head began, or since the exchange was late.
     head_sweeps: AtomicU32,
-    /// Nothing more is read.
+    /// Nothing moves on the exchange: a last answer is due.
     is_late: AtomicBool,
+    /// It is the caller who is late, with a body: nothing more is read.
+    is_caller_late: AtomicBool,
     /// Bytes of a response body that hyper has and the socket has not, at most.
     ahead_len: AtomicUsize,
     /// A response body waits for those to be written.
@@ -70,7 +72,7 @@ pub(super) enum Finding {
     /// Nobody uses it: close it politely.
     Unused,
     /// Nothing moves on an HTTP/1 exchange: whoever reads the request body gets an error now, and
-    /// may still answer.
+    /// whoever waits for the server gives up; either may still answer.
     Late,
     /// Nobody has used it for a moment, and hyper has nothing of it: let go of hyper.
     Asleep,
@@ -91,6 +93,7 @@ impl Watch {
             quiet_sweeps: AtomicU32::new(0),
             head_sweeps: AtomicU32::new(0),
             is_late: AtomicBool::new(false),
+            is_caller_late: AtomicBool::new(false),
             ahead_len: AtomicUsize::new(0),
             is_body_waiting: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
@@ -157,12 +160,15 @@ impl Watch {
             // Time for a last answer.
             return self.sweep_head();
         }
-        if 0 < self.in_flight.load(Relaxed) {
+        let in_flight = self.in_flight.load(Relaxed);
+        if 0 < in_flight {
             return if quiet < self.deadlines.stuck_sweeps_max {
                 Finding::Alive
             } else if self.is_http2() {
                 Finding::Stuck
             } else {
+                // An answer that is due, and a body that is not over, each hold the request.
+                self.is_caller_late.store(1 < in_flight, Relaxed);
                 self.is_late.store(true, Relaxed);
                 self.head_sweeps.store(0, Relaxed);
                 Finding::Late
@@ -242,9 +248,10 @@ impl Busy {
         self.0.hints.close();
     }
 
-    /// Whether the answer is the last on its connection, because the proxy ends.
+    /// Whether the answer is the last on its connection, because the proxy ends, or because it took
+    /// too long.
     pub(super) fn is_last(&self) -> bool {
-        self.0.drain.is_draining()
+        self.0.drain.is_draining() || self.0.is_late.load(Relaxed)
     }
 
     /// A response ends HTTP on this connection.

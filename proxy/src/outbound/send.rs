@@ -328,7 +328,7 @@ fn verdict(error: &SendError, is_grpc: bool) -> Verdict {
         SendError::Connect(_) | SendError::Broken(_) | SendError::Switched => Outcome::Failure,
         SendError::Caller | SendError::Late => Outcome::Cancelled,
         SendError::Stale | SendError::Overflow(_) => Outcome::Ours,
-        SendError::TimedOut(_) => Outcome::TimedOut,
+        SendError::TimedOut(_) | SendError::Silent => Outcome::TimedOut,
     };
     Verdict::unanswered(outcome, refuse::failure_status(error).as_u16(), is_grpc)
 }

@@ -23,7 +23,9 @@ use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
@@ -127,6 +129,12 @@ impl Hints {
         Self { request: state.request, watch: Arc::clone(watch) }
     }
 
+    /// Whether nothing has moved for so long that an answer is due, and not because of the caller, whose
+    /// body is late otherwise. Whoever waits is polled when that comes to be.
+    pub(crate) fn is_late(&self) -> bool {
+        self.watch.is_late.load(Relaxed) && !self.watch.is_caller_late.load(Relaxed)
+    }
+
     /// Hands on an interim answer of the server, as long as there is no other.
     pub(crate) fn tell(&self, status: StatusCode, headers: &HeaderMap) {
         let slot = &self.watch.hints;
@@ -172,7 +180,6 @@ mod tests {
     use crate::connection::limits::DEADLINES;
     use http::HeaderValue;
     use http::header::{CONNECTION, LINK, TRANSFER_ENCODING};
-    use std::sync::atomic::Ordering::Relaxed;
     use std::task::Waker;
 
     fn hints() -> (Arc<Watch>, HeaderMap) {

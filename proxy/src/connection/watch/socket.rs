@@ -81,7 +81,7 @@ impl AsyncRead for Watched {
             let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
-        if self.watch.is_late.load(Relaxed) {
+        if self.watch.is_caller_late.load(Relaxed) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buf.filled().len();
