@@ -4,6 +4,7 @@ use crate::config::Endpoint;
 use crate::config::operation::Operation;
 use crate::outbound::Edge;
 use crate::outlier::Ejection;
+use crate::policy::plan::Listener;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 use fusebox_proto::command::BreakerState;
@@ -43,6 +44,7 @@ pub(super) fn config(proxy: &Proxy, now: Now) -> String {
         "outbound": outbound.collect::<Vec<_>>(),
         "by_host": config.by_host.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "transparent": config.transparent,
+        "hosts": hosts(proxy),
         "ingress": proxy.ingress.as_ref().map(|ingress| ingress.page()),
         "upgrades": config.upgrades,
         "policy": super::policy::page(proxy),
@@ -57,6 +59,19 @@ pub(super) fn config(proxy: &Proxy, now: Now) -> String {
             "connect_timeout_ms": u64::try_from(config.limits.connect_timeout.as_millis()).ok(),
         },
     }))
+}
+
+/// Those that only the policy names.
+fn hosts(proxy: &Proxy) -> Vec<Value> {
+    let hosts = proxy.hosts.lock();
+    let host = |one: &Listener| {
+        json!({
+            "host": one.host,
+            "destination": one.edge.destination.to_string(),
+            "endpoints": one.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        })
+    };
+    hosts.listeners().map(host).collect()
 }
 
 fn operation(operation: &Operation) -> Value {
@@ -142,7 +157,7 @@ fn service(service: &ServiceId) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    json!({ "address": endpoint.address, "labels": endpoint.labels })
+    json!({ "address": endpoint.address, "labels": endpoint.labels, "weight": endpoint.weight })
 }
 
 fn pretty(value: &Value) -> String {

@@ -4,10 +4,10 @@
 use super::plan::{Listener, as_named_by, is_same};
 use crate::config::{Endpoint, PORT_DEFAULT};
 use crate::directory::Network;
-use fusebox_proto::ServiceId;
 use fusebox_proto::policy::{
-    HostName, Policy, Resolution, ServiceEndpoint, ServiceEntry, ServicePort,
+    Action, Destinations, HostName, Policy, Resolution, ServiceEndpoint, ServiceEntry, ServicePort,
 };
+use fusebox_proto::{Invalid, ServiceId};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +43,8 @@ pub(crate) struct Named {
     pub(crate) is_tls: bool,
     /// Virtual addresses.
     pub(crate) networks: Vec<Network>,
+    /// Where it is.
+    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// The hosts that a caller sees and whose endpoints an entry tells, each at each of its ports, in
@@ -50,43 +52,67 @@ pub(crate) struct Named {
 /// connections go on to where they were going.) What `listeners` lead to already is left out.
 pub(crate) fn named(policy: &Policy, caller: &ServiceId, listeners: &[Listener]) -> Vec<Named> {
     let (mut all, mut known) = (Vec::new(), BTreeSet::new());
-    for entry in visible(policy, caller) {
-        if entry.resolution == Resolution::None {
-            continue;
-        }
-        for host in entry.hosts.iter().filter(|host| !host.is_wildcard()) {
-            let Ok(service) = ServiceId::from_host(&authority(host, None), caller) else {
-                continue;
-            };
-            let service = as_named_by(caller, service);
-            for (port, is_tls) in ports(entry) {
-                let is_led_to = listeners.iter().any(|listener| {
-                    is_same(&listener.edge.destination, &service)
-                        // The command line wins.
-                        && (listener.port == port || !listener.endpoints.is_empty())
-                });
-                if is_led_to || !known.insert((service.clone(), port)) {
-                    continue;
-                }
-                all.push(Named {
-                    service: service.clone(),
-                    host: authority(host, Some(port)),
-                    port,
-                    is_tls,
-                    networks: entry.addresses.iter().filter_map(|it| Network::parse(it)).collect(),
-                });
+    let entries = visible(policy, caller).filter(|entry| entry.resolution != Resolution::None);
+    let hosts = entries.flat_map(|entry| entry.hosts.iter().map(move |host| (entry, host)));
+    for (entry, host) in hosts.filter(|(_, host)| !host.is_wildcard()) {
+        let Ok(service) = service(caller, &authority(host, None)) else { continue };
+        for named in at_ports(entry, host, &service) {
+            let is_led_to = listeners.iter().any(|listener| {
+                is_same(&listener.edge.destination, &service)
+                    // The command line wins.
+                    && (listener.port == named.port || !listener.endpoints.is_empty())
+            });
+            if !is_led_to && known.insert((service.clone(), named.port)) {
+                all.push(named);
             }
         }
     }
     all
 }
 
-/// Each port, and whether its clients speak TLS; an entry without ports has HTTP's.
-fn ports(entry: &ServiceEntry) -> impl Iterator<Item = (u16, bool)> {
-    let default = entry.ports.is_empty().then_some((PORT_DEFAULT, false));
-    let own = entry.ports.iter();
-    let own = own.map(|port| (port.number, matches!(&*port.protocol, "TLS" | "HTTPS")));
-    own.chain(default)
+/// `host` of `entry` at each port; an entry without ports has HTTP's.
+fn at_ports(
+    entry: &ServiceEntry,
+    host: &HostName,
+    service: &ServiceId,
+) -> impl Iterator<Item = Named> {
+    let default = entry.ports.is_empty().then_some(None);
+    entry.ports.iter().map(Some).chain(default).map(move |port| {
+        let number = port.map_or(PORT_DEFAULT, |port| port.number);
+        Named {
+            service: service.clone(),
+            host: authority(host, Some(number)),
+            port: number,
+            is_tls: port.is_some_and(|port| matches!(&*port.protocol, "TLS" | "HTTPS")),
+            networks: entry.addresses.iter().filter_map(|it| Network::parse(it)).collect(),
+            endpoints: listed(entry, host, port, number),
+        }
+    })
+}
+
+/// Services that routes of the policy lead to, as the caller would name them.
+pub(crate) fn routed_to(policy: &Policy, caller: &ServiceId) -> BTreeSet<ServiceId> {
+    let hosts = policy.routed_hosts().map(ToString::to_string);
+    let routes = hosts.filter_map(|host| policy.routes(caller.namespace(), &host));
+    let destinations = routes.flat_map(|routes| {
+        let http = routes.http.iter().flat_map(|rule| {
+            let forwarded = match &rule.action {
+                Action::Forward(destinations) => Some(destinations),
+                Action::Redirect(_) | Action::Respond(_) => None,
+            };
+            let forwarded = forwarded.into_iter().flat_map(Destinations::iter);
+            let copied = rule.mirrors.iter().map(|mirror| &mirror.destination);
+            forwarded.map(|one| &one.destination).chain(copied)
+        });
+        let sessions = routes.tls.iter().chain(&routes.tcp);
+        http.chain(sessions.flat_map(|rule| rule.destinations.iter().map(|one| &one.destination)))
+    });
+    destinations.filter_map(|one| service(caller, &one.host).ok()).collect()
+}
+
+/// The service behind `host`, as `caller` would name it.
+fn service(caller: &ServiceId, host: &str) -> Result<ServiceId, Invalid> {
+    Ok(as_named_by(caller, ServiceId::from_host(host, caller)?))
 }
 
 /// `api.example.com:443`, `[fd00::1]:443`.
@@ -133,13 +159,23 @@ fn of_host<'a>(
 }
 
 fn endpoints(entry: &ServiceEntry, host: &HostName, listener: &Listener) -> Vec<Endpoint> {
-    let Ok(port) = port(entry, listener) else { return Vec::new() };
+    let port = port(entry, listener);
+    port.map_or_else(|()| Vec::new(), |port| listed(entry, host, port, listener.port))
+}
+
+/// Those of `host` at `port`; where the entry has none, at the port that the caller meant.
+fn listed(
+    entry: &ServiceEntry,
+    host: &HostName,
+    port: Option<&ServicePort>,
+    meant: u16,
+) -> Vec<Endpoint> {
     let number = |own: &[(Arc<str>, u16)]| match port {
         Some(port) => {
             let own = own.iter().find(|(name, _)| *name == port.name);
             own.map_or(port.target_port, |(_, number)| *number)
         }
-        None => listener.port,
+        None => meant,
     };
     let named = |one: &ServiceEndpoint| Endpoint {
         address: address(&one.address, number(&one.ports), entry.resolution),

@@ -93,7 +93,7 @@ pub(crate) struct Branch {
 /// Why a destination cannot be reached from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoTarget {
-    /// No outbound listener has endpoints of this host.
+    /// No outbound listener and no entry of the policy has endpoints of this host.
     UnknownHost,
     /// The host has no endpoint with the labels of the subset.
     EmptySubset,

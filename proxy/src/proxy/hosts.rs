@@ -1,4 +1,4 @@
-//! Hosts that only the policy names, for listeners that lead to all services.
+//! Hosts that only the policy names, for listeners that lead to all services, and for routes.
 //!
 //! They come and go with the policy. One that stays keeps its edge, its pools and what is known of
 //! its endpoints; what is under way to one that leaves ends as it would, and is counted.
@@ -34,7 +34,7 @@ pub(crate) struct Hosts {
 #[derive(Debug)]
 struct Host {
     named: Named,
-    /// Without endpoints.
+    /// With names in place of their addresses.
     listener: Listener,
     /// `None` until it has a plan.
     outbound: Option<Arc<Outbound>>,
@@ -47,7 +47,7 @@ impl Hosts {
     }
 
     /// In the order of their plans.
-    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.all.iter().map(|host| &host.listener)
     }
 
@@ -62,7 +62,9 @@ impl Hosts {
         for named in wanted.into_iter().take(HOSTS_MAX) {
             let known = before.iter().position(|host| host.named.host == named.host);
             if let Some(at) = known {
-                self.all.push(Host { named, ..before.swap_remove(at) });
+                let mut host = before.swap_remove(at);
+                host.listener.endpoints.clone_from(&named.endpoints);
+                self.all.push(Host { named, ..host });
             } else if let Some(listener) = add(self.next_id, &named) {
                 self.next_id += 1;
                 self.all.push(Host { named, listener, outbound: None });
@@ -78,17 +80,20 @@ impl Hosts {
 }
 
 impl Proxy {
-    /// Takes note of the hosts that `policy` names, where a listener leads to such.
+    /// Takes note of the hosts that `policy` names: all of them where requests or an ingress can name
+    /// any, else those that its routes lead to.
     pub(super) fn take_hosts(&self, policy: &Policy) {
-        if self.config.by_host.is_empty() && self.ingress.is_none() {
-            return;
+        let caller = &self.config.service;
+        let mut wanted = entries::named(policy, caller, &self.listeners);
+        if self.config.by_host.is_empty() && self.ingress.is_none() && !wanted.is_empty() {
+            let routed_to = entries::routed_to(policy, caller);
+            wanted.retain(|named| routed_to.contains(&named.service));
         }
-        let wanted = entries::named(policy, &self.config.service, &self.listeners);
         self.hosts.lock().become_these(wanted, |id, named| {
             let edge = self.edge_to(Now::read(), &named.service)?;
             let id = self.listeners.len() + id;
-            let (host, port) = (named.host.clone(), named.port);
-            Some(Listener { id, edge, host, port, endpoints: Vec::new() })
+            let Named { host, port, endpoints, .. } = named.clone();
+            Some(Listener { id, edge, host, port, endpoints })
         });
     }
 

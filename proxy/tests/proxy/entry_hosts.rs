@@ -192,6 +192,42 @@ async fn what_is_under_way_ends_as_it_would() {
     until(&proxy, &format!("fusebox_proxy_ended_total{{{labels}}}"), 4).await;
 }
 
+/// Scenario: a proxy with one listener, for `inventory`, whose route leads to a host of an entry at its
+/// second port; another entry nothing leads to; then the route is gone.
+/// Guarantees: requests arrive there, as an edge of that host; what nothing leads to is not kept; what
+/// is, `/config` shows.
+#[tokio::test]
+async fn routes_lead_to_hosts_of_entries() {
+    let (own, other) = (witness("own").await, witness("other").await);
+    let (proxy, _collector, mut session) = with_collector(|config| {
+        config.outbound = crate::world::outbound(&[own.address]).outbound;
+        config.by_host.clear();
+    })
+    .await;
+    let ports = format!("{HTTP}, {{number: 8080, name: other}}");
+    let entries = entry(API, "STATIC", &ports, &[endpoint("127.0.0.1", "other", &other, "v1")])
+        + &entry("unused.example.com", "STATIC", HTTP, &["{address: 127.0.0.1}".into()]);
+    let route = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: inventory}}\n\
+         spec: {{hosts: [inventory], http: [{{route: [{{destination: {{host: {API}, \
+         port: {{number: 8080}}}}}}]}}]}}\n"
+    );
+    let mut caller = Caller::connect(proxy.address()).await;
+    for (version, policy, expected, hosts) in [
+        (1, entries.clone() + &route, "other", &["api.example.com:80", "api.example.com:8080"][..]),
+        (2, entries, "own", &[]),
+    ] {
+        assert_eq!(push(&mut session, version, &policy).await.rejected, None);
+        assert_eq!(saw(&caller.get("/").await)["name"], expected);
+        let config = page(&proxy, "/config").await;
+        let known = config["hosts"].as_array().unwrap().iter();
+        let known: Vec<_> = known.map(|one| one["host"].as_str().unwrap_or_default()).collect();
+        assert_eq!(known, hosts);
+    }
+    let labels = format!("destination=\"{API}\",protocol=\"http/1.1\",class=\"first\"");
+    until(&proxy, &format!("fusebox_proxy_attempts_total{{{labels}}}"), 1).await;
+}
+
 /// Scenario: a policy names more hosts than a proxy keeps.
 /// Guarantees: the first ones lead to their endpoints, a further one is answered 404; how many have no
 /// place is shown, and nothing of it is left with the next policy.

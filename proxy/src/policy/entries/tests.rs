@@ -161,6 +161,11 @@ fn entries_of_one_host() {
     let caller = ServiceId::named("till").unwrap();
     let seen = named(&policy, &caller, &[]);
     let stock = ServiceId::named("stock").unwrap();
+    let at = |one: &Named| one.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (at(&seen[0]), at(&seen[1])),
+        (vec!["10.0.0.1:80".into()], vec!["10.0.0.1:90".into()])
+    );
     let services: Vec<_> = seen.iter().map(|one| (one.service.clone(), one.port)).collect();
     assert_eq!(services, [(stock.clone(), 80), (stock, 90)]);
     assert_eq!(seen[0].networks, [Network::parse("240.0.0.0/8").unwrap()]);
