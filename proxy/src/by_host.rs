@@ -8,6 +8,7 @@
 //! of the edge `passthrough`.
 
 mod onward;
+mod original;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, logged};
 use crate::body::ResponseBody;
@@ -26,6 +27,8 @@ use fusebox_proto::report::Protocol;
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Request, Response, StatusCode};
 pub(crate) use onward::Onward;
+pub(crate) use original::Originals;
+use parking_lot::RwLock;
 use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +44,8 @@ pub(crate) struct ByHost {
     pub(crate) caller: ServiceId,
     /// Every service that has endpoints here.
     pub(crate) services: Arc<Services>,
+    /// Hosts without endpoints.
+    pub(crate) originals: Arc<RwLock<Arc<Originals>>>,
     /// What all listeners have together.
     pub(crate) common: Arc<Common>,
     /// Where this listener, and all others of this proxy, are: nobody is passed on to them.
@@ -96,17 +101,18 @@ impl ByHost {
     /// The service that a request names, on a connection that was going to the port `dialled`; where
     /// it names none or two, the gate of any will say so.
     fn service(&self, request: &Request<Upload>, dialled: Option<u16>) -> Option<Arc<Outbound>> {
-        let mut hosts = request.headers().get_all(HOST).iter();
-        let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
-            (Some(authority), ..) => authority.as_str(),
-            (None, Some(host), None) => host.to_str().ok()?,
-            _ if dialled.is_some() => return None,
-            _ => return self.services.read().first_configured().cloned(),
+        let Some(host) = named_host(request) else {
+            let any = || self.services.read().first_configured().cloned();
+            return if dialled.is_none() { any() } else { None };
         };
-        let service = ServiceId::from_host(&host.to_ascii_lowercase(), &self.caller).ok()?;
-        let service = as_named_by(&self.caller, service);
+        let service = self.service_of(&host.to_ascii_lowercase())?;
         let said = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         self.services.read().named(&service, said, dialled).cloned()
+    }
+
+    fn service_of(&self, host: &str) -> Option<ServiceId> {
+        let service = ServiceId::from_host(host, &self.caller).ok()?;
+        Some(as_named_by(&self.caller, service))
     }
 
     /// 404: which service it is for, nobody knows.
@@ -127,6 +133,16 @@ impl ByHost {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// The one host that a request names.
+fn named_host(request: &Request<Upload>) -> Option<&str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (request.uri().authority(), hosts.next(), hosts.next()) {
+        (Some(authority), ..) => Some(authority.as_str()),
+        (None, Some(host), None) => host.to_str().ok(),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ mod follow;
 mod hosts;
 
 use crate::access_log::LogRing;
-use crate::by_host::{self, ByHost};
+use crate::by_host::{self, ByHost, Originals};
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::drain::Drain;
 use crate::edge::EdgeCore;
@@ -48,6 +48,8 @@ pub(crate) struct Proxy {
     pub(crate) by_host: Vec<Arc<ByHost>>,
     /// What they lead to.
     services: Arc<Services>,
+    /// And where connections go on by the rules of a host.
+    originals: Arc<RwLock<Arc<Originals>>>,
     /// Of these, those that only the policy names.
     pub(crate) hosts: Mutex<Hosts>,
     /// The gateway that it is, if it is one.
@@ -103,6 +105,7 @@ impl Proxy {
             outbound: Vec::new(),
             by_host: Vec::new(),
             services: Arc::default(),
+            originals: Arc::default(),
             hosts: Mutex::default(),
             ingress: None,
             inbound: Vec::new(),
@@ -220,6 +223,7 @@ impl Proxy {
             Arc::new(ByHost {
                 caller: caller.clone(),
                 services: Arc::clone(&self.services),
+                originals: Arc::clone(&self.originals),
                 common: Arc::clone(&self.common),
                 own: self.config.listeners().collect(),
                 passthrough: passthrough.clone(),

@@ -31,7 +31,7 @@ fn can_make_namespaces() -> bool {
 /// proxy.
 /// Guarantees: everything arrives; the former two are requests of the service's edge, the next three
 /// traffic of `passthrough`; a host goes before an address; traffic to a service entry is of its edge,
-/// unless it has no endpoints, and so goes on to where it was going; nothing of the proxy's own is
+/// and where it has no endpoints goes on to where it was going, by the rules of the host; nothing of the proxy's own is
 /// redirected; removed rules redirect nothing.
 #[test]
 fn redirected_connections() {
@@ -59,12 +59,15 @@ fn redirected_connections() {
         let api = "api api.example.com";
         assert_eq!(
             (saw("entry_by_host"), saw("entry_unresolved")),
-            (api.into(), "other a.wild.example.com".into())
+            (api.into(), "other rewritten.example.com".into())
         );
         assert_eq!(saw("entry_at_its_endpoint"), "api elsewhere.example.com");
         assert_eq!(saw("entry_named_at_anothers"), format!("{api}:80"));
         assert_eq!((saw("entry_tls_one"), saw("entry_tls_two")), ("one".into(), "two".into()));
-        assert_eq!(saw("entry_virtual"), "ping\n");
+        assert_eq!(
+            (saw("entry_virtual"), saw("entry_answered")),
+            ("ping\n".into(), "by rule".into())
+        );
         let metrics = told["metrics"].as_str().expect("a page");
         let count = |destination: &str, protocol: &str| {
             let labels = format!("destination=\"{destination}\",protocol=\"{protocol}\"");
@@ -72,7 +75,8 @@ fn redirected_connections() {
             metrics.lines().find_map(|one| one.strip_prefix(&line)?.parse::<u64>().ok())
         };
         assert_eq!(count("inventory", "http/1.1"), Some(2), "{tool}");
-        assert_eq!(count("passthrough", "http/1.1"), Some(2), "{tool}");
+        assert_eq!(count("passthrough", "http/1.1"), Some(1), "{tool}");
+        assert_eq!(count("*.wild.example.com", "http/1.1"), Some(1), "{tool}");
         assert_eq!(count("passthrough", "tcp"), Some(2), "{tool}");
         assert_eq!(count("api.example.com", "http/1.1"), Some(3), "{tool}");
         for host in ["store", "one", "two"] {

@@ -1,17 +1,17 @@
 //! Connections that were redirected here, on their way to somewhere else.
 
-use super::ByHost;
+use super::{ByHost, named_host};
 use crate::access_log::{LogRing, Logging, Side};
 use crate::config::Endpoint;
 use crate::connection::Upload;
 use crate::outbound::{Callers, Edge, Outbound};
-use crate::policy::plan::{Plan, RulesOf, Target, as_named_by};
+use crate::policy::plan::{Plan, Pools, RulesOf, Target};
 use crate::pool::Pool;
 use crate::tcp::{Behind, Session, Speaks};
-use fusebox_proto::policy::{MutedAnswer, Settings};
-use fusebox_proto::{Now, ServiceId};
+use fusebox_proto::Now;
+use fusebox_proto::policy::{MutedAnswer, Policy, Settings};
 use http::{HeaderValue, Request};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +27,23 @@ pub(crate) struct Onward {
     behind: Arc<Outbound>,
     /// The way on to there, once it is needed.
     direct: OnceLock<Arc<Outbound>>,
+    /// The same, by the rules of the last host without endpoints that a request named.
+    original: Mutex<Option<Way>>,
+}
+
+/// A way on by the rules of a host. Dropped, nobody new takes it.
+#[derive(Debug)]
+struct Way {
+    policy: Arc<Policy>,
+    host: String,
+    to: Arc<Outbound>,
+    pools: Pools,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.pools.iter().for_each(|(_, pool)| pool.retire());
+    }
 }
 
 impl Onward {
@@ -40,7 +57,7 @@ impl Onward {
         let behind = known.unwrap_or_else(|| {
             Arc::clone(direct.get_or_init(|| way(&by_host, &passthrough, destination)))
         });
-        Self { by_host, passthrough, destination, behind, direct }
+        Self { by_host, passthrough, destination, behind, direct, original: Mutex::default() }
     }
 
     /// Who gets a request. The policy may be another than when the connection came.
@@ -49,11 +66,39 @@ impl Onward {
         if let Some(named) = by_host.service(request, Some(port)) {
             return named;
         }
+        if let Some(original) = self.original(request) {
+            return original;
+        }
         let known = by_host.services.read().at(self.destination).cloned();
         known.unwrap_or_else(|| {
             let way = || way(by_host, &self.passthrough, self.destination);
             Arc::clone(self.direct.get_or_init(way))
         })
+    }
+
+    /// The way on, where a request names a host without endpoints.
+    fn original(&self, request: &Request<Upload>) -> Option<Arc<Outbound>> {
+        let (by_host, port) = (&self.by_host, self.destination.port());
+        let originals = Arc::clone(&by_host.originals.read());
+        if originals.is_empty() {
+            return None;
+        }
+        let host = named_host(request)?.to_ascii_lowercase();
+        let host = host.rsplit_once(':').map_or(&*host, |(host, _)| host);
+        let edge = originals.find(host, &by_host.service_of(host)?, port)?;
+        let mut last = self.original.lock();
+        if let Some(way) = &*last
+            && way.host == host
+            && originals.is_of_same(&way.policy)
+        {
+            return Some(Arc::clone(&way.to));
+        }
+        let (caller, limits) = (&by_host.caller, by_host.limits);
+        let (plan, pools) = originals.plan(caller, (edge, host), self.destination, limits)?;
+        let to = outbound(by_host, edge, host, (self.destination, plan));
+        let (policy, host) = (Arc::clone(originals.policy()), host.to_owned());
+        *last = Some(Way { policy, host, to: Arc::clone(&to), pools });
+        Some(to)
     }
 }
 
@@ -72,10 +117,18 @@ fn way(by_host: &ByHost, edge: &Arc<Edge>, destination: SocketAddr) -> Arc<Outbo
     let muted = MutedAnswer::default();
     let direct = Target { edge: Arc::clone(edge), pool, way: None, muted };
     let plan = Plan { direct, retries: None, rules: RulesOf::Nobody, tcp: None };
-    let host = destination.to_string();
+    outbound(by_host, edge, &destination.to_string(), (destination, plan))
+}
+
+fn outbound(
+    by_host: &ByHost,
+    edge: &Arc<Edge>,
+    host: &str,
+    (destination, plan): (SocketAddr, Plan),
+) -> Arc<Outbound> {
     Arc::new(Outbound {
         edge: Arc::clone(edge),
-        host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("localhost")),
+        host: HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("localhost")),
         port: destination.port(),
         callers: Callers::Application,
         speaks: Speaks::default(),
@@ -100,10 +153,8 @@ impl Behind for Onward {
 
     /// Two hosts may be at one address: where a client of TLS names one of them, it is meant.
     async fn open(&self, server_name: Option<&str>, line: Option<&mut Logging>) -> Option<Session> {
-        let caller = &self.by_host.caller;
         let named = server_name.and_then(|name| {
-            let service = ServiceId::from_host(&name.to_ascii_lowercase(), caller).ok()?;
-            let service = as_named_by(caller, service);
+            let service = self.by_host.service_of(&name.to_ascii_lowercase())?;
             let port = Some(self.destination.port());
             self.by_host.services.read().named(&service, None, port).cloned()
         });

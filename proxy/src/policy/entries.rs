@@ -48,8 +48,8 @@ pub(crate) struct Named {
 }
 
 /// The hosts that a caller sees and whose endpoints an entry tells, each at each of its ports, in
-/// the order of the documents. (Where resolution is `NONE`, and only there may a host have a `*`,
-/// connections go on to where they were going.) What `listeners` lead to already is left out.
+/// the order of the documents. (Of the others, among them those with a `*`, are the [`unresolved`].)
+/// What `listeners` lead to already is left out.
 pub(crate) fn named(policy: &Policy, caller: &ServiceId, listeners: &[Listener]) -> Vec<Named> {
     let (mut all, mut known) = (Vec::new(), BTreeSet::new());
     let entries = visible(policy, caller).filter(|entry| entry.resolution != Resolution::None);
@@ -67,6 +67,46 @@ pub(crate) fn named(policy: &Policy, caller: &ServiceId, listeners: &[Listener])
             }
         }
     }
+    all
+}
+
+/// A host whose endpoints no entry tells: connections go on to where they were going.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unresolved {
+    /// The service, as the caller would name it; its name has a `*` where the host has.
+    pub(crate) service: ServiceId,
+    /// What hosts end with that a `*` stands for.
+    suffix: Option<String>,
+    /// As clients dial them; empty: any.
+    ports: Vec<u16>,
+}
+
+impl Unresolved {
+    /// Whether it is, or stands for, `host`, which is that of `service`, at `port`.
+    pub(crate) fn means(&self, host: &str, service: &ServiceId, port: u16) -> bool {
+        let is_host = match &self.suffix {
+            Some(suffix) => host.ends_with(&**suffix) && suffix.len() < host.len(),
+            None => self.service == *service,
+        };
+        is_host && (self.ports.is_empty() || self.ports.contains(&port))
+    }
+}
+
+/// The hosts that a caller sees of entries with resolution `NONE`, the narrowest first.
+pub(crate) fn unresolved(policy: &Policy, caller: &ServiceId) -> Vec<Unresolved> {
+    let entries = visible(policy, caller).filter(|entry| entry.resolution == Resolution::None);
+    let hosts = entries.flat_map(|entry| entry.hosts.iter().map(move |host| (entry, host)));
+    let mut all: Vec<_> = hosts
+        .filter_map(|(entry, host)| {
+            let text = authority(host, None);
+            Some(Unresolved {
+                service: service(caller, &text).ok()?,
+                suffix: text.strip_prefix('*').map(str::to_owned),
+                ports: entry.ports.iter().map(|port| port.number).collect(),
+            })
+        })
+        .collect();
+    all.sort_by_key(|one| one.suffix.as_ref().map(|suffix| std::cmp::Reverse(suffix.len())));
     all
 }
 

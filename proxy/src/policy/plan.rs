@@ -294,7 +294,11 @@ impl Planner<'_> {
     ) -> Result<Target, NoTarget> {
         let service = ServiceId::from_host(&destination.host, self.caller);
         let service = service.map_err(|_| NoTarget::UnknownHost)?;
-        let leads = |at: &usize| is_same(&self.listeners[*at].edge.destination, &service);
+        // The edge of a listener may be that of a `*` which stands for its host.
+        let leads = |at: &usize| {
+            let listener = &self.listeners[*at];
+            is_same(&listener.edge.destination, &service) || listener.host == *destination.host
+        };
         let all = || at.into_iter().chain(0..self.listeners.len()).filter(leads);
         let at = all()
             .find(|&at| destination.port.is_none_or(|port| self.listeners[at].port == port))

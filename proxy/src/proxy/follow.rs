@@ -52,7 +52,7 @@ impl Proxy {
     }
 
     /// Leads to everything under the first policy.
-    pub(super) fn lead(&mut self, policy: &Policy) {
+    pub(super) fn lead(&mut self, policy: &Arc<Policy>) {
         let listeners = self.known(policy);
         let mut plans = self.plans(policy, &listeners).into_iter();
         let configured = self.listeners.iter().zip(plans.by_ref());
@@ -61,7 +61,7 @@ impl Proxy {
         self.led(policy, &listeners, plans);
     }
 
-    fn follow(&self, policy: &Policy) {
+    fn follow(&self, policy: &Arc<Policy>) {
         let listeners = self.known(policy);
         let mut plans = self.plans(policy, &listeners).into_iter();
         for (outbound, plan) in self.outbound.iter().zip(plans.by_ref()) {
@@ -78,9 +78,10 @@ impl Proxy {
         filled.iter().map(|listener| listener.resolved(&resolved)).collect()
     }
 
-    fn led(&self, policy: &Policy, listeners: &[Listener], plans: impl Iterator<Item = Plan>) {
+    fn led(&self, policy: &Arc<Policy>, listeners: &[Listener], plans: impl Iterator<Item = Plan>) {
         self.lead_to_hosts(plans);
         self.tell_services(listeners);
+        self.tell_originals(policy);
         self.set_service_breakers(policy);
         self.timers.notify_one();
     }

@@ -4,9 +4,10 @@
 //! its endpoints; what is under way to one that leaves ends as it would, and is counted.
 
 use super::{Proxy, host};
+use crate::by_host::Originals;
 use crate::directory::{Directory, Known};
 use crate::outbound::{Callers, Edge, Outbound};
-use crate::policy::entries::{self, Named};
+use crate::policy::entries::{self, Named, Unresolved};
 use crate::policy::plan::{Listener, Plan, as_named_by};
 use crate::tcp::Speaks;
 use fusebox_proto::Now;
@@ -15,7 +16,8 @@ use fusebox_proto::report::EDGES_MAX;
 use parking_lot::RwLock;
 use std::sync::Arc;
 
-/// Hosts of the policy, each at each of its ports; further ones are not known, which is counted.
+/// Hosts of the policy, each at each of its ports, and as many without endpoints; further ones are not
+/// known, which is counted.
 pub(crate) const HOSTS_MAX: usize = 512;
 
 /// Everything that listeners for all services lead to; each request looks anew.
@@ -29,6 +31,8 @@ pub(crate) struct Hosts {
     next_id: usize,
     /// So many had no place.
     beyond: usize,
+    /// The same of those without endpoints: how many there are, and how many had no place.
+    unresolved: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -43,7 +47,8 @@ struct Host {
 impl Hosts {
     /// Those of the policy in force, and how many more it names.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.all.len(), self.beyond)
+        let (known, beyond) = self.unresolved;
+        (self.all.len() + known, self.beyond + beyond)
     }
 
     /// In the order of their plans.
@@ -141,6 +146,22 @@ impl Proxy {
             all.extend(host.outbound.iter().map(|to| known(listener, Some(&host.named), to)));
         }
         *self.services.write() = Arc::new(Directory::new(all));
+    }
+
+    /// Tells the same for hosts without endpoints. Only of a redirected connection it is known where
+    /// it was going.
+    pub(super) fn tell_originals(&self, policy: &Arc<Policy>) {
+        if !self.config.transparent || self.originals.read().is_of_same(policy) {
+            return;
+        }
+        let mut wanted = entries::unresolved(policy, &self.config.service);
+        let count = wanted.len();
+        wanted.truncate(HOSTS_MAX);
+        let edge = |one: Unresolved| Some((self.edge_to(Now::read(), &one.service)?, one));
+        let all: Vec<_> =
+            wanted.into_iter().filter_map(edge).map(|(edge, one)| (one, edge)).collect();
+        self.hosts.lock().unresolved = (all.len(), count - all.len());
+        *self.originals.write() = Arc::new(Originals::new(Arc::clone(policy), all));
     }
 
     /// Edges that nothing leads to any more, and nothing is under way on. Their last window is not

@@ -177,3 +177,39 @@ fn entries_of_one_host() {
         });
     }
 }
+
+/// Scenario: entries without endpoints, of hosts with a `*` and without, of all ports and of one; and
+/// hosts and ports that they do and do not stand for.
+/// Guarantees: the narrowest that means a host at a port is found first; a `*` does not stand for
+/// nothing; entries with endpoints are not among them.
+#[test]
+fn hosts_without_endpoints() {
+    let entry = |name: &str, spec: &str| {
+        format!(
+            "---\n{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: {name}, \
+             namespace: shop}}, spec: {{{spec}}}}}\n"
+        )
+    };
+    let text = [
+        entry("wide", "hosts: ['*.example.com'], ports: [{number: 80, name: http}]"),
+        entry("narrow", "hosts: ['*.api.example.com', one.example.com]"),
+        entry("told", "hosts: [told.example.com], resolution: DNS"),
+    ];
+    let (documents, _) = policy::read("test.yaml", &text.concat()).unwrap();
+    let policy = policy::compile(&documents, Profile::Fusebox).unwrap().0;
+    let caller = ServiceId::new("", "shop", "till").unwrap();
+    let all = unresolved(&policy, &caller);
+    let check = |host: &str, port, expected: Option<&str>| {
+        let service = service(&caller, host).unwrap();
+        let found = all.iter().find(|one| one.means(host, &service, port));
+        assert_eq!(found.map(|one| one.service.name()), expected, "{host} {port}");
+    };
+    check("one.example.com", 81, Some("one.example.com"));
+    check("two.example.com", 80, Some("*.example.com"));
+    check("two.example.com", 81, None);
+    check("a.api.example.com", 81, Some("*.api.example.com"));
+    check("api.example.com", 80, Some("*.example.com"));
+    check("example.com", 80, None);
+    check("notexample.com", 80, None);
+    assert_eq!(all.len(), 3);
+}
