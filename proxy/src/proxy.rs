@@ -23,7 +23,7 @@ use fusebox_proto::policy::{Caller, MutedAnswer, Push, Settings};
 use fusebox_proto::report::{Dropped, Endpoints, TROUBLES_MAX};
 use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use hosts::Hosts;
-pub(crate) use hosts::{HOSTS_MAX, Services};
+pub(crate) use hosts::Services;
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub(crate) struct Proxy {
     resolved: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
     /// Where calls go, as a collector is told.
     pub(super) endpoints: Mutex<Endpoints>,
+    /// Names that are not followed, because there are too many.
+    pub(crate) names_beyond: AtomicUsize,
     /// Other names may be wanted.
     pub(crate) names: Notify,
     /// All connections to other services.
@@ -122,6 +124,7 @@ impl Proxy {
             listeners: Vec::new(),
             resolved: Mutex::default(),
             endpoints: Mutex::default(),
+            names_beyond: AtomicUsize::new(0),
             names: Notify::new(),
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),

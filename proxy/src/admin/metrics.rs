@@ -2,7 +2,8 @@
 
 use crate::ingress::Ingress;
 use crate::outlier::{Counters, Detector};
-use crate::proxy::{HOSTS_MAX, Proxy};
+use crate::policy::entries::HOSTS_MAX;
+use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
 use fusebox_proto::report::{Dropped, EdgeCounts, Protocol};
 use fusebox_proto::{Latency, Now, ServiceId};
@@ -266,6 +267,9 @@ fn policy(page: &mut Page, proxy: &Proxy) {
     let (known, beyond) = proxy.hosts.lock().counts();
     page.value(name, &labels(&[("state", "known")]), known);
     page.value(name, &labels(&[("state", "beyond_limit")]), beyond);
+    let name = "fusebox_proxy_names_beyond_limit";
+    page.kind(name, "gauge", "Names whose addresses are not followed; each connect looks them up.");
+    page.value(name, "", proxy.names_beyond.load(Relaxed));
 }
 
 fn ingress(page: &mut Page, ingress: &Ingress) {

@@ -7,11 +7,18 @@ use crate::directory::Network;
 use fusebox_proto::policy::{
     Action, Destinations, HostName, Policy, Resolution, ServiceEndpoint, ServiceEntry, ServicePort,
 };
-use fusebox_proto::{Invalid, ServiceId};
+use fusebox_proto::{Invalid, ServiceId, report};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+/// Hosts of entries, each at each of its ports, and as many without endpoints; further ones are not
+/// known, which is counted.
+pub(crate) const HOSTS_MAX: usize = 512;
+
+/// Endpoints of all these together, an endpoint counted for each host and port that it is of.
+const NAMED_ENDPOINTS_MAX: usize = report::ENDPOINTS_MAX;
 
 /// `listener` with the endpoints of the first entry of its host that the caller sees, where it has
 /// none of its own: the command line wins.
@@ -47,27 +54,85 @@ pub(crate) struct Named {
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
-/// The hosts that a caller sees and whose endpoints an entry tells, each at each of its ports, in
-/// the order of the documents. (Of the others, among them those with a `*`, are the [`unresolved`].)
-/// What `listeners` lead to already is left out.
-pub(crate) fn named(policy: &Policy, caller: &ServiceId, listeners: &[Listener]) -> Vec<Named> {
-    let (mut all, mut known) = (Vec::new(), BTreeSet::new());
+/// Hosts of entries, as far as there is room.
+#[derive(Debug, Default)]
+pub(crate) struct NamedHosts {
+    /// In the order of the documents.
+    pub(crate) all: Vec<Named>,
+    /// So many had no place, for themselves or for their endpoints.
+    pub(crate) beyond: usize,
+}
+
+/// The hosts that a caller sees and whose endpoints an entry tells, each at each of its ports. (Of the
+/// others, among them those with a `*`, are the [`unresolved`].) What `listeners` lead to already, and
+/// what is not `wanted`, is left out.
+pub(crate) fn named(
+    policy: &Policy,
+    caller: &ServiceId,
+    listeners: &[Listener],
+    wanted: impl Fn(&ServiceId) -> bool,
+) -> NamedHosts {
+    let (mut named, mut known) = (NamedHosts::default(), BTreeSet::new());
+    let mut room = NAMED_ENDPOINTS_MAX;
     let entries = visible(policy, caller).filter(|entry| entry.resolution != Resolution::None);
     let hosts = entries.flat_map(|entry| entry.hosts.iter().map(move |host| (entry, host)));
     for (entry, host) in hosts.filter(|(_, host)| !host.is_wildcard()) {
-        let Ok(service) = service(caller, &authority(host, None)) else { continue };
-        for named in at_ports(entry, host, &service) {
+        let Ok(service) = service(caller, &authority(host, None)) else {
+            named.beyond += 1;
+            continue;
+        };
+        if !wanted(&service) {
+            continue;
+        }
+        for port in ports(entry) {
+            let number = number(port);
             let is_led_to = listeners.iter().any(|listener| {
                 is_same(&listener.edge.destination, &service)
                     // The command line wins.
-                    && (listener.port == named.port || !listener.endpoints.is_empty())
+                    && (listener.port == number || !listener.endpoints.is_empty())
             });
-            if !is_led_to && known.insert((service.clone(), named.port)) {
-                all.push(named);
+            if is_led_to || known.contains(&(service.clone(), number)) {
+                continue;
             }
+            let len = entry.endpoints.len().max(1);
+            if HOSTS_MAX <= named.all.len() || room < len {
+                named.beyond += 1;
+                continue;
+            }
+            room -= len;
+            known.insert((service.clone(), number));
+            named.all.push(Named::new(entry, host, service.clone(), port));
         }
     }
-    all
+    named
+}
+
+/// Each port of `entry`; `None`: it has none, and so HTTP's.
+fn ports(entry: &ServiceEntry) -> impl Iterator<Item = Option<&ServicePort>> {
+    entry.ports.iter().map(Some).chain(entry.ports.is_empty().then_some(None))
+}
+
+fn number(port: Option<&ServicePort>) -> u16 {
+    port.map_or(PORT_DEFAULT, |port| port.number)
+}
+
+impl Named {
+    fn new(
+        entry: &ServiceEntry,
+        host: &HostName,
+        service: ServiceId,
+        port: Option<&ServicePort>,
+    ) -> Self {
+        let number = number(port);
+        Self {
+            service,
+            host: authority(host, Some(number)),
+            port: number,
+            is_tls: port.is_some_and(|port| matches!(&*port.protocol, "TLS" | "HTTPS")),
+            networks: entry.addresses.iter().filter_map(|it| Network::parse(it)).collect(),
+            endpoints: listed(entry, host, port, number),
+        }
+    }
 }
 
 /// A host whose endpoints no entry tells: connections go on to where they were going.
@@ -108,26 +173,6 @@ pub(crate) fn unresolved(policy: &Policy, caller: &ServiceId) -> Vec<Unresolved>
         .collect();
     all.sort_by_key(|one| one.suffix.as_ref().map(|suffix| std::cmp::Reverse(suffix.len())));
     all
-}
-
-/// `host` of `entry` at each port; an entry without ports has HTTP's.
-fn at_ports(
-    entry: &ServiceEntry,
-    host: &HostName,
-    service: &ServiceId,
-) -> impl Iterator<Item = Named> {
-    let default = entry.ports.is_empty().then_some(None);
-    entry.ports.iter().map(Some).chain(default).map(move |port| {
-        let number = port.map_or(PORT_DEFAULT, |port| port.number);
-        Named {
-            service: service.clone(),
-            host: authority(host, Some(number)),
-            port: number,
-            is_tls: port.is_some_and(|port| matches!(&*port.protocol, "TLS" | "HTTPS")),
-            networks: entry.addresses.iter().filter_map(|it| Network::parse(it)).collect(),
-            endpoints: listed(entry, host, port, number),
-        }
-    })
 }
 
 /// Services that routes of the policy lead to, as the caller would name them.

@@ -10,6 +10,10 @@ use fusebox_proto::text::visible;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Names that are looked up again and again.
+const NAMES_MAX: usize = 1_024;
 
 impl Proxy {
     /// Failures drive the circuits of edges where the policy says so. The first listener of a
@@ -94,6 +98,10 @@ impl Proxy {
         for listener in self.filled(&in_force.policy) {
             let named = listener.endpoints.iter().filter_map(Endpoint::dns_name);
             names.extend(named.map(str::to_owned));
+        }
+        self.names_beyond.store(names.len().saturating_sub(NAMES_MAX), Relaxed);
+        while NAMES_MAX < names.len() {
+            names.pop_last();
         }
         self.resolved.lock().retain(|name, _| names.contains(name));
         names

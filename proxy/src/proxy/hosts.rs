@@ -7,18 +7,15 @@ use super::{Proxy, host};
 use crate::by_host::Originals;
 use crate::directory::{Directory, Known};
 use crate::outbound::{Callers, Edge, Outbound};
-use crate::policy::entries::{self, Named, Unresolved};
+use crate::policy::entries::{self, HOSTS_MAX, Named, NamedHosts, Unresolved};
 use crate::policy::plan::{Listener, Plan, as_named_by};
 use crate::tcp::Speaks;
-use fusebox_proto::Now;
 use fusebox_proto::policy::Policy;
 use fusebox_proto::report::EDGES_MAX;
+use fusebox_proto::{Now, ServiceId};
 use parking_lot::RwLock;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Hosts of the policy, each at each of its ports, and as many without endpoints; further ones are not
-/// known, which is counted.
-pub(crate) const HOSTS_MAX: usize = 512;
 
 /// Everything that listeners for all services lead to; each request looks anew.
 pub(crate) type Services = RwLock<Arc<Directory<Arc<Outbound>>>>;
@@ -59,12 +56,12 @@ impl Hosts {
     /// Becomes `wanted`; each new one gets what `add` makes of it, if it makes something.
     fn become_these(
         &mut self,
-        wanted: Vec<Named>,
+        wanted: NamedHosts,
         mut add: impl FnMut(usize, &Named) -> Option<Listener>,
     ) {
         let mut before = std::mem::take(&mut self.all);
-        let beyond = std::mem::replace(&mut self.beyond, wanted.len().saturating_sub(HOSTS_MAX));
-        for named in wanted.into_iter().take(HOSTS_MAX) {
+        let beyond = std::mem::replace(&mut self.beyond, wanted.beyond);
+        for named in wanted.all {
             let known = before.iter().position(|host| host.named.host == named.host);
             if let Some(at) = known {
                 let mut host = before.swap_remove(at);
@@ -89,11 +86,11 @@ impl Proxy {
     /// any, else those that its routes lead to.
     pub(super) fn take_hosts(&self, policy: &Policy) {
         let caller = &self.config.service;
-        let mut wanted = entries::named(policy, caller, &self.listeners);
-        if self.config.by_host.is_empty() && self.ingress.is_none() && !wanted.is_empty() {
-            let routed_to = entries::routed_to(policy, caller);
-            wanted.retain(|named| routed_to.contains(&named.service));
-        }
+        let is_any_wanted = !self.config.by_host.is_empty() || self.ingress.is_some();
+        let routed_to =
+            if is_any_wanted { BTreeSet::new() } else { entries::routed_to(policy, caller) };
+        let is_wanted = |service: &ServiceId| is_any_wanted || routed_to.contains(service);
+        let wanted = entries::named(policy, caller, &self.listeners, is_wanted);
         self.hosts.lock().become_these(wanted, |id, named| {
             let edge = self.edge_to(Now::read(), &named.service)?;
             let id = self.listeners.len() + id;
@@ -186,7 +183,7 @@ impl Proxy {
     }
 
     /// The edge to `destination`, which may be new; `None`: there are too many.
-    fn edge_to(&self, now: Now, destination: &fusebox_proto::ServiceId) -> Option<Arc<Edge>> {
+    fn edge_to(&self, now: Now, destination: &ServiceId) -> Option<Arc<Edge>> {
         let mut edges = self.edges.write();
         if let Some(known) = edges.iter().find(|known| known.destination == *destination) {
             return Some(Arc::clone(known));

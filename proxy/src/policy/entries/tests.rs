@@ -110,7 +110,7 @@ fn hosts_of_entries() {
     let check = |spec: &str, own: &[Endpoint], expected: &[(&str, &str, bool)]| {
         let policy = compiled(spec);
         let seen = with_listener("stock:8080", own, |listener, caller| {
-            named(&policy, caller, std::slice::from_ref(listener))
+            named(&policy, caller, std::slice::from_ref(listener), |_| true).all
         });
         let seen: Vec<_> = seen
             .iter()
@@ -159,7 +159,7 @@ fn entries_of_one_host() {
     let (documents, _) = policy::read("test.yaml", &text).unwrap();
     let policy = policy::compile(&documents, Profile::Fusebox).unwrap().0;
     let caller = ServiceId::named("till").unwrap();
-    let seen = named(&policy, &caller, &[]);
+    let seen = named(&policy, &caller, &[], |_| true).all;
     let stock = ServiceId::named("stock").unwrap();
     let at = |one: &Named| one.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
@@ -212,4 +212,35 @@ fn hosts_without_endpoints() {
     check("example.com", 80, None);
     check("notexample.com", 80, None);
     assert_eq!(all.len(), 3);
+}
+
+/// Scenario: an entry whose hosts, ports and endpoints multiply beyond all bounds.
+/// Guarantees: those that there is room for are named, and the others counted; no more endpoints are
+/// made than there is room for.
+#[test]
+fn what_multiplies_is_bounded() {
+    let list = |count: u32, make: &dyn Fn(u32) -> String| {
+        (0..count).map(make).collect::<Vec<_>>().join(", ")
+    };
+    let entry = |hosts: u32, ports: u32, endpoints: u32| {
+        let hosts = list(hosts, &|at| format!("h{at}.example.com"));
+        let ports = list(ports, &|at| format!("{{number: {}, name: p{at}}}", at + 1));
+        let endpoints =
+            list(endpoints, &|at| format!("{{address: 10.0.{}.{}}}", at / 250, at % 250));
+        let text = format!(
+            "{{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {{name: e}}, spec: \
+             {{hosts: [{hosts}], resolution: STATIC, ports: [{ports}], endpoints: [{endpoints}]}}}}"
+        );
+        let (documents, _) = policy::read("test.yaml", &text).unwrap();
+        policy::compile(&documents, Profile::Fusebox).unwrap().0
+    };
+    let caller = ServiceId::named("till").unwrap();
+    for (policy, known) in [(entry(100, 10, 1), HOSTS_MAX), (entry(10, 10, 1_000), 4)] {
+        let named = named(&policy, &caller, &[], |_| true);
+        let all = if known == 4 { 100 } else { 1_000 };
+        assert_eq!((named.all.len(), named.beyond), (known, all - known));
+        let one = ServiceId::named("h0.example.com").unwrap();
+        let few = super::named(&policy, &caller, &[], |service| *service == one);
+        assert_eq!(few.all.len() + few.beyond, 10);
+    }
 }
