@@ -5,6 +5,7 @@
 //! alone and counted, and the rest is taken.
 
 mod attributes;
+mod jaeger;
 mod json;
 mod origin;
 mod outcome;
@@ -14,10 +15,13 @@ mod wire;
 
 use crate::spans::{Emitter, Origin, Rejected, Span, SpanBatch, SpanKind};
 use attributes::Facts;
+use fusebox_proto::name::NAME_LEN_MAX;
+use fusebox_proto::text;
 use fusebox_proto::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message as _;
+use std::collections::HashMap;
 use std::sync::Arc;
 use wire::Message;
 
@@ -73,7 +77,7 @@ pub struct Count {
 /// If the body is malformed or has too many parts.
 pub fn protobuf(body: &[u8]) -> Result<SpanBatch, DecodeError> {
     wire::count(body, Message::Traces, PARTS_MAX)?;
-    Ok(batch(ExportTraceServiceRequest::decode(body)?))
+    Ok(batch(&ExportTraceServiceRequest::decode(body)?))
 }
 
 /// Reads an OTLP/JSON `ExportTraceServiceRequest`.
@@ -82,7 +86,15 @@ pub fn protobuf(body: &[u8]) -> Result<SpanBatch, DecodeError> {
 /// As [`protobuf`].
 pub fn json(body: &[u8]) -> Result<SpanBatch, DecodeError> {
     check_json_parts(body)?;
-    Ok(batch(json::traces(body)?))
+    Ok(batch(&json::traces(body)?))
+}
+
+/// Reads a document of Jaeger's JSON, `{"data":[…]}`, and gives each trace as one batch.
+///
+/// # Errors
+/// If the document is malformed: then what came before has been given.
+pub fn jaeger(body: &[u8], mut each: impl FnMut(SpanBatch)) -> Result<(), DecodeError> {
+    Ok(jaeger::traces(body, &mut |request| each(batch(&request)))?)
 }
 
 /// Reads a protobuf `ExportMetricsServiceRequest`.
@@ -126,12 +138,13 @@ fn check_json_parts(body: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn batch(request: ExportTraceServiceRequest) -> SpanBatch {
+fn batch(request: &ExportTraceServiceRequest) -> SpanBatch {
     let mut batch = SpanBatch::default();
-    for of_resource in request.resource_spans {
+    let mut operations = Operations::default();
+    for of_resource in &request.resource_spans {
         let (origin, is_envoy) = origin::of(of_resource.resource.as_ref());
         let origin = Arc::new(origin);
-        for of_scope in of_resource.scope_spans {
+        for of_scope in &of_resource.scope_spans {
             let scope = of_scope.scope.as_ref().map(|scope| scope.name.as_str());
             let emitter = match scope {
                 Some(PROXY_SCOPE) => Emitter::Proxy,
@@ -139,7 +152,7 @@ fn batch(request: ExportTraceServiceRequest) -> SpanBatch {
                 _ => Emitter::Application,
             };
             for raw in &of_scope.spans {
-                match span(raw, &origin, emitter) {
+                match span(raw, &origin, emitter, &mut operations) {
                     Ok(span) => batch.spans.push(span),
                     Err(reason) => batch.rejected.add(reason),
                 }
@@ -147,6 +160,18 @@ fn batch(request: ExportTraceServiceRequest) -> SpanBatch {
         }
     }
     batch
+}
+
+/// Names of operations within one body: each is kept once.
+#[derive(Default)]
+struct Operations<'a>(HashMap<&'a str, Arc<str>, foldhash::fast::RandomState>);
+
+impl<'a> Operations<'a> {
+    fn get(&mut self, name: &'a str) -> Arc<str> {
+        let known = self.0.entry(name);
+        let visible = || text::visible(&text::cut(name, NAME_LEN_MAX)).into();
+        Arc::clone(known.or_insert_with(visible))
+    }
 }
 
 impl Rejected {
@@ -159,7 +184,12 @@ impl Rejected {
 }
 
 /// One span, or why it cannot be one.
-fn span(raw: &trace::Span, origin: &Arc<Origin>, emitter: Emitter) -> Result<Span, &'static str> {
+fn span<'a>(
+    raw: &'a trace::Span,
+    origin: &Arc<Origin>,
+    emitter: Emitter,
+    operations: &mut Operations<'a>,
+) -> Result<Span, &'static str> {
     let trace_id = TraceId::from_bytes(&raw.trace_id)
         .ok_or("a span's trace_id is not 16 bytes, or all zero")?;
     let span_id =
@@ -188,6 +218,7 @@ fn span(raw: &trace::Span, origin: &Arc<Origin>, emitter: Emitter) -> Result<Spa
         parent_id: SpanId::from_bytes(&raw.parent_span_id),
         parent_is_remote: parent_is_remote(raw.flags),
         kind,
+        operation: operations.get(facts.route().unwrap_or(&raw.name)),
         origin: Arc::clone(origin),
         emitter,
         start_unix_ns: start,

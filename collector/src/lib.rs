@@ -12,6 +12,7 @@
 //! | [`engine`] | everything that is known, and what follows from it: telemetry and commands in, views and pushes out |
 //! | `store` | the last minute of every edge and service, second by second |
 //! | `detect` | is there a retry storm on this edge? |
+//! | [`diagnose`] | of spans before and after: since when, and whose fault? |
 //! | `incident` | one card for each cause: who, since when, what would help |
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
 //! | `policy` | versions of the policy, how far the proxies are with it, and what is wrong with it |
@@ -27,15 +28,19 @@
 //! | `listen` | sockets: one way for all four addresses |
 //! | `otlp` | OTLP/gRPC and OTLP/HTTP, up to the engine's inbox |
 //! | `serve` | proxies and consoles over gRPC |
+//! | [`capture`] | files of traces that somebody kept, in three formats |
 //! | `http` | health, metrics, the JSON API |
 //! | `tally` | what the shell counts |
 
 mod app;
+pub mod capture;
 pub mod config;
 pub mod decode;
 mod desired;
 mod detect;
+pub mod diagnose;
 pub mod engine;
+mod frames;
 pub mod graph;
 mod history;
 mod http;

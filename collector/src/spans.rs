@@ -41,6 +41,8 @@ pub struct Span {
     pub parent_is_remote: Option<bool>,
     /// Its role.
     pub kind: SpanKind,
+    /// `http.route`, else the span's name: what was done, in few words. Visible, and cut.
+    pub operation: Arc<str>,
     /// Who sent it.
     pub origin: Arc<Origin>,
     /// What made it.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod dashboard;
+mod diagnose;
 mod failure;
 mod history;
 mod policy;

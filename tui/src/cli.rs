@@ -6,12 +6,14 @@
 //! | [`args`], [`parse`] | what can be typed |
 //! | [`connect`] | the collector at the other end |
 //! | [`query`], [`act`], [`policy`], [`open`] | what is done with it: questions, trips and resets, the policy, the dashboard |
+//! | [`diagnose`] | files of traces, without a collector |
 //! | [`render`], [`table`], [`out`] | how it is shown |
 //! | [`exit`] | how it ends |
 
 mod act;
 pub(crate) mod args;
 pub(crate) mod connect;
+mod diagnose;
 pub(crate) mod exit;
 pub(crate) mod open;
 pub(crate) mod out;
@@ -53,6 +55,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         None => open::run(&global, out),
         Some(Command::Demo(demo)) => demo::run(&demo, &global),
         Some(Command::Completions { shell }) => completions(shell),
+        Some(Command::Diagnose(diagnose)) => diagnose::run(&diagnose, out),
         Some(command) => {
             let target = target(&global)?;
             one_thread()?.block_on(ask(command, &target, &global, out))

@@ -24,6 +24,7 @@ pub(super) struct Facts<'a> {
     pub(super) error_type: Pick<'a>,
     pub(super) resend_count: Pick<'a>,
     http_method: Pick<'a>,
+    route: Pick<'a>,
     http_version: Pick<'a>,
     url: Pick<'a>,
     path: Pick<'a>,
@@ -118,6 +119,7 @@ impl<'a> Facts<'a> {
         Some(match key {
             "http.request.method" => (&mut self.http_method, 0),
             "http.method" => (&mut self.http_method, 1),
+            "http.route" => (&mut self.route, 0),
             "http.response.status_code" => (&mut self.http_status, 0),
             "http.status_code" => (&mut self.http_status, 1),
             "url.full" => (&mut self.url, 0),
@@ -200,6 +202,11 @@ impl<'a> Facts<'a> {
         let version = self.http_version.text().unwrap_or_default();
         let version = version.strip_prefix("HTTP/").unwrap_or(version);
         if version.starts_with('2') { Protocol::Http2 } else { Protocol::Http1 }
+    }
+
+    /// The template of the path, where the server knows it.
+    pub(super) fn route(&self) -> Option<&'a str> {
+        self.route.text()
     }
 
     /// What is asked for.

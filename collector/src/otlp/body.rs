@@ -2,12 +2,10 @@
 
 use super::Refusal;
 use super::ledger::Charge;
+use crate::frames::{Frames, WindowTooLarge};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use ruzstd::decoding::StreamingDecoder;
-use ruzstd::decoding::errors::FrameDecoderError;
-use ruzstd::decoding::errors::ReadFrameHeaderError::SkipFrame;
 use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -109,7 +107,7 @@ impl Compression {
             Self::Identity => return Ok(body),
             Self::Gzip => read_all(flate2::read::MultiGzDecoder::new(packed)),
             Self::Deflate => read_all(flate2::read::ZlibDecoder::new(packed)),
-            Self::Zstd => read_zstd(packed),
+            Self::Zstd => read_all(Frames::new(packed, ZSTD_WINDOW_LEN_MAX)),
         }?;
         if !charge.add(unfolded.len()) {
             return Err(Refusal::Overloaded);
@@ -118,47 +116,23 @@ impl Compression {
     }
 }
 
+/// Reads what `source` gives, and refuses it where that gets too long.
 fn read_all(source: impl Read) -> Result<Vec<u8>, Refusal> {
     let mut unfolded = Vec::new();
-    append(source, &mut unfolded)?;
-    Ok(unfolded)
-}
-
-/// Appends what `source` gives, and refuses it where that gets too long.
-fn append(source: impl Read, unfolded: &mut Vec<u8>) -> Result<(), Refusal> {
-    let limit = (BODY_LEN_MAX + 1 - unfolded.len()) as u64;
-    source.take(limit).read_to_end(unfolded).map_err(malformed)?;
+    source
+        .take(BODY_LEN_MAX as u64 + 1)
+        .read_to_end(&mut unfolded)
+        .map_err(|error| refusal(&error))?;
     if BODY_LEN_MAX < unfolded.len() {
         return Err(Refusal::TooLarge);
     }
-    Ok(())
-}
-
-/// Reads a sequence of zstd frames, as RFC 8878 §3 allows them, each with its checksum verified.
-fn read_zstd(mut packed: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut unfolded = Vec::new();
-    while !packed.is_empty() {
-        let decoder = StreamingDecoder::new_with_max_window_size(&mut packed, ZSTD_WINDOW_LEN_MAX);
-        let mut decoder = match decoder {
-            Ok(decoder) => decoder,
-            Err(FrameDecoderError::ReadFrameHeaderError(SkipFrame { length, .. })) => {
-                packed = (packed.get(length as usize..))
-                    .ok_or_else(|| malformed("a skippable frame is longer than the body"))?;
-                continue;
-            }
-            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(Refusal::TooLarge),
-            Err(error) => return Err(malformed(error)),
-        };
-        append(&mut decoder, &mut unfolded)?;
-        let frame = decoder.into_frame_decoder();
-        let written = frame.get_checksum_from_data();
-        if written.is_some() && written != frame.get_calculated_checksum() {
-            return Err(malformed("the checksum of a zstd frame is wrong"));
-        }
-    }
     Ok(unfolded)
 }
 
-fn malformed(error: impl std::fmt::Display) -> Refusal {
+fn refusal(error: &std::io::Error) -> Refusal {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<WindowTooLarge>());
+    if inner.is_some() {
+        return Refusal::TooLarge;
+    }
     Refusal::Malformed(format!("does not decompress: {error}"))
 }

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fusebox_proto::command::ActionKind;
 use fusebox_proto::page::Noun;
+use fusebox_proto::view::Stamp;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Lint(Lint),
     /// Move traffic between subsets: edits the weights in the rules of a host
     Shift(Shift),
+    /// Whose fault it is and since when, from files of traces alone
+    Diagnose(Diagnose),
     /// Completions for a shell, to be sourced by it
     Completions {
         /// Which shell
@@ -119,6 +122,7 @@ impl Command {
             | Self::Rollback(_)
             | Self::Lint(_)
             | Self::Shift(_)
+            | Self::Diagnose(_)
             | Self::Completions { .. } => None,
         }
     }
@@ -216,6 +220,27 @@ pub(crate) struct Reset {
     /// How to print
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+/// `fusebox diagnose`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Diagnose {
+    /// Traces from before and during the trouble: OTLP JSON lines, OTLP protobuf or Jaeger's JSON;
+    /// plain, gzip or zstd
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Traces from a time that was good: they come before all others
+    #[arg(long, env = "FUSEBOX_BASELINE", value_name = "FILE")]
+    pub(crate) baseline: Vec<PathBuf>,
+
+    /// When it began, to the minute, such as 2026-11-23T14:01:52Z [default: found, in the later half]
+    #[arg(long, env = "FUSEBOX_SINCE", value_name = "RFC3339", value_parser = parse::instant)]
+    pub(crate) since: Option<Stamp>,
+
+    /// How to print
+    #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
+    pub(crate) output: Lines,
 }
 
 /// `fusebox demo`

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fusebox_proto::command::{ActionKind, TTL_MAX, TTL_MIN};
 use fusebox_proto::policy::{Profile, WEIGHT_MAX};
+use fusebox_proto::view::Stamp;
 use std::time::Duration;
 
 /// The longest demo.
@@ -42,6 +43,12 @@ pub(super) fn weight(text: &str) -> Result<(String, u32), String> {
         .filter(|_| !subset.is_empty())
         .map(|weight| (subset.to_owned(), weight))
         .ok_or_else(|| format!("a subset and its weight, 0 to {WEIGHT_MAX}, such as v2=10"))
+}
+
+/// A moment.
+pub(super) fn instant(text: &str) -> Result<Stamp, String> {
+    let stamp = Stamp::parse(text);
+    stamp.ok_or_else(|| "a moment in UTC, such as 2026-11-23T14:01:52Z".to_owned())
 }
 
 /// The length of a lease.

@@ -2,6 +2,7 @@ use super::args::{Act, Cli, Command, Demo, Lines, Output, Query, Reset, Trip};
 use clap::{CommandFactory as _, Parser as _};
 use fusebox_proto::command::{ActionKind, TTL_DEFAULT};
 use fusebox_proto::policy::Profile;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -40,6 +41,7 @@ fn the_commands_are_those_of_the_contract() {
         "rollback",
         "lint",
         "shift",
+        "diagnose",
         "completions",
     ];
     assert_eq!(names, expected);
@@ -216,6 +218,24 @@ fn demos_are_read() {
     );
 }
 
+/// Scenario: files, baselines and an onset.
+/// Guarantees: every file is kept in its place, and a baseline takes one file each time.
+#[test]
+fn diagnose_takes_files_and_baselines() {
+    let line = "diagnose a.jsonl b.zst --baseline c --baseline d --since 2026-11-23T14:01:52Z";
+    let Command::Diagnose(read) = command(line) else { panic!("{line}") };
+    let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    assert_eq!(read.files, paths(&["a.jsonl", "b.zst"]));
+    assert_eq!(read.baseline, paths(&["c", "d"]));
+    assert_eq!(
+        read.since.map(|since| since.to_string()).as_deref(),
+        Some("2026-11-23T14:01:52.000Z")
+    );
+    assert_eq!(read.output, Lines::Text);
+    let Command::Diagnose(read) = command("diagnose --baseline c a.jsonl") else { panic!() };
+    assert_eq!((read.files, read.baseline), (paths(&["a.jsonl"]), paths(&["c"])));
+}
+
 /// Scenario: one wrong word at a time.
 /// Guarantees: exit 2, and the message names the word and what is allowed.
 #[test]
@@ -262,5 +282,10 @@ fn wrong_words_exit_2_and_say_what_is_allowed() {
     check("demo --for 0s", &["--for", "1s to 24h"]);
     check("demo --seed x", &["--seed"]);
     check("demo --output table", &["table", "text", "json"]);
+    check("diagnose", &["FILE"]);
+    check("diagnose a --since yesterday", &["--since", "2026-11-23T14:01:52Z"]);
+    check("diagnose a --since 2026-11-23", &["--since", "UTC"]);
+    check("diagnose a --output table", &["table", "text", "json"]);
+    check("diagnose a --baseline", &["--baseline", "FILE"]);
     check("completions tcsh", &["tcsh", "bash", "zsh", "fish"]);
 }

@@ -28,6 +28,7 @@ fn span(service: &str, kind: SpanKind, id: u8, parent: u8, start_ms: u64, end_ms
         parent_id: SpanId::from_bytes(&[parent; 8]),
         parent_is_remote: None,
         kind,
+        operation: "work".into(),
         origin: Arc::new(origin),
         emitter: Emitter::Application,
         start_unix_ns: T0_NS + start_ms * 1_000_000,

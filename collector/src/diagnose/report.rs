@@ -1,0 +1,90 @@
+//! What `fusebox diagnose` answers.
+
+use fusebox_proto::view::{Incident, Stamp, Suspect};
+use serde::Serialize;
+
+/// The answer, as the contract has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// What was looked at.
+    pub window: Window,
+    /// What is wrong, where that is sure enough: with a suspect of confidence 0.5 or more.
+    pub incidents: Vec<Incident>,
+    /// Best first.
+    pub suspects: Vec<Suspect>,
+    /// How good the data is.
+    pub data_quality: Quality,
+    /// For people: the answer in one sentence.
+    #[serde(skip)]
+    pub verdict: String,
+    /// For people: what speaks for it, strongest first.
+    #[serde(skip)]
+    pub evidence: Vec<Exhibit>,
+}
+
+/// What was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Window {
+    /// Start of the first span of the capture.
+    pub from: Stamp,
+    /// End of the last.
+    pub to: Stamp,
+    /// Since when it is worse; `None` where nothing is.
+    pub onset: Option<Stamp>,
+    /// With those of the baseline.
+    pub spans: u64,
+    /// As above.
+    pub traces: u64,
+}
+
+/// How good the data is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Quality {
+    /// Services that sent spans.
+    pub services: u64,
+    /// Operations and calls that could be compared.
+    pub compared: u64,
+    /// Those with fewer than 20 traces before or 3 after.
+    pub too_few: u64,
+    /// Length of what came before the onset, s.
+    pub before_s: f64,
+    /// Length of what came after, s.
+    pub after_s: f64,
+    /// Share of the spans whose parent is missing.
+    pub orphans: f64,
+    /// Spans that came twice.
+    pub duplicates: u64,
+    /// Lowest sampling probability that a span tells.
+    pub sampling: f64,
+    /// Spans refused in reading.
+    pub rejected: u64,
+    /// Lines, messages and documents without spans.
+    pub other: u64,
+    /// Files that end in the middle.
+    pub truncated: u64,
+    /// What weakens the answer, in words.
+    pub notes: Vec<String>,
+}
+
+/// One thing that got worse.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exhibit {
+    /// `own time`, `time on the way`, `failures`, `other calls`
+    pub signal: &'static str,
+    /// Where: `inventory`, or `payment → inventory`.
+    pub place: String,
+    /// At what.
+    pub operation: String,
+    /// Median in ms, or share.
+    pub before: f64,
+    /// As above.
+    pub after: f64,
+    /// `ms` or `%`
+    pub unit: &'static str,
+    /// Requests since the onset.
+    pub requests: u64,
+    /// Evidence beyond chance, nats.
+    pub nats: f64,
+    /// Name of the suspect that it is mostly blamed on.
+    pub blames: String,
+}

@@ -1,0 +1,150 @@
+//! `diagnose`: files of traces in, a verdict out. Asks no collector.
+
+use super::args::{Diagnose, Lines};
+use super::exit::{Exit, Failure};
+use super::out::{self, Out};
+use super::table::{Align, Table};
+use fusebox_collector::capture;
+use fusebox_collector::diagnose::{self, Diagnosis, Exhibit, Full, Period, Spans};
+use fusebox_proto::text;
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Reads the files, and prints what they say.
+pub(crate) fn run(command: &Diagnose, out: Out) -> Result<Exit, Failure> {
+    let mut spans = Spans::default();
+    let mut told = capture::Told::default();
+    let baselines = command.baseline.iter().map(|path| (path, Period::Baseline));
+    for (path, period) in command.files.iter().map(|path| (path, Period::Capture)).chain(baselines)
+    {
+        let of_file = read(path, period, &mut spans)?;
+        told.rejected += of_file.rejected;
+        told.other += of_file.other;
+        told.truncated += of_file.truncated;
+    }
+    let diagnosis = diagnose::diagnose(&spans, command.since);
+    let mut diagnosis = diagnosis.map_err(|refusal| refused(command, &refusal))?;
+    diagnosis.data_quality.rejected = told.rejected;
+    diagnosis.data_quality.other = told.other;
+    diagnosis.data_quality.truncated = told.truncated;
+    out::print(&match command.output {
+        Lines::Text => text(&diagnosis, out),
+        Lines::Json => format!("{}\n", serde_json::to_string(&diagnosis).expect("plain data")),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn read(path: &Path, period: Period, spans: &mut Spans) -> Result<capture::Told, Failure> {
+    let mut added = Ok(());
+    let told = capture::read(path, &mut |batch| {
+        added = spans.add(batch, period);
+        if added.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let told = told.map_err(|error| Failure::Usage(visible(&error.to_string())))?;
+    added.map_err(|full: Full| Failure::Usage(format!("{}: {full}", shown(path))))?;
+    Ok(told)
+}
+
+fn refused(command: &Diagnose, refusal: &diagnose::Refusal) -> Failure {
+    match refusal {
+        diagnose::Refusal::Empty => {
+            let files: Vec<String> = command.files.iter().map(|path| shown(path)).collect();
+            Failure::Usage(format!("{}: {refusal}", files.join(", ")))
+        }
+        diagnose::Refusal::Outside { .. } => Failure::Usage(format!("--since: {refusal}")),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    visible(&path.display().to_string())
+}
+
+fn visible(message: &str) -> String {
+    text::visible(message).into_owned()
+}
+
+/// The verdict first; then what speaks for it, the other suspects, and how good the data is.
+fn text(diagnosis: &Diagnosis, out: Out) -> String {
+    let Diagnosis { window, suspects, data_quality: quality, evidence, verdict, .. } = diagnosis;
+    let mut text = format!("{verdict}\n");
+    if !evidence.is_empty() {
+        let mut table = Table::new(&[
+            ("EVIDENCE", Align::Left),
+            ("BEFORE", Align::Right),
+            ("SINCE", Align::Right),
+            ("REQUESTS", Align::Right),
+            ("BLAMES", Align::Left),
+            ("AT", Align::Left),
+        ]);
+        for exhibit in evidence {
+            table.row(row(exhibit, out.ascii));
+        }
+        let _ = write!(text, "\n{}", table.render(out.width));
+    }
+    if !suspects.is_empty() {
+        let mut table = Table::new(&[
+            ("SUSPECT", Align::Left),
+            ("SCORE", Align::Right),
+            ("CONFIDENCE", Align::Right),
+            ("REASON", Align::Left),
+        ]);
+        for suspect in suspects {
+            table.row([
+                suspect.service.clone(),
+                format!("{:.3}", suspect.score),
+                format!("{:.0} %", suspect.confidence * 100.0),
+                suspect.reason.clone(),
+            ]);
+        }
+        let _ = write!(text, "\n{}", table.render(out.width));
+    }
+    let _ = writeln!(
+        text,
+        "\n{} spans of {} traces from {} services, {} to {}; {:.0} s before, {:.0} s after",
+        window.spans,
+        window.traces,
+        quality.services,
+        window.from,
+        window.to,
+        quality.before_s,
+        quality.after_s
+    );
+    let _ = writeln!(
+        text,
+        "{} operations and calls compared, {} had too few traces",
+        quality.compared, quality.too_few
+    );
+    let counts = [
+        (quality.truncated, "files end in the middle"),
+        (quality.rejected, "spans refused"),
+        (quality.duplicates, "spans came twice"),
+        (quality.other, "lines without spans"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| 0 < *count) {
+        let _ = writeln!(text, "{count} {what}");
+    }
+    for note in &quality.notes {
+        let _ = writeln!(text, "{note}");
+    }
+    if out.ascii { text.replace('→', "->").replace('×', "x") } else { text }
+}
+
+fn row(exhibit: &Exhibit, ascii: bool) -> [String; 6] {
+    let figure = |value: f64| match exhibit.unit {
+        "%" => format!("{:.1} %", value * 100.0),
+        _ => fusebox::format::millis(value),
+    };
+    let arrow = |place: &str| if ascii { place.replace('→', "->") } else { place.to_owned() };
+    [
+        format!("{}: {}", exhibit.signal, arrow(&exhibit.place)),
+        figure(exhibit.before),
+        figure(exhibit.after),
+        exhibit.requests.to_string(),
+        exhibit.blames.clone(),
+        exhibit.operation.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests;
