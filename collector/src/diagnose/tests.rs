@@ -323,7 +323,7 @@ fn hostile_spans_are_survived() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
 
     /// Scenario: the spans of a fault in any order.
     /// Guarantees: the same answer, to the last digit.
