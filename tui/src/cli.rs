@@ -6,14 +6,12 @@
 //! | [`args`], [`parse`] | what can be typed |
 //! | [`connect`] | the collector at the other end |
 //! | [`query`], [`act`], [`policy`], [`open`] | what is done with it: questions, trips and resets, the policy, the dashboard |
-//! | [`diagnose`] | files of traces, without a collector |
 //! | [`render`], [`table`], [`out`] | how it is shown |
 //! | [`exit`] | how it ends |
 
 mod act;
 pub(crate) mod args;
 pub(crate) mod connect;
-mod diagnose;
 pub(crate) mod exit;
 pub(crate) mod open;
 pub(crate) mod out;
@@ -21,9 +19,9 @@ mod parse;
 mod policy;
 mod query;
 mod render;
-mod table;
+pub(crate) mod table;
 
-use crate::demo;
+use crate::{demo, diagnose};
 use anyhow::Context as _;
 use args::{COLLECTOR_DEFAULT, Cli, Command, Global};
 use clap::{CommandFactory as _, Parser as _};

@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod diagnose;
 mod embedded;
 
 fn main() -> std::process::ExitCode {

@@ -1,9 +1,9 @@
-//! `diagnose`: files of traces in, a verdict out. Asks no collector.
+//! `fusebox diagnose`: files of traces in, a verdict out. Asks no collector.
 
-use super::args::{Diagnose, Lines};
-use super::exit::{Exit, Failure};
-use super::out::{self, Out};
-use super::table::{Align, Table};
+use crate::cli::args::{Diagnose, Lines};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::out::{self, Out};
+use crate::cli::table::{Align, Table};
 use fusebox_collector::capture;
 use fusebox_collector::diagnose::{self, Diagnosis, Exhibit, Full, Period, Spans};
 use fusebox_proto::text;
