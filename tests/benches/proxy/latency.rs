@@ -92,7 +92,9 @@ fn measure(at: SocketAddr, seconds: u32) -> [u64; 3] {
         figures[figures.len() / 2]
     };
     let mut all = Histogram::<u64>::new(3).expect("3 digits");
-    seconds.iter().for_each(|second| all.add(second).expect("of one kind"));
+    for second in &seconds {
+        all.add(second).expect("of one kind");
+    }
     [of(50.0), of(99.0), all.value_at_percentile(99.0)]
 }
 
