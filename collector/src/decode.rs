@@ -162,15 +162,18 @@ fn batch(request: &ExportTraceServiceRequest) -> SpanBatch {
     batch
 }
 
+/// A name that somebody sent, as it may be kept and shown.
+pub(crate) fn visible(name: &str) -> String {
+    text::visible(&text::cut(name, NAME_LEN_MAX)).into_owned()
+}
+
 /// Names of operations within one body: each is kept once.
 #[derive(Default)]
 struct Operations<'a>(HashMap<&'a str, Arc<str>, foldhash::fast::RandomState>);
 
 impl<'a> Operations<'a> {
     fn get(&mut self, name: &'a str) -> Arc<str> {
-        let known = self.0.entry(name);
-        let visible = || text::visible(&text::cut(name, NAME_LEN_MAX)).into();
-        Arc::clone(known.or_insert_with(visible))
+        Arc::clone(self.0.entry(name).or_insert_with(|| visible(name).into()))
     }
 }
 

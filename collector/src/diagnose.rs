@@ -132,25 +132,25 @@ fn quality(
     let times = times.filter(|(series, _)| series.measure == Measure::Time);
     let compared = times.clone().filter(|(_, is_compared)| **is_compared).count() as u64;
     let weight = spans.rows.iter().map(|row| row.weight).fold(1.0, f32::max);
+    let orphans = seen.orphans as f64 / spans.rows.len() as f64;
+    let sampling = 1.0 / f64::from(weight);
     let mut quality = Quality {
         services: spans.services.iter().count() as u64,
         compared,
         too_few: times.count() as u64 - compared,
         before_s: before_ns as f64 / 1e9,
         after_s: after_ns as f64 / 1e9,
-        orphans: seen.orphans as f64 / spans.rows.len() as f64,
+        orphans,
         duplicates: seen.duplicates,
-        sampling: 1.0 / f64::from(weight),
+        sampling,
         ..Quality::default()
     };
     let mut note = |is: bool, text: String| quality.notes.extend(is.then_some(text));
     note(compared == 0, "nothing has 20 traces before and 3 after: not enough data".into());
-    let orphans = seen.orphans as f64 / spans.rows.len() as f64;
     note(
         ORPHANS_MAX < orphans,
         format!("{} of the spans have no parent here", words::percent(orphans)),
     );
-    let sampling = 1.0 / f64::from(weight);
     note(
         sampling < 1.0,
         format!("sampled, down to {}: small faults do not show", words::percent(sampling)),

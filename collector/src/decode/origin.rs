@@ -1,6 +1,7 @@
 //! Resource attributes → who sent it.
 
 use super::attributes::text;
+use super::visible;
 use crate::spans::Origin;
 use fusebox_proto::name::NAME_LEN_MAX;
 use fusebox_proto::{ServiceId, text};
@@ -50,10 +51,6 @@ pub(super) fn of(resource: Option<&Resource>) -> (Origin, bool) {
         version: text("service.version").filter(|_| !is_envoy).map(|text| visible(text).into()),
     };
     (origin, is_envoy)
-}
-
-fn visible(name: &str) -> String {
-    text::visible(&text::cut(name, NAME_LEN_MAX)).into_owned()
 }
 
 fn service(environment: &str, namespace: &str, name: &str) -> ServiceId {

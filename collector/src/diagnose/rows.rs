@@ -1,9 +1,8 @@
 //! The spans of a capture, each in few bytes, with everything that it is named by kept once.
 
+use crate::decode::visible;
 use crate::spans::{Peer, Span, SpanBatch, SpanKind};
 use fusebox_proto::ServiceId;
-use fusebox_proto::name::NAME_LEN_MAX;
-use fusebox_proto::text;
 use fusebox_proto::trace::TraceId;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -109,7 +108,7 @@ impl Spans {
 fn peer_name(peer: &Peer) -> Option<String> {
     let names = [&peer.service, &peer.address, &peer.destination, &peer.system];
     let name = names.into_iter().find(|name| !name.is_empty())?;
-    Some(text::visible(&text::cut(name, NAME_LEN_MAX)).into_owned())
+    Some(visible(name))
 }
 
 /// Names by number, each kept once. The last number stands for all that came too late.
