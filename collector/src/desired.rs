@@ -247,9 +247,18 @@ impl Desired {
                 self.adopt(now, proxies, &edge, held, &proxy.hello.proxy);
             }
         }
+        for wish in self.wishes.values_mut() {
+            wish.progress.remove(&proxy.hello.proxy);
+        }
+        self.leads_on(now, proxy);
+    }
+
+    /// A proxy leads to more than before, or just connected: it gets the wishes that it has not got.
+    pub(crate) fn leads_on(&mut self, now: Now, proxy: &Proxy) {
         let Some(connection) = proxy.connection else { return };
         let id = &proxy.hello.proxy;
-        for (edge, wish) in self.wishes.iter_mut().filter(|(edge, _)| proxy.enforces(edge)) {
+        let own = self.wishes.iter_mut().filter(|(edge, _)| proxy.enforces(edge));
+        for (edge, wish) in own.filter(|(_, wish)| !wish.progress.contains_key(id)) {
             let held = proxy.hello.held.iter().find(|h| h.command.destination == edge.destination);
             let revision_held = held.map(|held| held.command.revision);
             if revision_held == Some(wish.command.revision) {

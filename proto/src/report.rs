@@ -30,8 +30,6 @@ pub struct Hello {
     pub build: String,
     /// Number of this life of the process: higher after each restart.
     pub boot: u64,
-    /// Services on whose edge this proxy enforces commands: those of its outbound listeners.
-    pub destinations: Vec<ServiceId>,
     /// Leases and ramps in force, with their time left.
     pub held: Vec<HeldLease>,
     /// Version of the policy in force; 0: none.

@@ -25,7 +25,7 @@ use fusebox_proto::{Invalid, Now, ProxyId, ServiceId};
 use hosts::Hosts;
 pub(crate) use hosts::Services;
 use http::HeaderValue;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -289,6 +289,16 @@ impl Proxy {
     /// The edge to `destination`, if this proxy has it.
     pub(crate) fn edge(&self, destination: &ServiceId) -> Option<Arc<Edge>> {
         self.edges.read().iter().find(|edge| edge.destination == *destination).cloned()
+    }
+
+    /// Where calls can go now, as a collector is to know it.
+    pub(crate) fn leads_to(&self) -> MutexGuard<'_, Endpoints> {
+        let to = self.edges.read().iter().map(|edge| edge.destination.clone()).collect();
+        let mut told = self.endpoints.lock();
+        if told.destinations != to {
+            *told = told.to(to);
+        }
+        told
     }
 
     /// When a breaker or an ejection next has work to do.

@@ -3,7 +3,7 @@
 
 use crate::Plant;
 use fusebox_proto::command::{Ack, AckResult, Action, BreakerState, Command, TTL_MAX, Verb};
-use fusebox_proto::report::{FromProxy, Hello, Protocol};
+use fusebox_proto::report::{Endpoints, FromProxy, Hello, Protocol};
 use fusebox_proto::trace::TraceContext;
 use fusebox_proto::view::EdgeName;
 use fusebox_proto::{Now, ProxyId, ServiceId};
@@ -115,10 +115,9 @@ impl Sidecar {
             instance: self.id.to_string(),
             build: "simulated".into(),
             boot: self.boot,
-            destinations: self.destinations.clone(),
             held,
             policy_version: 0,
-            endpoints: fusebox_proto::report::Endpoints::default(),
+            endpoints: Endpoints::leading_to(self.destinations.clone()),
         };
         let mut messages = vec![FromProxy::Hello(hello)];
         self.log.connected();

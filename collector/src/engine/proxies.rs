@@ -218,7 +218,7 @@ impl Proxies {
     pub(crate) fn services(&self) -> HashSet<&ServiceId> {
         let connected = self.iter().filter(|proxy| proxy.connection.is_some());
         connected
-            .flat_map(|p| std::iter::once(&p.hello.service).chain(&p.hello.destinations))
+            .flat_map(|p| std::iter::once(&p.hello.service).chain(&p.hello.endpoints.destinations))
             .collect()
     }
 
@@ -278,7 +278,7 @@ impl Proxy {
     /// seen.
     pub(crate) fn enforces(&self, edge: &Edge) -> bool {
         self.hello.service == edge.source
-            && (self.hello.destinations.contains(&edge.destination)
+            && (self.hello.endpoints.destinations.contains(&edge.destination)
                 || self.carried.contains_key(&edge.destination)
                 || self.standings.contains_key(&edge.destination))
     }

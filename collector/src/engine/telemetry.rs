@@ -119,9 +119,14 @@ impl Engine {
         };
         let was_draining = proxy.draining;
         let troubles = proxy.troubles.clone();
+        let led_to = proxy.hello.endpoints.revision;
         let taken = proxy.take(now, report);
         let begins_drain = !was_draining && proxy.draining;
         let news = change(&troubles, &proxy.troubles);
+        if proxy.hello.endpoints.revision != led_to {
+            self.desired.leads_on(now, proxy);
+            self.is_renamed = true;
+        }
         let (boot, number) = proxy.settled();
         let service = proxy.hello.service.clone();
         let instance: Arc<str> = proxy.hello.instance.as_str().into();

@@ -34,10 +34,9 @@ fn hello(id: &str) -> Hello {
         instance: "payment-1".into(),
         build: "0.1.0".into(),
         boot: 7,
-        destinations: vec![service("inventory")],
         held: vec![],
         policy_version: 0,
-        endpoints: Endpoints::default(),
+        endpoints: Endpoints::leading_to(vec![service("inventory")]),
     }
 }
 
@@ -219,7 +218,7 @@ async fn an_operator_trips() {
 
     let mut other = hello("cart-1");
     other.service = service("cart");
-    other.destinations = vec![];
+    other.endpoints = Endpoints::default();
     let quiet = FakeProxy::open(collector.control()).await;
     quiet.say(FromProxy::Hello(other)).await;
     watcher.until("cart", |s| s.services.iter().any(|service| service.name == "cart")).await;

@@ -299,6 +299,9 @@ pub struct Endpoints {
     /// So many more were left out; with more than 0, what is not there may be.
     #[prost(uint64, tag = "3")]
     pub left_out: u64,
+    /// Services on whose edge this proxy enforces commands, with or without endpoints; at most 1024.
+    #[prost(message, repeated, tag = "4")]
+    pub destinations: ::prost::alloc::vec::Vec<ServiceId>,
 }
 /// One instance of a called service.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1123,9 +1126,6 @@ pub struct Hello {
     /// Number of this life of the process, higher after each restart.
     #[prost(uint64, tag = "5")]
     pub boot: u64,
-    /// Services on whose edge this proxy enforces commands; at most 1024.
-    #[prost(message, repeated, tag = "6")]
-    pub destinations: ::prost::alloc::vec::Vec<ServiceId>,
     /// Leases and ramps in force: a collector that started later learns of them here. At most 1024.
     #[prost(message, repeated, tag = "7")]
     pub held: ::prost::alloc::vec::Vec<HeldLease>,

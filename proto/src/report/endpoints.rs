@@ -12,6 +12,9 @@ pub const ENDPOINT_LABELS_MAX: usize = 64;
 pub struct Endpoints {
     /// Higher after each change, from 1 within a boot; 0: nothing is known.
     pub revision: u64,
+    /// Services on whose edge this proxy enforces commands, with or without endpoints: those of its
+    /// listeners and of its policy.
+    pub destinations: Vec<ServiceId>,
     /// In order, each once.
     pub all: Vec<Endpoint>,
     /// So many more were left out.
@@ -30,15 +33,34 @@ pub struct Endpoint {
 }
 
 impl Endpoints {
-    /// These, as far as they have a place, each once.
-    pub fn new(revision: u64, mut all: Vec<Endpoint>) -> Self {
+    /// Of a proxy that leads to `destinations`, at addresses that it does not tell.
+    pub fn leading_to(destinations: Vec<ServiceId>) -> Self {
+        Self { revision: 1, destinations, ..Self::default() }
+    }
+
+    /// The same services at `all` these endpoints, as far as they have a place, each once.
+    #[must_use]
+    pub fn at(&self, mut all: Vec<Endpoint>) -> Self {
         all.sort();
         all.dedup();
         let before = all.len();
         all.retain(|endpoint| endpoint.labels.len() <= ENDPOINT_LABELS_MAX);
         all.truncate(ENDPOINTS_MAX);
         let left_out = (before - all.len()) as u64;
-        Self { revision, all, left_out }
+        self.followed_by(self.destinations.clone(), all, left_out)
+    }
+
+    /// `destinations`, at the same endpoints.
+    #[must_use]
+    pub fn to(&self, destinations: Vec<ServiceId>) -> Self {
+        self.followed_by(destinations, self.all.clone(), self.left_out)
+    }
+
+    /// A revision later, unless it says the same.
+    fn followed_by(&self, destinations: Vec<ServiceId>, all: Vec<Endpoint>, left_out: u64) -> Self {
+        let revision = self.revision;
+        let next = Self { revision, destinations, all, left_out };
+        if 0 < revision && next == *self { next } else { Self { revision: revision + 1, ..next } }
     }
 }
 
@@ -56,9 +78,9 @@ mod tests {
             labels: (0..labels).map(|at| (at.to_string(), String::new())).collect(),
         };
         let all = [endpoint(1, 0), endpoint(2, 65), endpoint(1, 0), endpoint(3, 64)];
-        let few = Endpoints::new(1, all.into());
+        let few = Endpoints::default().at(all.into());
         assert_eq!((few.all.len(), few.left_out), (2, 1));
-        let many = Endpoints::new(1, (0..5_000).map(|port| endpoint(port, 1)).collect());
+        let many = Endpoints::default().at((0..5_000).map(|port| endpoint(port, 1)).collect());
         assert_eq!((many.all.len(), many.left_out), (4_096, 904));
     }
 }

@@ -75,13 +75,15 @@ fn troubles(wire: &[String]) -> Result<Vec<String>, Invalid> {
 pub(super) fn endpoints(wire: v1::Endpoints) -> Result<Endpoints, Invalid> {
     let all = each(wire.all, "all", ENDPOINTS_MAX);
     let all = all.map_err(|invalid| invalid.within("endpoints"))?;
-    Ok(Endpoints { revision: wire.revision, all, left_out: wire.left_out })
+    let destinations = each(wire.destinations, "destinations", EDGES_MAX);
+    let destinations = destinations.map_err(|invalid| invalid.within("endpoints"))?;
+    Ok(Endpoints { revision: wire.revision, destinations, all, left_out: wire.left_out })
 }
 
 impl From<Endpoints> for v1::Endpoints {
     fn from(endpoints: Endpoints) -> Self {
-        let Endpoints { revision, all: every, left_out } = endpoints;
-        Self { revision, all: all(every), left_out }
+        let Endpoints { revision, destinations, all: every, left_out } = endpoints;
+        Self { revision, all: all(every), left_out, destinations: all(destinations) }
     }
 }
 

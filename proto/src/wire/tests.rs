@@ -90,7 +90,7 @@ fn report() -> Report {
 fn endpoints() -> Endpoints {
     let labels = vec![("version".into(), "v2".into()), ("zone".into(), String::new())];
     let endpoint = Endpoint { destination: service(), address: "127.0.0.1:1".into(), labels };
-    Endpoints { revision: 3, all: vec![endpoint], left_out: 2 }
+    Endpoints { revision: 3, destinations: vec![service()], all: vec![endpoint], left_out: 2 }
 }
 
 /// Scenario: one of each message on a proxy's stream, in both directions.
@@ -105,7 +105,6 @@ fn streams_round_trip() {
         instance: "1".into(),
         build: "0.1.0".into(),
         boot: 4,
-        destinations: vec![service()],
         held: vec![held],
         policy_version: 5,
         endpoints: endpoints(),

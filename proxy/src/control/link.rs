@@ -207,10 +207,9 @@ pub(crate) fn hello(proxy: &Proxy) -> Hello {
         instance: proxy.config.instance.clone(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         boot: proxy.reports.lock().boot(),
-        destinations: edges.iter().map(|edge| edge.destination.clone()).collect(),
         held: held.collect(),
         policy_version: proxy.policy.lock().version,
-        endpoints: proxy.endpoints.lock().clone(),
+        endpoints: proxy.leads_to().clone(),
     }
 }
 

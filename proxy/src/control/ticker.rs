@@ -20,8 +20,8 @@ const WINDOW_MIN: Duration = Duration::from_millis(500);
 /// Closes windows until `closing`, and then the last one.
 pub(super) async fn run(proxy: Arc<Proxy>, totals: Arc<Mutex<Totals>>, closing: CancellationToken) {
     let mut window_end = next_second(Now::read());
-    // Each hello tells of them anyway.
-    let mut endpoints_told = proxy.endpoints.lock().revision;
+    // A hello may tell of them, or was said before they changed.
+    let mut endpoints_told = 0;
     loop {
         let wake = proxy.next_timeout().map_or(window_end, |timeout| timeout.min(window_end));
         let is_last = tokio::select! {
@@ -66,7 +66,7 @@ fn gather(proxy: &Proxy, now: Now, endpoints_told: &mut u64) -> Window {
     let draining = proxy.drain.is_draining();
     let troubles = proxy.troubles();
     let mut window = Window { dropped: proxy.dropped(), draining, troubles, ..Window::default() };
-    let endpoints = proxy.endpoints.lock();
+    let endpoints = proxy.leads_to();
     if std::mem::replace(endpoints_told, endpoints.revision) != endpoints.revision {
         window.endpoints = Some(endpoints.clone());
     }

@@ -14,12 +14,7 @@ pub(crate) fn endpoints(before: &Endpoints, listeners: &[Listener]) -> Endpoints
     let all = listeners
         .iter()
         .flat_map(|listener| listener.endpoints.iter().map(move |endpoint| of(listener, endpoint)));
-    let now = Endpoints::new(before.revision, all.collect());
-    if now == *before && 0 < before.revision {
-        now
-    } else {
-        Endpoints { revision: before.revision + 1, ..now }
-    }
+    before.at(all.collect())
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use crate::collector::{Collector, Session};
 use crate::shop::{metric, page, push, saw, witness};
 use crate::world::{Answer, Caller, Proxy, Server, full, http2_caller, until};
 use fusebox_proto::ServiceId;
+use fusebox_proto::command::{AckResult, Action, Verb};
 use fusebox_proxy::config::Config;
 use http::Request;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// The proxy of `payment` with nothing but a listener for all services, attached to a collector.
 async fn with_collector(change: impl FnOnce(&mut Config)) -> (Proxy, Collector, Session) {
@@ -24,11 +26,13 @@ async fn with_collector(change: impl FnOnce(&mut Config)) -> (Proxy, Collector, 
 /// An entry of this host with these ports and endpoints (in flow style).
 fn entry(host: &str, resolution: &str, ports: &str, endpoints: &[String]) -> String {
     let name = host.replace('.', "-");
-    let endpoints = endpoints.join(", ");
+    let endpoints = match endpoints {
+        [] => String::new(),
+        some => format!(", endpoints: [{}]", some.join(", ")),
+    };
     format!(
         "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}}}\n\
-         spec: {{hosts: [{host}], resolution: {resolution}, ports: [{ports}], \
-         endpoints: [{endpoints}]}}\n"
+         spec: {{hosts: [{host}], resolution: {resolution}, ports: [{ports}]{endpoints}}}\n"
     )
 }
 
@@ -101,6 +105,39 @@ async fn hosts_come_and_go_with_the_policy() {
         let state =
             format!("fusebox_proxy_breaker_state{{destination=\"{API}\",state=\"closed\"}}");
         until(&proxy, &state, 0).await;
+    }
+}
+
+/// Scenario: a proxy with redirected connections; a policy names a host with endpoints and one without; then
+/// none any more, while the circuit of the second is held.
+/// Guarantees: the collector is told of both within a window, before anybody calls them, and that one
+/// is gone; who has a lease stays.
+#[tokio::test]
+async fn a_collector_learns_where_calls_can_go() {
+    let (_proxy, _collector, mut session) =
+        with_collector(|config| config.transparent = true).await;
+    let server = witness("a").await;
+    let at = [endpoint("127.0.0.1", "http", &server, "v1")];
+    let policy = entry(API, "STATIC", HTTP, &at) + &entry("far.example.com", "NONE", HTTP, &[]);
+    assert_eq!(push(&mut session, 1, &policy).await.rejected, None);
+    until_told(&mut session, &[API, "far.example.com", "passthrough"]).await;
+    let verb = Verb::Trip { action: Action::Open, ttl: Duration::from_hours(1), proxies: 1 };
+    let ack = session.command_to("far.example.com", 1, verb).await;
+    assert_eq!(ack.result, AckResult::Applied);
+    assert_eq!(push(&mut session, 2, "").await.rejected, None);
+    until_told(&mut session, &["far.example.com", "passthrough"]).await;
+}
+
+/// Reads reports until one says that calls can go to these.
+async fn until_told(session: &mut Session, expected: &[&str]) {
+    loop {
+        if let Some(endpoints) = session.report().await.endpoints {
+            let mut told: Vec<_> = endpoints.destinations.iter().map(ServiceId::name).collect();
+            told.sort_unstable();
+            if told == expected {
+                return;
+            }
+        }
     }
 }
 

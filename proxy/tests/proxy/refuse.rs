@@ -134,7 +134,7 @@ async fn bodies_of_refused_requests_are_drained() {
 async fn commands_are_answered_and_leases_survive_the_collector() {
     let (_server, collector, proxy, mut session) = world().await;
     assert_eq!(session.hello.service.name(), "payment");
-    assert_eq!(session.hello.destinations[0].name(), "inventory");
+    assert_eq!(session.hello.endpoints.destinations[0].name(), "inventory");
     assert!(session.hello.held.is_empty());
     assert_eq!(session.trip(5, Action::Open).await.result, AckResult::Applied);
     let old = session.trip(4, Action::Open).await;

@@ -141,10 +141,9 @@ impl Bench {
             instance: proxy.to_owned(),
             build: "0.1.0".to_owned(),
             boot: 1,
-            destinations: to.iter().map(|name| service(name)).collect(),
             held,
             policy_version: 0,
-            endpoints: Endpoints::default(),
+            endpoints: Endpoints::leading_to(to.iter().map(|name| service(name)).collect()),
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }
@@ -185,6 +184,15 @@ impl Bench {
         let connection = sidecar.connection;
         self.handle(Event::Report { connection, report: report.clone() });
         report
+    }
+
+    /// A report of no traffic that says where calls go.
+    pub(super) fn tell_ways(&mut self, sidecar: &mut Sidecar) {
+        let quiet = self.report(sidecar, Vec::new(), Vec::new());
+        sidecar.number += 1;
+        let endpoints = Some(sidecar.hello.endpoints.clone());
+        let report = Report { number: sidecar.number, endpoints, ..quiet };
+        self.handle(Event::Report { connection: sidecar.connection, report });
     }
 
     pub(super) fn trip(&mut self, id: &str, edge: (&str, &str), action: ActionKind, ttl_s: u64) {

@@ -84,6 +84,34 @@ fn a_trip_that_is_not_applied_everywhere() {
     assert_eq!(result.note, "payment-1 refused: no listener; payment-2 has not answered");
 }
 
+/// Scenario: a policy opens new ways in proxies that are connected: to a service that nobody called
+/// before, and to one whose circuit is held open in another proxy.
+/// Guarantees: the first can be tripped before its first request; the second is held in the new place
+/// too, for the time that is left, and once.
+#[test]
+fn new_ways_of_a_connected_proxy() {
+    let (mut bench, _) = shop(1);
+    bench.trip("t1", EDGE, ActionKind::Open, 60);
+    let (connection, command) = bench.pushed().remove(0);
+    bench.ack(connection, &command, AckResult::Applied);
+    let mut late = bench.connect("payment-1", "payment", &[]);
+    assert!(bench.pushed().is_empty());
+    bench.advance(Duration::from_secs(10));
+    let to = ["inventory", "stock"].map(service).to_vec();
+    late.hello.endpoints = late.hello.endpoints.to(to);
+    for _ in 0..2 {
+        bench.tell_ways(&mut late);
+    }
+    let pushed = bench.pushed();
+    assert_eq!(pushed.len(), 1, "{pushed:?}");
+    let left = Verb::Trip { action: Action::Open, ttl: Duration::from_secs(50), proxies: 1 };
+    assert_eq!((pushed[0].0, pushed[0].1.verb), (late.connection, left));
+
+    bench.trip("t2", ("payment", "stock"), ActionKind::Open, 60);
+    let pushed = bench.pushed();
+    assert_eq!((pushed.len(), pushed[0].0), (1, late.connection));
+}
+
 /// Scenario: edges on which no connected proxy enforces anything.
 /// Guarantees: an immediate answer with nothing applied and the reason.
 #[test]

@@ -8,7 +8,7 @@ use fusebox_proto::ProxyId;
 use fusebox_proto::policy::{
     Profile, Push, PushAck, RollbackRequest, ShiftRequest, SourceFile, read_all,
 };
-use fusebox_proto::report::Hello;
+use fusebox_proto::report::{Endpoints, Hello};
 use fusebox_proto::view::{PolicyOutcome, PolicyResult, PolicyStanding, PolicyView};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,10 +78,9 @@ impl Operate for Bench {
             instance: proxy.into(),
             build: "0.1.0".into(),
             boot: 1,
-            destinations: vec![service("inventory")],
             held: Vec::new(),
             policy_version: version,
-            endpoints: fusebox_proto::report::Endpoints::default(),
+            endpoints: Endpoints::leading_to(vec![service("inventory")]),
         };
         self.handle(Event::Hello { connection, hello: hello.clone() });
         Sidecar { hello, connection, number: 0 }

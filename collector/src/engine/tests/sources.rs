@@ -261,7 +261,8 @@ fn what_a_proxy_says_of_itself() {
             address: "127.0.0.1:1".into(),
             labels: vec![("zone".into(), (*zone).into())],
         };
-        Endpoints { revision, all: zones.iter().map(endpoint).collect(), left_out }
+        let all = zones.iter().map(endpoint).collect();
+        Endpoints { revision, destinations: vec![service("inventory")], all, left_out }
     };
     let mut bench = Bench::new();
     let connection = bench.connect("payment-0", "payment", &["inventory"]).connection;
