@@ -128,6 +128,11 @@ impl RequestBody {
         self.hold.take().inspect(|hold| hold.open()).is_some()
     }
 
+    /// Whether some of it is still to come, and nobody was asked whether it is wanted.
+    pub(crate) fn may_hold(&self) -> bool {
+        !self.rest.is_over() && self.hold.is_none()
+    }
+
     /// Whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_over() && self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty())

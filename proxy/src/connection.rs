@@ -30,7 +30,7 @@ use crate::upgrade::Handover;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -126,6 +126,10 @@ where
     let service = service_fn(|mut request: Request<Incoming>| {
         let busy = Watch::busy(watch);
         let is_http1 = request.version() != Version::HTTP_2;
+        // hyper took it away, and the gate is to see it.
+        if watch.take_length() && request.headers().contains_key(TRANSFER_ENCODING) {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         // A caller of HTTP/1.0 would take it for the answer.
         let hints = (request.version() == Version::HTTP_11).then(|| Hints::open(watch));
         let caller = request.extensions_mut().remove::<OnUpgrade>();

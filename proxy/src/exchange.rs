@@ -19,10 +19,15 @@ const GRPC_UNKNOWN: u16 = 2;
 
 /// What a request speaks. gRPC-Web over HTTP/1 counts as HTTP/1.
 pub(crate) fn protocol(head: &request::Parts) -> Protocol {
-    if head.version != Version::HTTP_2 {
+    protocol_of(head.version, &head.headers)
+}
+
+/// The same of what a head is made of.
+pub(crate) fn protocol_of(version: Version, headers: &HeaderMap) -> Protocol {
+    if version != Version::HTTP_2 {
         return Protocol::Http1;
     }
-    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if kind.starts_with(b"application/grpc") { Protocol::Grpc } else { Protocol::Http2 }
 }
 

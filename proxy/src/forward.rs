@@ -9,15 +9,17 @@
 //!   close idle connections, and a request can cross that on its way. Then the method must be
 //!   idempotent and the body at hand, and it is done once.
 //!
-//! A body is at hand if there is none, or all of it was read ahead. Whatever else breaks is an
+//! A body is at hand if there is none, or all of it was read ahead: for the second case up to 64 KiB of
+//! what comes at once. Whatever else breaks is an
 //! answer that the caller must see: what to do then is policy, not plumbing.
 
-use crate::body::RequestBody;
+use crate::body::{RequestBody, hold};
 use crate::connection::Hints;
 use crate::edge::Overflow;
 use crate::outlier::Observed;
 use crate::pool::{AcquireError, ConnectError, Http1Lease, Http2Lease, Picked};
 use crate::retry::Ended;
+use crate::translate;
 use crate::upgrade;
 use http::header::{EXPECT, UPGRADE};
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
@@ -150,8 +152,9 @@ async fn exchange(
 ) -> Result<(Response<Incoming>, Exchange), SendError> {
     let is_http2 = outgoing.as_ref().is_some_and(|request| request.version() == Version::HTTP_2);
     let wanted = outgoing.as_ref().and_then(|request| request.headers().get(UPGRADE).cloned());
-    let (response, exchange) = if is_http2 {
-        let (response, lease) = send_http2(picked, now, outgoing).await?;
+    let over_http2 =
+        if is_http2 { or_http1(send_http2(picked, now, outgoing).await, outgoing)? } else { None };
+    let (response, exchange) = if let Some((response, lease)) = over_http2 {
         (response, Exchange::Http2 { _lease: lease })
     } else {
         let (response, lease) = send_http1(picked, now, outgoing).await?;
@@ -168,6 +171,21 @@ async fn exchange(
     Ok((response, exchange))
 }
 
+/// `None`: the server speaks HTTP/1 only, and the request that it did not get does by now.
+fn or_http1<T>(
+    sent: Result<T, SendError>,
+    outgoing: &mut Outgoing,
+) -> Result<Option<T>, SendError> {
+    match sent {
+        Err(SendError::Connect(ConnectError::NotHttp2))
+            if outgoing.as_mut().is_some_and(translate::to_http1) =>
+        {
+            Ok(None)
+        }
+        sent => sent.map(Some),
+    }
+}
+
 async fn send_http1(
     picked: &Picked,
     now: Instant,
@@ -178,6 +196,10 @@ async fn send_http1(
         let mut lease = picked.http1(now).await?;
         let Some(mut request) = outgoing.take() else { break };
         let may_copy = may_resend && lease.is_used() && request.method().is_idempotent();
+        if may_copy && request.body().may_hold() {
+            // In a place of its own: few that may be sent again have a body.
+            Box::pin(hold(request.body_mut())).await.map_err(|_| SendError::Caller)?;
+        }
         let copy = if may_copy { Copy::of(&request) } else { None };
         RequestBody::listen(&mut request);
         let mut error = match lease.sender().try_send_request(request).await {

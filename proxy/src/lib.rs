@@ -82,6 +82,7 @@ mod spans;
 mod takeover;
 mod tcp;
 mod totals;
+mod translate;
 mod tunnel;
 mod upgrade;
 

@@ -9,6 +9,7 @@
 //! | [`members`] | its endpoints come and go |
 //! | [`raw`] | connections that carry no HTTP, each for one session |
 //! | [`connect`] | opening them |
+//! | [`greeting`] | whether a server understands HTTP/2 |
 //! | [`settings`] | their limits, which a policy changes at run time |
 //! | [`socket`] | keeps the place of a connection that became a tunnel |
 //!
@@ -19,6 +20,7 @@
 mod care;
 mod connect;
 mod endpoint;
+mod greeting;
 mod http1;
 mod http2;
 mod members;

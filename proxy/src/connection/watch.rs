@@ -4,6 +4,7 @@
 //! cleared by every one of them.
 
 mod hints;
+mod lengths;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ pub(super) struct Watch {
     is_caller_late: AtomicBool,
     /// Bytes of a response body that hyper has and the socket has not, at most.
     ahead_len: AtomicUsize,
+    /// The head that came named a `Content-Length`.
+    has_length: AtomicBool,
     /// A response body waits for those to be written.
     is_body_waiting: AtomicBool,
     /// The caller does not read what was written.
@@ -95,6 +98,7 @@ impl Watch {
             is_late: AtomicBool::new(false),
             is_caller_late: AtomicBool::new(false),
             ahead_len: AtomicUsize::new(0),
+            has_length: AtomicBool::new(false),
             is_body_waiting: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             tail: AtomicU32::new(0),
@@ -218,6 +222,16 @@ impl Watch {
         if self.is_body_waiting.swap(false, Relaxed) {
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// Whether the head of the request that came just now named a `Content-Length`.
+    pub(super) fn take_length(&self) -> bool {
+        self.has_length.swap(false, Relaxed)
+    }
+
+    /// Whether what is read next belongs to the head of a request of HTTP/1.
+    fn awaits_head(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0 && !self.is_http2()
     }
 
     fn has_read(&self, bytes: &[u8]) {

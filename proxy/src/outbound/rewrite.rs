@@ -2,8 +2,8 @@
 
 use fusebox_proto::policy::HttpMatch;
 use fusebox_proto::policy::PathRewrite;
-use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::header::{HOST, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
 use http::{Uri, Version, request};
 
 /// Changes the path; the query stays. `None`: the new path is none.
@@ -34,21 +34,4 @@ pub(super) fn authority(head: &mut request::Parts, new: &str) -> Option<()> {
         head.headers.insert(HOST, HeaderValue::from_str(new).ok()?);
     }
     Some(())
-}
-
-/// Makes an HTTP/2 request of one of HTTP/1, if its `Host` can be an `:authority`.
-pub(super) fn to_http2(head: &mut request::Parts) {
-    let host = head.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-    let Ok(authority) = Authority::try_from(host) else {
-        return;
-    };
-    let mut parts = head.uri.clone().into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
-    if let Ok(uri) = Uri::from_parts(parts) {
-        head.uri = uri;
-        head.version = Version::HTTP_2;
-        head.headers.remove(HOST);
-        head.headers.remove(TRANSFER_ENCODING);
-    }
 }

@@ -6,7 +6,7 @@
 //! that is refused, the caller gets what the failed one got.
 
 use super::attempt::{Attempt, Crossing, Permit};
-use super::{Answered, Call, Outbound, Terms, What, broken_body, rewrite};
+use super::{Answered, Call, Outbound, Terms, What, broken_body};
 use crate::access_log::Trail;
 use crate::body::{End, ResponseBody, hold};
 use crate::edge::{BodyDigest, Decision, Outcome, Overflow};
@@ -17,6 +17,7 @@ use crate::policy::plan::Target;
 use crate::pool::Picked;
 use crate::refuse;
 use crate::retry::{self, Progress, Tried, try_timeout};
+use crate::translate;
 use crate::upgrade::{self, Handover};
 use fusebox_proto::Now;
 use fusebox_proto::policy::Retries;
@@ -172,7 +173,7 @@ impl Outbound {
         // A tunnel needs a connection of its own.
         let is_upgrade = head.headers.contains_key(UPGRADE);
         if target.pool.is_upgrading() && head.version != Version::HTTP_2 && !is_upgrade {
-            rewrite::to_http2(&mut head);
+            translate::to_http2(&mut head);
         }
         let mut outgoing = Some(Request::from_parts(head, body));
         let sent = send_within(picked, now.instant, round.timeout, &mut outgoing).await;

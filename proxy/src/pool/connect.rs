@@ -19,6 +19,9 @@ pub(crate) enum ConnectError {
     /// The system, the other side or its name server said no.
     #[error("{0}")]
     Io(String),
+    /// The server has no HTTP/2.
+    #[error("the server speaks HTTP/1 only")]
+    NotHttp2,
     /// The proxy shuts down.
     #[error("the proxy shuts down")]
     Closing,

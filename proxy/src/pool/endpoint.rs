@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) next_waiter: u64,
     /// How long the server keeps an idle connection, by its own word.
     keep_alive: Option<Duration>,
+    /// It had no HTTP/2, and until then is not asked again.
+    pub(super) http1_until: Option<Instant>,
     /// HTTP/2 connections and the requests on them.
     pub(super) multiplexed: Multiplexed,
 }
@@ -84,6 +86,7 @@ impl Endpoint {
             waiting: VecDeque::new(),
             next_waiter: 0,
             keep_alive: None,
+            http1_until: None,
             multiplexed: Multiplexed::default(),
         });
         let address = address.to_owned();

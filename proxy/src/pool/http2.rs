@@ -5,6 +5,7 @@
 
 use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
 use super::endpoint::{AcquireError, Endpoint, Slot};
+use super::greeting::Greeted;
 use super::settings::PoolSettings;
 use crate::body::RequestBody;
 use crate::edge::Overflow;
@@ -25,6 +26,9 @@ const CONNECTION_WINDOW_LEN: u32 = 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// … and closed if it gives none for this long.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that had no HTTP/2 may have it after its next start.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// What came of opening a connection; `None` while it is being opened.
 type Opened = Option<Result<(), ConnectError>>;
@@ -163,6 +167,9 @@ impl Endpoint {
         now: Instant,
     ) -> Result<Result<Arc<Http2Connection>, watch::Receiver<Opened>>, AcquireError> {
         let mut state = self.lock();
+        if state.http1_until.is_some_and(|until| now < until) {
+            return Err(ConnectError::NotHttp2.into());
+        }
         let settings = state.settings;
         let multiplexed = &mut state.multiplexed;
         multiplexed.connections.retain(|connection| connection.is_usable(now, &settings));
@@ -195,23 +202,43 @@ impl Opening {
         let endpoint = Arc::clone(&self.endpoint);
         let settings = endpoint.lock().settings;
         let timeout = settings.each.connect_timeout;
-        let opened = connect::open(&endpoint.address, timeout, settings.keepalive).await;
-        let handshake = match opened {
-            Ok(stream) => {
-                let shaken = builder().handshake(TokioIo::new(stream)).await;
-                shaken.map_err(|error| ConnectError::Io(error.to_string()))
+        let greeted = async {
+            let stream = connect::open(&endpoint.address, timeout, settings.keepalive).await?;
+            let (stream, mut greeting) = Greeted::new(stream);
+            let shaken = builder().handshake(TokioIo::new(stream)).await;
+            let (sender, connection) =
+                shaken.map_err(|error| ConnectError::Io(error.to_string()))?;
+            let mut connection = Box::pin(connection);
+            tokio::select! {
+                biased;
+                greeting = &mut greeting => match greeting {
+                    Ok(true) => Ok((sender, connection)),
+                    _ => Err(ConnectError::NotHttp2),
+                },
+                _ = connection.as_mut() => Err(match greeting.try_recv() {
+                    Ok(true) => ConnectError::Io("closed".into()),
+                    _ => ConnectError::NotHttp2,
+                }),
+                () = tokio::time::sleep(timeout) => Err(ConnectError::Timeout(timeout)),
             }
-            Err(error) => Err(error),
         };
-        match handshake {
+        match greeted.await {
             Ok((sender, connection)) => {
                 self.finished(Ok(sender));
                 // Its end is told to whoever uses it; here it only frees a place.
                 let _ = connection.await;
+                slot.free();
             }
-            Err(error) => self.finished(Err(error)),
+            Err(error) => {
+                if let ConnectError::NotHttp2 = error {
+                    let until = Now::read().instant + ASKED_AGAIN_AFTER;
+                    endpoint.lock().http1_until = Some(until);
+                }
+                // Its place may be wanted by the one who waits for it.
+                slot.free();
+                self.finished(Err(error));
+            }
         }
-        slot.free();
     }
 
     fn finished(self, result: Result<SendRequest<RequestBody>, ConnectError>) {

@@ -39,6 +39,7 @@ mod slow;
 mod takeover;
 mod tcp;
 mod trace_context;
+mod translate;
 mod upgrade;
 mod websocket;
 mod wire;

@@ -1,8 +1,10 @@
 //! Raw bytes that are no request, or that two servers could read differently.
 
-use crate::world::{Proxy, Server, full, inbound, raw};
+use crate::world::{Proxy, Server, full, inbound, raw, read_head};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Scenario: malformed and doubtful requests, each followed by a second one on the same
 /// connection.
@@ -83,26 +85,42 @@ async fn unusual_requests_are_served() {
     check(&format!("GET / HTTP/1.1\r\nhost: [::1]:80\r\n{close}"), "/ [::1]:80").await;
 }
 
-/// Scenario: a request with both kinds of length, and another request behind it.
-/// Guarantees: hyper's reading of it is the only one: chunked, framed anew for the application,
-/// and the connection closed before what follows is read.
+/// Scenario: a request with both kinds of length, in either order, and another request behind it; the
+/// same behind a request on a connection that is kept. A chunked one whose body has a line of that name,
+/// alone and behind a request with a length.
+/// Guarantees: 400, the connection closed, and nothing of it or behind it at the application; a line of
+/// the body is no field, and neither is one of another request.
 #[tokio::test]
-async fn two_kinds_of_length_are_read_in_one_way() {
-    let server = Server::start(|request: Request<Incoming>| async move {
-        assert!(!request.headers().contains_key("content-length"));
-        Response::new(full("served"))
-    })
-    .await;
+async fn two_kinds_of_length_are_refused() {
+    let server =
+        Server::start(|_: Request<Incoming>| async { Response::new(full("served")) }).await;
     let proxy = Proxy::start(inbound(server.address));
-    let lengths = ["transfer-encoding: chunked", "content-length: 1"];
-    for (at, order) in [[0, 1], [1, 0]].into_iter().enumerate() {
-        let [first, second] = order.map(|one: usize| lengths[one]);
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: x\r\n{first}\r\n{second}\r\n\r\n0\r\n\r\n\
-             GET /next HTTP/1.1\r\nhost: x\r\n\r\n"
-        );
+    let next = "GET /next HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let before = "POST /before HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na";
+    let post = |lines: &str, body: &str| {
+        format!("POST / HTTP/1.1\r\nhost: x\r\n{lines}\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    };
+    let check = async |request: String, statuses: &[&str], arrive: usize| {
+        let came = server.requests();
         let answer = raw(proxy.address(), request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert_eq!(server.requests(), at + 1);
+        let found: Vec<_> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(found, statuses, "{request:?}: {answer}");
+        assert_eq!(server.requests() - came, arrive, "{request:?}");
+    };
+    let (chunked, length) = ("Transfer-Encoding: chunked\r\n", "Content-Length: 1\r\n");
+    for lines in [[chunked, length].concat(), [length, chunked].concat()] {
+        check(post(&lines, "a") + next, &["400"], 0).await;
     }
+    let part = format!("--x\r\n{length}\r\na\r\n--x--");
+    check(post(chunked, &part) + next, &["200", "200"], 2).await;
+    check(before.to_owned() + &post(chunked, "a") + next, &["200", "200", "200"], 3).await;
+
+    let mut kept = TcpStream::connect(proxy.address()).await.unwrap();
+    let came = server.requests();
+    kept.write_all(b"GET /before HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(read_head(&mut kept).await.starts_with("HTTP/1.1 200"));
+    kept.read_exact(&mut [0; "served".len()]).await.unwrap();
+    kept.write_all((post(&[length, chunked].concat(), "a") + next).as_bytes()).await.unwrap();
+    assert!(read_head(&mut kept).await.starts_with("HTTP/1.1 400"));
+    assert_eq!(server.requests() - came, 1);
 }

@@ -54,6 +54,16 @@ async fn nothing_doubtful_passes() {
     assert!(report.faults.is_empty(), "{report}");
 }
 
+/// Scenario: the same to an origin of HTTP/1.1 only, so that what came as HTTP/2 goes down to it.
+/// Guarantees: the same; all of it arrives as HTTP/1.1.
+#[tokio::test]
+async fn nothing_doubtful_goes_down() {
+    let origin = Origin::of_http1().await;
+    let proxy = Proxy::start(inbound(origin.address));
+    let report = Report::of(proxy.address(), &origin).await;
+    assert!(report.faults.is_empty(), "{report}");
+}
+
 /// Scenario: the corpus through a relay that passes on every byte.
 /// Guarantees: in every class the test finds fault with it: it can fail.
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The socket of a caller, as hyper reads and writes it.
 
 use super::Watch;
+use super::lengths::HeadScan;
 use crate::socket::poll_read_piece;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
@@ -24,11 +25,13 @@ pub(in crate::connection) struct Watched {
     ahead: Bytes,
     watch: Arc<Watch>,
     reads_in_a_row: u32,
+    head: HeadScan,
 }
 
 impl Watched {
     pub(in crate::connection) fn new(stream: TcpStream, ahead: Bytes, watch: Arc<Watch>) -> Self {
-        Self { stream: Some(stream), ahead, watch, reads_in_a_row: 0 }
+        let stream = Some(stream);
+        Self { stream, ahead, watch, reads_in_a_row: 0, head: HeadScan::default() }
     }
 
     fn stream(&mut self) -> &mut TcpStream {
@@ -96,7 +99,12 @@ impl AsyncRead for Watched {
             buf.put_slice(&self.ahead.split_to(len));
         }
         self.reads_in_a_row += 1;
-        self.watch.has_read(&buf.filled()[before..]);
+        let this = &mut *self;
+        let bytes = &buf.filled()[before..];
+        if this.watch.awaits_head() && this.head.read(bytes) {
+            this.watch.has_length.store(true, Relaxed);
+        }
+        this.watch.has_read(bytes);
         Poll::Ready(Ok(()))
     }
 }

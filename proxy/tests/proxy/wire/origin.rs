@@ -22,13 +22,25 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
+    has_http2: bool,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Origin {
+    /// Of HTTP/1.1 and HTTP/2.
     pub(crate) async fn start() -> Self {
+        Self::speaking(true).await
+    }
+
+    /// Of HTTP/1.1 only: whoever wants HTTP/2 is answered 400.
+    pub(crate) async fn of_http1() -> Self {
+        Self::speaking(false).await
+    }
+
+    async fn speaking(has_http2: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let origin = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        let origin = Self { address, has_http2, seen: Arc::default() };
         let shared = origin.clone();
         tokio::spawn(async move {
             loop {
@@ -60,6 +72,10 @@ impl Origin {
     async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut bytes = Vec::new();
         loop {
+            if bytes.starts_with(frames::PREFACE) && !self.has_http2 {
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await?;
+                return stream.shutdown().await;
+            }
             if bytes.starts_with(frames::PREFACE) {
                 return self.serve_http2(stream, bytes.split_off(frames::PREFACE.len())).await;
             }

@@ -72,7 +72,7 @@ pub(crate) fn both() -> Vec<Case> {
         }
     };
     for coding in CHUNKED {
-        add(coding, Harmless);
+        add(coding, Refused);
     }
     for coding in DOUBTFUL {
         add(coding, Refused);
