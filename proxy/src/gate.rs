@@ -247,9 +247,10 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 }
 
 /// Fields that frame, route, authenticate or describe a message (RFC 9110, 6.5.1), and what carries
-/// the trace: a trailer of that name may be taken for the header by whoever merges them.
-const NEVER_TRAILERS: [&str; 23] = [
+/// the trace or tells one request from another: a trailer of that name may be taken for the header by whoever merges them.
+const NEVER_TRAILERS: [&str; 29] = [
     "authorization",
+    "b3",
     "cache-control",
     "connection",
     "content-encoding",
@@ -258,7 +259,9 @@ const NEVER_TRAILERS: [&str; 23] = [
     "content-type",
     "cookie",
     "expect",
+    "forwarded",
     "host",
+    "idempotency-key",
     "keep-alive",
     "max-forwards",
     "proxy-authorization",
@@ -271,12 +274,25 @@ const NEVER_TRAILERS: [&str; 23] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
     "http2-settings",
 ];
 
+/// The same of whole families: what proxies say to each other, and traces.
+const NEVER_TRAILERS_FROM: [&str; 4] = ["x-b3-", "x-envoy-", "x-forwarded-", "x-fusebox-"];
+
 /// Removes from the trailers of a message what can only be a header.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
-    for name in NEVER_TRAILERS {
+    let is_never = |name: &&HeaderName| {
+        let name = name.as_str();
+        NEVER_TRAILERS.contains(&name)
+            || NEVER_TRAILERS_FROM.iter().any(|start| name.starts_with(start))
+    };
+    // Most have one or two fields: to look at each is less than to search for all.
+    let never: Vec<HeaderName> = trailers.keys().filter(is_never).cloned().collect();
+    for name in never {
         trailers.remove(name);
     }
 }

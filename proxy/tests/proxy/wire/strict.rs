@@ -297,5 +297,13 @@ pub(crate) fn is_forbidden(trailer: &str) -> bool {
             | "proxy-authorization"
             | "traceparent"
             | "tracestate"
+            | "b3"
+            | "x-b3-traceid"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-client-cert"
+            | "x-envoy-attempt-count"
+            | "x-fusebox-refused"
+            | "idempotency-key"
     )
 }

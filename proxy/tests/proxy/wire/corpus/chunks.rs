@@ -183,6 +183,14 @@ pub(crate) fn trailer() -> Vec<Case> {
         "proxy-authorization: x",
         "set-cookie: a=b",
         "tracestate: a=b",
+        "b3: 0",
+        "X-B3-TraceId: 0",
+        "forwarded: for=1.2.3.4",
+        "X-Forwarded-For: 1.2.3.4",
+        "x-forwarded-client-cert: x",
+        "x-envoy-attempt-count: 1",
+        "x-fusebox-refused: open",
+        "idempotency-key: 1",
     ] {
         let name = field.split(':').next().expect("a name");
         for headers in [String::new(), format!("trailer: {name}\r\nte: trailers\r\n")] {
