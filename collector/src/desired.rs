@@ -49,6 +49,8 @@ pub(crate) struct Wish {
     pub(crate) ends: Now,
     /// How far each proxy is.
     pub(crate) progress: BTreeMap<ProxyId, Progress>,
+    /// What whoever ordered it should know; mostly empty.
+    pub(crate) caution: String,
     reissues: u8,
 }
 
@@ -73,6 +75,8 @@ pub(crate) struct Order {
     pub(crate) edge: Edge,
     /// What.
     pub(crate) verb: Verb,
+    /// What whoever orders it should know; mostly empty.
+    pub(crate) caution: String,
 }
 
 impl Wish {
@@ -154,7 +158,7 @@ impl Desired {
             return false;
         }
         let mut edges = Vec::new();
-        for Order { edge, verb } in orders {
+        for Order { edge, verb, caution } in orders {
             let command = Command {
                 id: request_id.to_owned(),
                 revision: self.next_revision(now),
@@ -164,6 +168,9 @@ impl Desired {
                 reason: reason.to_owned(),
             };
             self.wish(now, proxies, &edge, command, None);
+            if let Some(wish) = self.wishes.get_mut(&edge) {
+                wish.caution = caution;
+            }
             edges.push(edge);
         }
         self.requests.add(now, request_id, edges);
@@ -211,7 +218,8 @@ impl Desired {
                 self.pushes.push_back((connection, command.clone()));
             }
         }
-        let wish = Wish { command, issued: now, ends, progress, reissues: 0 };
+        let caution = String::new();
+        let wish = Wish { command, issued: now, ends, progress, caution, reissues: 0 };
         self.wishes.insert(edge.clone(), wish);
         self.note_change(edge);
         if WISHES_MAX < self.wishes.len()
@@ -321,13 +329,14 @@ impl Desired {
             AckResult::Superseded { revision } => {
                 self.revision_last = self.revision_last.max(*revision);
                 let reissues = wish.reissues + 1;
+                let caution = std::mem::take(&mut wish.caution);
                 if let Some(mut command) = wish.left(now)
                     && reissues <= REISSUES_MAX
                 {
                     command.revision = self.next_revision(now);
                     self.wish(now, proxies, &edge, command, None);
                     if let Some(wish) = self.wishes.get_mut(&edge) {
-                        wish.reissues = reissues;
+                        (wish.reissues, wish.caution) = (reissues, caution);
                     }
                 }
             }
@@ -393,6 +402,7 @@ impl Desired {
                 issued: Now { unix_ms: record.issued_unix_ms, ..now },
                 ends,
                 progress: BTreeMap::new(),
+                caution: String::new(),
                 reissues: 0,
             };
             self.wishes.insert(record.edge.clone(), wish);

@@ -30,6 +30,7 @@ use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
 use fusebox_proto::{Edge, Now, ServiceId};
 use kept::{Left, Told};
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 /// More resolved incidents than this are not shown.
 pub(crate) const PAST_MAX: usize = 64;
@@ -199,6 +200,23 @@ impl Incidents {
 
     fn find(&self, id: &str) -> Option<&Incident> {
         self.open.iter().chain(&self.past).find(|incident| incident.view.id == id)
+    }
+
+    /// How long `action` on `edge` should last for what waits to be worked off, and for whose sake;
+    /// `None` where nothing waits, or no incident is open there.
+    pub(crate) fn ttl(&self, edge: &EdgeName, action: ActionKind) -> Option<(Duration, String)> {
+        let views = self.open.iter().map(|incident| &incident.view);
+        let mut known = views.flat_map(|view| {
+            let actions = view.action.iter().chain(&view.alternatives);
+            actions.map(move |known| (known, view))
+        });
+        let (known, view) = known.find(|(known, _)| {
+            known.action == action
+                && known.source == edge.source
+                && known.destination == edge.destination
+                && action::ttl_s_least(action) < known.ttl_s
+        })?;
+        Some((Duration::from_secs(known.ttl_s), view.victim.clone()?))
     }
 
     /// How many are open.

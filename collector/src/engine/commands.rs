@@ -63,7 +63,8 @@ impl Engine {
                     let text = format!("{by} reset {source}>{destination} {how}{because}");
                     self.journal.note(now.unix_ms, "reset", &text);
                 }
-                let orders = edges.into_iter().map(|edge| Order { edge, verb });
+                let orders =
+                    edges.into_iter().map(|edge| Order { edge, verb, caution: String::new() });
                 self.issue(now, &request.request_id, orders, &request.by, &request.reason);
             }
             Err(refusal) => self.refuse(&request.request_id, refusal),
@@ -131,7 +132,20 @@ impl Engine {
         };
         let proxies = self.proxies.enforcing(&edge).count().max(1);
         let proxies = u32::try_from(proxies).unwrap_or(u32::MAX);
-        Ok(Order { verb: Verb::Trip { action, ttl: request.ttl, proxies }, edge })
+        let caution = self.caution(&edge, request);
+        Ok(Order { verb: Verb::Trip { action, ttl: request.ttl, proxies }, edge, caution })
+    }
+
+    /// Says where a lease ends before what waits for the victim can be worked off: then it begins anew.
+    fn caution(&self, edge: &Edge, request: &TripRequest) -> String {
+        let wanted = self.incidents.ttl(&self.names.print_edge(edge), request.action);
+        match wanted {
+            Some((ttl, victim)) if request.ttl < ttl => format!(
+                "{victim} may need longer to work off what waits for it: {} s would be enough",
+                ttl.as_secs()
+            ),
+            _ => String::new(),
+        }
     }
 
     /// The rate at which a cap holds an edge: the usual one, before a storm if there is one.
@@ -220,6 +234,9 @@ impl Engine {
         let stale = self.proxies.stale(now, &edge.source);
         if notes.is_empty() && 0 < stale {
             notes.push(format!("{stale} proxies have not reported for 3 s"));
+        }
+        if !wish.caution.is_empty() {
+            notes.push(wish.caution.clone());
         }
         notes.join("; ")
     }

@@ -214,12 +214,20 @@ fn choose(figures: &Figures, phase: Phase, is_recognised: bool) -> ActionKind {
 }
 
 fn ttl_s(action: ActionKind, drain_s: f64) -> u64 {
-    let (wanted, least) = match action {
-        ActionKind::Open => (1.2 * drain_s + 5.0, 10.0),
+    let wanted = match action {
+        ActionKind::Open => 1.2 * drain_s + 5.0,
         // While it lasts nobody is harmed, so it may last.
-        _ => (2.0 * drain_s + 30.0, 60.0),
+        _ => 2.0 * drain_s + 30.0,
     };
-    wanted.clamp(least, TTL_S_MAX).round() as u64
+    wanted.clamp(ttl_s_least(action) as f64, TTL_S_MAX).round() as u64
+}
+
+/// How long a lease is suggested where nothing waits.
+pub(super) const fn ttl_s_least(action: ActionKind) -> u64 {
+    match action {
+        ActionKind::Open => 10,
+        _ => 60,
+    }
 }
 
 fn predict(action: ActionKind, figures: &Figures, drain_s: f64, victim: &str) -> String {

@@ -1,6 +1,8 @@
 //! Storms of several edges: one cause, one incident.
 
 use super::bench::{Bench, Sidecar, counts, inbound, window};
+use crate::engine::Output;
+use fusebox_proto::command::{AckResult, ActionKind};
 use fusebox_proto::report::EdgeCounts;
 use std::time::Duration;
 
@@ -124,4 +126,38 @@ fn who_is_blamed() {
     check("nothing in common", &apart, &[("a", "b"), ("c", "d")]);
     let circle = [("a", "b", counts(40, 120, 155)), ("b", "a", counts(40, 120, 155))];
     check("a circle", &circle, &[("a", "b")]);
+}
+
+/// Scenario: a storm whose attempts time out and wait for the victim; the edge is opened for a second,
+/// and then for as long as the collector suggests.
+/// Guarantees: of the first lease it is said that it is too short, and what would do; the second is
+/// taken without a word.
+#[test]
+fn a_lease_that_is_too_short_is_said() {
+    let mut shop = Shop::open(&["payment", "inventory"]);
+    let storm = EdgeCounts {
+        first_attempts: 60,
+        retries_certain: 180,
+        timeouts: 235,
+        successes: 5,
+        ..EdgeCounts::default()
+    };
+    shop.seconds(30, &[("payment", "inventory", counts(60, 0, 0))]);
+    shop.seconds(12, &[("payment", "inventory", storm)]);
+    let incident = shop.bench.incident();
+    let mut actions = incident.action.iter().chain(&incident.alternatives);
+    let open = actions.find(|known| known.action == ActionKind::Open).expect("possible");
+    let enough_s = open.ttl_s;
+    assert!(10 < enough_s, "something waits: {incident:#?}");
+    for (id, ttl_s, is_short) in [("t1", 1, true), ("t2", enough_s, false)] {
+        shop.bench.trip(id, ("payment", "inventory"), ActionKind::Open, ttl_s);
+        let (connection, command) = shop.bench.pushed().remove(0);
+        shop.bench.ack(connection, &command, AckResult::Applied);
+        let is_done = |output: &Output| matches!(output, Output::Done { .. });
+        let at = shop.bench.outputs.iter().position(is_done).expect("an answer");
+        let Output::Done { results, .. } = shop.bench.outputs.remove(at) else { unreachable!() };
+        let said = format!("inventory may need longer to work off what waits for it: {enough_s} s");
+        assert_eq!(results[0].note.starts_with(&said), is_short, "{id}: {:?}", results[0].note);
+        assert_eq!(results[0].note.is_empty(), !is_short, "{id}: {:?}", results[0].note);
+    }
 }
