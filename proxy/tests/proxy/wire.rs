@@ -12,7 +12,7 @@ mod strict2;
 
 use crate::parts::is_real;
 use crate::real;
-use crate::world::{Proxy, free_address, inbound};
+use crate::world::{Proxy, free_address, inbound, outbound};
 use case::Verdict;
 use origin::Origin;
 use run::{Doors, Report};
@@ -41,17 +41,19 @@ fn the_corpus_is_large() {
     }
 }
 
-/// Scenario: the corpus through our proxy, to one origin over shared connections, and behind each
-/// case a clean request on a connection of its own.
+/// Scenario: the corpus through our proxy, inbound and outbound, to one origin over shared connections,
+/// and behind each case a clean request on a connection of its own.
 /// Guarantees: not one message arrives that is ambiguous or invalid, none that its client did not
 /// send as one, none with another body; what is correct is served; each clean request gets its own
 /// answer.
 #[tokio::test]
 async fn nothing_doubtful_passes() {
     let origin = Origin::start().await;
-    let proxy = Proxy::start(inbound(origin.address));
-    let report = Report::of(proxy.address(), &origin).await;
-    assert!(report.faults.is_empty(), "{report}");
+    for config in [inbound(origin.address), outbound(&[origin.address])] {
+        let proxy = Proxy::start(config);
+        let report = Report::of(proxy.address(), &origin).await;
+        assert!(report.faults.is_empty(), "{report}");
+    }
 }
 
 /// Scenario: the same to an origin of HTTP/1.1 only, so that what came as HTTP/2 goes down to it.
