@@ -13,6 +13,7 @@
 //! The last two work without a collector, so only the own machine may ask for them, and no web page
 //! in a browser there.
 
+mod dns;
 mod json;
 mod metrics;
 mod policy;

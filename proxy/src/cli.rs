@@ -1,17 +1,16 @@
 //! The command line of `fusebox-proxy`.
 
+mod endpoint;
 mod ingress;
 mod operation;
 
-use crate::config::{
-    ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Endpoint, Inbound, Limits, Outbound, Token,
-};
+use crate::config::{ADMIN_DEFAULT, Config, ENDPOINTS_MAX, Inbound, Limits, Outbound, Token};
 use clap::Parser;
+use endpoint::endpoint;
 use fusebox_proto::policy::{self, Document};
 use fusebox_proto::{Invalid, ServiceId};
 use ingress::IngressArgs;
 use operation::OperationArgs;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -78,8 +77,9 @@ pub struct Args {
     #[arg(long, value_name = "LISTEN=APP", value_parser = inbound, value_delimiter = ' ', env = "FUSEBOX_INBOUND")]
     inbound: Vec<Inbound>,
     /// A listener for calls to a service, such as
-    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082; without endpoints those of a
-    /// service entry of the policy are taken; or for calls to all services, those of service entries
+    /// 127.0.0.1:15001=inventory@127.0.0.1:8081,127.0.0.1:8082, or dns:inventory.local:8081 for all
+    /// addresses of a name, or srv:_http._tcp.inventory.local for its SRV records; without endpoints
+    /// those of a service entry of the policy are taken; or for calls to all services, those of service entries
     /// too, told apart by Host, such as 127.0.0.1:15001
     #[arg(long, value_name = "LISTEN[=HOST[@ENDPOINT[,ENDPOINT]...]]", value_parser = outbound, value_delimiter = ' ', env = "FUSEBOX_OUTBOUND")]
     outbound: Vec<OutboundFlag>,
@@ -193,8 +193,8 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 fn inbound(text: &str) -> Result<Inbound, String> {
     let (at, app) = text.split_once('=').ok_or("has no '='; allowed is LISTEN=APP")?;
     let app = endpoint(app)?;
-    if app.dns_name().is_some() {
-        return Err(format!("{app} has dns:, which is for --outbound"));
+    if app.followed().is_some() {
+        return Err(format!("{app} has dns: or srv:, which are for --outbound"));
     }
     Ok(Inbound { listen: listen(at)?, app })
 }
@@ -218,30 +218,6 @@ fn outbound(text: &str) -> Result<OutboundFlag, String> {
     }
     let outbound = Outbound { listen: listen(at)?, host: host.to_owned(), endpoints };
     Ok(OutboundFlag::Service(outbound))
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let mut parts = text.split(';');
-    let address = parts.next().unwrap_or_default();
-    let allowed = "allowed is [dns:]HOST:PORT[;LABEL=VALUE]...";
-    let wrong = || format!("{address:?} is no endpoint; {allowed}");
-    // `dns:53` is a host named `dns`.
-    let name = address.strip_prefix("dns:").filter(|name| name.contains(':'));
-    let authority: http::uri::Authority = name.unwrap_or(address).parse().map_err(|_| wrong())?;
-    if authority.host().is_empty() || address.contains('@') {
-        return Err(wrong());
-    }
-    if authority.port_u16().is_none_or(|port| port == 0) {
-        return Err(wrong());
-    }
-    let mut labels = BTreeMap::new();
-    for part in parts {
-        let label = part.split_once('=').filter(|(label, _)| !label.is_empty());
-        let (label, value) =
-            label.ok_or_else(|| format!("{part:?} is no label; allowed is LABEL=VALUE"))?;
-        labels.insert(label.to_owned(), value.to_owned());
-    }
-    Ok(Endpoint { address: address.to_owned(), labels, weight: 1 })
 }
 
 #[cfg(test)]
@@ -279,15 +255,11 @@ mod tests {
             "prod/shop/inventory"
         );
         assert_eq!(outbound.endpoints[1].to_string(), "[::1]:8082;version=v2;zone=a");
-        let named =
-            parse("--service a --outbound 127.0.0.1:1=b@dns:b.local:80;v=1,dns:53").unwrap();
-        let names: Vec<_> = named.outbound[0].endpoints.iter().map(Endpoint::dns_name).collect();
-        assert_eq!(names, [Some("b.local:80"), None]);
-
         let operated = parse(
             "--service a --inbound 127.0.0.1:1=127.0.0.1:2 --access-log - --access-log-only refusals \
              --trusted-hops 1 --preserve-header-case --drain-grace 5s --drain-timeout 1m \
-             --label version=v2 --label app=shop --state-dir /tmp/a --takeover",
+             --label version=v2 --label app=shop --state-dir /tmp/a --takeover \
+             --dns-server 127.0.0.1:53 --dns-server [::1]:5353",
         )
         .unwrap();
         assert!(operated.limits.preserve_header_case);
@@ -295,6 +267,7 @@ mod tests {
         assert_eq!(operation.access_log, Some(AccessLog { path: None, only: Only::Refusals }));
         assert_eq!((operation.trusted_hops, operation.takeover), (Some(1), true));
         assert_eq!(operation.labels["version"], "v2");
+        assert_eq!(operation.dns_servers[1], SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 5353)));
         assert_eq!(operation.drain_timeout, std::time::Duration::from_mins(1));
         let flags = "--service a --outbound 127.0.0.1:1 --outbound 127.0.0.1:2=b@h:1 --transparent";
         let all = parse(flags).unwrap();
@@ -345,10 +318,14 @@ mod tests {
         check("--service a --outbound 127.0.0.1:1=", "--outbound", "HOST[@ENDPOINT");
         check("--service a --outbound 127.0.0.1:1=@127.0.0.1:2", "--outbound", "no host");
         check("--service a --outbound 127.0.0.1:1=b@", "--outbound", "HOST:PORT");
-        check("--service a --outbound 127.0.0.1:1=b@h:1;v", "--outbound", "LABEL=VALUE");
-        check("--service a --outbound 127.0.0.1:1=b@dns:h", "--outbound", "HOST:PORT");
-        check("--service a --outbound 127.0.0.1:1=b@dns:h:0", "--outbound", "HOST:PORT");
+        check("--service a --outbound 127.0.0.1:1=b@srv:a..b", "--outbound", "srv:NAME");
         check("--service a --inbound 127.0.0.1:1=dns:h:1", "--inbound", "for --outbound");
+        check("--service a --inbound 127.0.0.1:1=srv:h", "--inbound", "for --outbound");
+        check(
+            &format!("{some}{}", " --dns-server 127.0.0.1:53".repeat(9)),
+            "--dns-server",
+            "at most 8",
+        );
         check("--service a --outbound 127.0.0.1:1=b@u@h:1", "--outbound", "HOST:PORT");
         check("--service a --inbound 0.0.0.0:1=127.0.0.1:2", "--inbound", "--insecure");
         check(&format!("{some} --admin 10.0.0.1:1"), "--admin", "--insecure");

@@ -3,6 +3,7 @@
 pub mod ingress;
 pub mod operation;
 
+use crate::dns;
 use crate::upgrade::Upgrades;
 use fusebox_proto::policy::Document;
 use fusebox_proto::{Edge, Invalid, ProxyId, ServiceId};
@@ -249,11 +250,12 @@ impl Outbound {
     }
 }
 
-/// One instance of a service: `HOST:PORT[;LABEL=VALUE]...`.
+/// One instance of a service, or those that a name stands for: `[dns:]HOST:PORT` or `srv:NAME`, each
+/// with `[;LABEL=VALUE]...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `host:port`, whose name is resolved at each connect; or `dns:name:port`: all addresses of that
-    /// name, looked up again and again, are endpoints.
+    /// `host:port`, whose name is resolved at each connect; or what is looked up again and again, and
+    /// all its addresses are endpoints: `dns:name:port`, or `srv:name` by `SRV` records.
     pub address: String,
     /// What the operator says about it, such as `version=v2`.
     pub labels: BTreeMap<String, String>,
@@ -263,9 +265,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `name:port` of `dns:name:port`. (`dns:53` is a host named `dns`.)
-    pub fn dns_name(&self) -> Option<&str> {
-        self.address.strip_prefix("dns:").filter(|name| name.contains(':'))
+    /// What is looked up again and again: `name:port` of `dns:name:port`, or `srv:name`. (`dns:53` is a
+    /// host named `dns`, and `srv:53` one named `srv`.)
+    pub fn followed(&self) -> Option<&str> {
+        let host = self.address.strip_prefix("dns:").filter(|name| name.contains(':'));
+        host.or_else(|| dns::service_name(&self.address).map(|_| &*self.address))
     }
 }
 

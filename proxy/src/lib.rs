@@ -34,6 +34,8 @@
 //! A response 101 that was asked for ends HTTP on both connections (`upgrade` has the terms), and
 //! `connection` carries bytes both ways (`tunnel`).
 //!
+//! Endpoints that have names follow what name servers say (`dns`).
+//!
 //! `run` has the threads, `proxy` what they share, [`cli`] and [`config`] what an operator may
 //! ask for.
 
@@ -59,6 +61,7 @@ mod by_host;
 mod connection;
 mod control;
 mod directory;
+mod dns;
 mod drain;
 mod entrance;
 mod exchange;

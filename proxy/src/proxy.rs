@@ -6,6 +6,7 @@ mod hosts;
 use crate::access_log::LogRing;
 use crate::by_host::{self, ByHost, Originals};
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
+use crate::dns::{Found, Names};
 use crate::drain::Drain;
 use crate::edge::EdgeCore;
 use crate::inbound::{Inbound, InboundCore};
@@ -27,7 +28,6 @@ pub(crate) use hosts::Services;
 use http::HeaderValue;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Instant;
@@ -58,14 +58,12 @@ pub(crate) struct Proxy {
     listeners: Vec<Listener>,
     /// What outbound listeners have together.
     pub(crate) common: Arc<Common>,
-    /// Addresses of names, as far as a name server has told them.
-    resolved: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// What names stand for, as far as a name server has told it.
+    resolved: Mutex<BTreeMap<String, Vec<Found>>>,
     /// Where calls go, as a collector is told.
     pub(super) endpoints: Mutex<Endpoints>,
-    /// Names that are not followed, because there are too many.
-    pub(crate) names_beyond: AtomicUsize,
-    /// Other names may be wanted.
-    pub(crate) names: Notify,
+    /// How they are looked up.
+    pub(crate) names: Names,
     /// All connections to other services.
     pools: Mutex<Pools>,
     /// The policy in force.
@@ -124,8 +122,7 @@ impl Proxy {
             listeners: Vec::new(),
             resolved: Mutex::default(),
             endpoints: Mutex::default(),
-            names_beyond: AtomicUsize::new(0),
-            names: Notify::new(),
+            names: Names::default(),
             pools: Mutex::new(Pools::new(config.limits)),
             policy: Mutex::default(),
             to_keep: watch::Sender::new(None),

@@ -34,6 +34,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Connections of the start wait so long for the first look-up of names.
+const NAMES_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a proxy did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -224,7 +227,8 @@ impl Running {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
             workers.push(runtime.handle().clone());
-            let door = Door { tasks: tasks.clone(), terms: terms.clone() };
+            let settled = proxy.names.settled.clone();
+            let door = Door { tasks: tasks.clone(), terms: terms.clone(), settled };
             let _context = runtime.enter();
             let left = proxy.config.workers - number;
             door.open_all(&proxy.inbound, &mut inbound, left, &mut accepts, Inbound::serve)?;
@@ -272,6 +276,8 @@ impl Drop for Running {
 struct Door {
     tasks: TaskTracker,
     terms: Terms,
+    /// Nobody comes in before.
+    settled: CancellationToken,
 }
 
 impl Door {
@@ -305,8 +311,14 @@ impl Door {
         S: Fn(TcpStream, Terms) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { tasks, terms } = self;
+        let Self { tasks, terms, settled } = self;
         let drain = Arc::clone(&terms.drain);
+        // Connections wait in the backlog meanwhile.
+        tokio::select! {
+            () = settled.cancelled() => (),
+            () = tokio::time::sleep(NAMES_PATIENCE) => (),
+            () = drain.closes() => (),
+        }
         listen::accept(socket, tasks, drain.closes(), |stream| serve(stream, terms.clone())).await;
     }
 }

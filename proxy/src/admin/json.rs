@@ -45,6 +45,7 @@ pub(super) fn config(proxy: &Proxy, now: Now) -> String {
         "by_host": config.by_host.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "transparent": config.transparent,
         "hosts": hosts(proxy),
+        "names": super::dns::page(proxy, now),
         "ingress": proxy.ingress.as_ref().map(|ingress| ingress.page()),
         "upgrades": config.upgrades,
         "policy": super::policy::page(proxy),
@@ -83,6 +84,7 @@ fn operation(operation: &Operation) -> Value {
         })),
         "labels": operation.labels,
         "trusted_hops": operation.trusted_hops,
+        "dns_servers": operation.dns_servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "drain_grace_ms": ms(operation.drain_grace),
         "drain_timeout_ms": ms(operation.drain_timeout),
     })

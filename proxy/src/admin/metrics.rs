@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Upper bounds of the latency buckets, ms.
 const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
 
-const DROPPED: &str = "fusebox_proxy_dropped_total";
+pub(super) const DROPPED: &str = "fusebox_proxy_dropped_total";
 
 /// All counters since the start.
 pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
@@ -37,6 +37,7 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     pools(&mut page, proxy);
     ejections(&mut page, proxy, now);
     policy(&mut page, proxy);
+    super::dns::metrics(&mut page, proxy, now);
     if let Some(own) = &proxy.ingress {
         ingress(&mut page, own);
     }
@@ -45,6 +46,7 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     page.kind(name, "counter", "Messages of the collector that did not parse.");
     page.value(name, "", proxy.invalid_messages.load(Relaxed));
     dropped(&mut page, Dropped { reports, ..proxy.dropped() });
+    super::dns::dropped(&mut page, proxy);
     let hints = proxy.hints_dropped.load(Relaxed);
     page.value(DROPPED, &labels(&[("what", "interim_answers")]), hints);
     if let Some(log) = &proxy.common.log {
@@ -53,14 +55,14 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     page.0
 }
 
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn kind(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn kind(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn value(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+    pub(super) fn value(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.0, "{name}{{{labels}}} {value}");
     }
 
@@ -83,7 +85,7 @@ impl Page {
 }
 
 /// `a="b",c="d"`, escaped.
-fn labels(pairs: &[(&str, &str)]) -> String {
+pub(super) fn labels(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (at, (name, value)) in pairs.iter().enumerate() {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -267,9 +269,6 @@ fn policy(page: &mut Page, proxy: &Proxy) {
     let (known, beyond) = proxy.hosts.lock().counts();
     page.value(name, &labels(&[("state", "known")]), known);
     page.value(name, &labels(&[("state", "beyond_limit")]), beyond);
-    let name = "fusebox_proxy_names_beyond_limit";
-    page.kind(name, "gauge", "Names whose addresses are not followed; each connect looks them up.");
-    page.value(name, "", proxy.names_beyond.load(Relaxed));
 }
 
 fn ingress(page: &mut Page, ingress: &Ingress) {

@@ -3,6 +3,7 @@
 use crate::config::operation::{AccessLog, Only, Operation};
 use fusebox_proto::Invalid;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 const LABEL_LEN_MAX: usize = 63;
 /// More labels than this are refused.
 const LABELS_MAX: usize = 64;
+
+/// More name servers than this are refused: each may have to be waited for.
+const DNS_SERVERS_MAX: usize = 8;
 
 /// How a proxy is operated.
 #[derive(Debug, clap::Args)]
@@ -35,6 +39,10 @@ pub(super) struct OperationArgs {
     /// it then drains and ends
     #[arg(long, requires = "state_dir", env = "FUSEBOX_TAKEOVER")]
     takeover: bool,
+    /// A name server for dns: and srv: endpoints and service entries with resolution DNS, in place of those of
+    /// /etc/resolv.conf and of the system's resolver, such as 127.0.0.1:53
+    #[arg(long = "dns-server", value_name = "IP:PORT", value_parser = dns_server, value_delimiter = ' ', env = "FUSEBOX_DNS_SERVER")]
+    dns_servers: Vec<SocketAddr>,
     /// How long listeners accept after SIGTERM or POST /drain, while /readyz says 503
     #[arg(long, value_name = "TIME", value_parser = drain_time, default_value = "0s", env = "FUSEBOX_DRAIN_GRACE")]
     drain_grace: Duration,
@@ -53,6 +61,10 @@ impl OperationArgs {
             let reason = "chooses among the lines of --access-log, which is not given";
             return Err(Invalid::new("--access-log-only", reason));
         }
+        if DNS_SERVERS_MAX < self.dns_servers.len() {
+            let reason = format!("{} servers; at most {DNS_SERVERS_MAX}", self.dns_servers.len());
+            return Err(Invalid::new("--dns-server", reason));
+        }
         let access_log = self.access_log.map(|path| AccessLog {
             path: Some(path).filter(|path| path.as_os_str() != "-"),
             only: self.access_log_only.unwrap_or_default(),
@@ -62,10 +74,19 @@ impl OperationArgs {
             trusted_hops: self.trusted_hops,
             labels: labels(self.labels)?,
             takeover: self.takeover,
+            dns_servers: self.dns_servers,
             drain_grace: self.drain_grace,
             drain_timeout: self.drain_timeout,
         })
     }
+}
+
+fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let server: Option<SocketAddr> = text.parse().ok();
+    let allowed = "allowed is IP:PORT such as 127.0.0.1:53 or [::1]:53";
+    server
+        .filter(|server| server.port() != 0 && !server.ip().is_unspecified())
+        .ok_or_else(|| format!("{text:?} is no name server; {allowed}"))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -144,5 +165,18 @@ mod tests {
         check("-1s", None);
         check("99999999999999999999s", None);
         assert_eq!(drain_time("20s"), Ok(DRAIN_TIMEOUT_DEFAULT));
+    }
+
+    /// Scenario: name servers as people write them, right and wrong.
+    /// Guarantees: an address with its port is one; what is none says what is allowed.
+    #[test]
+    fn name_servers() {
+        for server in ["127.0.0.1:53", "[::1]:5353", "[fe80::1%7]:53"] {
+            assert_eq!(dns_server(server).map(|server| server.to_string()), Ok(server.into()));
+        }
+        for wrong in ["10.0.0.1", "localhost:53", "127.0.0.1:0", "0.0.0.0:53", "[::1]", ""] {
+            let message = dns_server(wrong).expect_err(wrong);
+            assert!(message.contains("IP:PORT"), "{wrong}: {message}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How a proxy is operated: what it writes, what it believes, how it ends.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Operation {
     pub labels: BTreeMap<String, String>,
     /// Whether the listeners of a proxy that runs on the same state directory are taken over.
     pub takeover: bool,
+    /// Name servers in place of those of `/etc/resolv.conf`; the system's resolver is then not asked.
+    pub dns_servers: Vec<SocketAddr>,
     /// At the end connections are still accepted for so long, by whoever has not heard of it.
     pub drain_grace: Duration,
     /// What is in flight at the end may take this long, from its beginning on.
@@ -33,6 +36,7 @@ impl Default for Operation {
             trusted_hops: None,
             labels: BTreeMap::new(),
             takeover: false,
+            dns_servers: Vec::new(),
             drain_grace: Duration::ZERO,
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
         }

@@ -1,77 +1,94 @@
-//! Endpoints whose addresses a name server knows: `dns:NAME:PORT`, or a `ServiceEntry` with DNS.
+//! Follows names: looks each up when its last answer ends, and lets the endpoints follow.
 //!
-//! Every few seconds each name is looked up anew, by the system's resolver. (It tells neither how
-//! long its answer holds nor `SRV` records; a resolver of our own would be a dozen crates more.) All
-//! addresses of a name are endpoints with its labels. Until the first answer the name itself is
-//! connected to; a name server that fails or knows nothing any more changes nothing.
+//! All addresses of a name are endpoints with its labels. Until the first answer the name itself is
+//! connected to, where the system's resolver may be asked; a name server that fails or knows nothing
+//! any more changes nothing.
 
-use crate::config::ENDPOINTS_MAX;
+use crate::dns::{Answer, Failure, Resolver, Turn};
 use crate::proxy::Proxy;
-use futures_util::{StreamExt, stream};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::pin::pin;
+use fusebox_proto::Now;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How often names are looked up.
-const REFRESH: Duration = Duration::from_secs(5);
-/// How long one look may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Names that are looked up at once.
-const LOOK_UPS_MAX: usize = 16;
+/// Names that are looked up at once: a name server that is silent about some holds up no others.
+const LOOK_UPS_MAX: usize = 64;
 
 /// Looks names up until `closing`.
 pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
-    let mut failures: BTreeMap<String, String> = BTreeMap::new();
+    let resolver = Arc::new(Resolver::new(proxy.config.operation.dns_servers.clone()));
+    let mut looking = JoinSet::new();
+    follow(&proxy);
     loop {
-        let names = proxy.dns_names();
-        failures.retain(|name, _| names.contains(name));
-        // A name server that is silent about one holds up the others of a few only.
-        let looking = stream::iter(names.clone()).map(|name| async move {
-            let found = look_up(&name).await;
-            (name, found)
-        });
-        let mut looking = pin!(looking.buffer_unordered(LOOK_UPS_MAX));
-        while let Some((name, found)) = looking.next().await {
-            match found {
-                Ok(addresses) => {
-                    failures.remove(&name);
-                    proxy.resolved(&name, &addresses);
-                }
-                // One line for each new state of affairs.
-                Err(error) => {
-                    if failures.insert(name.clone(), error.clone()).as_ref() != Some(&error) {
-                        tracing::warn!("{name}: {error}; its endpoints stay");
-                    }
+        let now = Now::read().instant;
+        let room = LOOK_UPS_MAX - looking.len();
+        for name in proxy.names.schedule.lock().take_due(now, room) {
+            let (resolver, proxy) = (Arc::clone(&resolver), Arc::clone(&proxy));
+            looking.spawn(async move {
+                let answer = resolver.look_up(&name, &proxy.names.tally).await;
+                (name, answer)
+            });
+        }
+        let due = proxy.names.schedule.lock().poll_timeout();
+        let due = due.filter(|_| looking.len() < LOOK_UPS_MAX);
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait => (),
+            Some(looked) = looking.join_next() => {
+                // One that panicked has said so, and is not looked up again.
+                if let Ok((name, answer)) = looked {
+                    answered(&proxy, &name, &answer);
                 }
             }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(REFRESH), if !names.is_empty() => (),
-            () = proxy.names.notified() => (),
+            () = proxy.names.changed.notified() => follow(&proxy),
             () = closing.cancelled() => return,
         }
     }
 }
 
-async fn look_up(name: &str) -> Result<Vec<SocketAddr>, String> {
-    let looked = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(name)).await;
-    let found = looked.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?;
-    let mut addresses: Vec<_> = found.map_err(|error| error.to_string())?.collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.truncate(ENDPOINTS_MAX);
-    if addresses.is_empty() { Err("no addresses".into()) } else { Ok(addresses) }
+fn follow(proxy: &Proxy) {
+    let names = proxy.followed_names();
+    let mut schedule = proxy.names.schedule.lock();
+    schedule.follow(Now::read().instant, &names);
+    if schedule.is_settled() {
+        proxy.names.settled.cancel();
+    }
+}
+
+fn answered(proxy: &Proxy, name: &str, answer: &Result<Answer, Failure>) {
+    if let Ok(answer) = answer {
+        proxy.resolved(name, &answer.found);
+    }
+    let said = answer.as_ref().err().map(ToString::to_string);
+    let mut schedule = proxy.names.schedule.lock();
+    let now = Now::read().instant;
+    let turn = schedule.answered(now, name, answer.as_ref().map_err(Clone::clone), rand::random());
+    if schedule.is_settled() {
+        proxy.names.settled.cancel();
+    }
+    drop(schedule);
+    // One line for each new state of affairs.
+    match (turn, said) {
+        (Turn::Failing, Some(error)) => tracing::warn!("{name}: {error}; its endpoints stay"),
+        (Turn::Recovered, _) => tracing::info!("{name} is answered again"),
+        _ => (),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Config, Endpoint, Outbound};
+    use crate::dns::Found;
     use crate::policy::InForce;
-    use fusebox_proto::{Now, ServiceId};
+    use fusebox_proto::ServiceId;
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
 
     /// Scenario: a name between two addresses is looked up: not yet, with one answer, the same again,
     /// and another one; some of its endpoints are in use meanwhile.
@@ -91,7 +108,7 @@ mod tests {
             endpoints: vec![endpoint("127.0.0.9:80"), endpoint("dns:inventory.local:8080")],
         });
         let proxy = Proxy::new(config, InForce::default(), Now::read()).unwrap();
-        assert_eq!(proxy.dns_names(), ["inventory.local:8080".to_owned()].into());
+        assert_eq!(proxy.followed_names(), ["inventory.local:8080".to_owned()].into());
         let pool = || proxy.edge_pools(&proxy.edges()[0]).remove(0);
         let check = |expected: &[&str]| {
             let pool = pool();
@@ -101,9 +118,8 @@ mod tests {
         };
         check(&["127.0.0.9:80", "inventory.local:8080"]);
         let name = "inventory.local:8080";
-        let addresses = |last: &[u8]| -> Vec<SocketAddr> {
-            last.iter().map(|&last| SocketAddr::from(([127, 0, 0, last], 8080))).collect()
-        };
+        let found = |last: &u8| Found { address: ([127, 0, 0, *last], 8080).into(), weight: 1 };
+        let addresses = |last: &[u8]| -> Vec<Found> { last.iter().map(found).collect() };
         proxy.resolved(name, &addresses(&[2, 3]));
         check(&["127.0.0.9:80", "127.0.0.2:8080", "127.0.0.3:8080"]);
         let numbers = || pool().endpoints().iter().map(|one| one.id().0).collect::<Vec<_>>();

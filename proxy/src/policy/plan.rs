@@ -10,6 +10,7 @@ pub(crate) use tcp::TcpRoutes;
 use super::edits::Edits;
 use super::turns::Turns;
 use crate::config::{Endpoint, Limits};
+use crate::dns::{self, Found};
 use crate::edge::Way;
 use crate::outbound::Edge;
 use crate::pool::Pool;
@@ -20,7 +21,6 @@ use fusebox_proto::policy::{
 };
 use fusebox_proto::{Now, ServiceId};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What becomes of the requests of one listener.
@@ -129,14 +129,26 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// With the addresses of names in their place, as far as they are known.
-    pub(crate) fn resolved(&self, known: &BTreeMap<String, Vec<SocketAddr>>) -> Self {
+    /// With the addresses of names in their place, as far as they are known. A host of which nothing
+    /// is known yet is looked up at each connect, if the system may be asked.
+    pub(crate) fn resolved(
+        &self,
+        known: &BTreeMap<String, Vec<Found>>,
+        is_system_asked: bool,
+    ) -> Self {
         let all = |endpoint: &Endpoint| -> Vec<Endpoint> {
-            let Some(name) = endpoint.dns_name() else { return vec![endpoint.clone()] };
-            let at = |address: String| Endpoint { address, ..endpoint.clone() };
+            let Some(name) = endpoint.followed() else { return vec![endpoint.clone()] };
+            let at = |found: &Found| Endpoint {
+                address: found.address.to_string(),
+                labels: endpoint.labels.clone(),
+                weight: endpoint.weight.saturating_mul(found.weight),
+            };
             match known.get(name) {
-                Some(addresses) => addresses.iter().map(|one| at(one.to_string())).collect(),
-                None => vec![at(name.to_owned())],
+                Some(found) => found.iter().map(at).collect(),
+                None if is_system_asked && dns::service_name(name).is_none() => {
+                    vec![Endpoint { address: name.to_owned(), ..endpoint.clone() }]
+                }
+                None => Vec::new(),
             }
         };
         Self { endpoints: self.endpoints.iter().flat_map(all).collect(), ..self.clone() }

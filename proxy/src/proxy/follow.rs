@@ -2,13 +2,13 @@
 
 use super::Proxy;
 use crate::config::Endpoint;
+use crate::dns::Found;
 use crate::policy::plan::{self, Listener, Plan};
 use crate::policy::{self, Taken, entries, told};
 use fusebox_proto::Now;
 use fusebox_proto::policy::{Policy, Push, PushAck};
 use fusebox_proto::text::visible;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -79,7 +79,10 @@ impl Proxy {
         self.take_hosts(policy);
         let filled = self.filled(policy);
         let resolved = self.resolved.lock();
-        filled.iter().map(|listener| listener.resolved(&resolved)).collect()
+        // The system's resolver would ask other servers than the operator wants.
+        let is_system_asked = self.config.operation.dns_servers.is_empty();
+        let known = |listener: &Listener| listener.resolved(&resolved, is_system_asked);
+        filled.iter().map(known).collect()
     }
 
     fn led(&self, policy: &Arc<Policy>, listeners: &[Listener], plans: impl Iterator<Item = Plan>) {
@@ -90,16 +93,16 @@ impl Proxy {
         self.timers.notify_one();
     }
 
-    /// Names whose addresses are to be looked up, each with its port; what was known of others is
+    /// Names that are to be looked up, as [`Endpoint::followed`] has them; what was known of others is
     /// forgotten.
-    pub(crate) fn dns_names(&self) -> BTreeSet<String> {
+    pub(crate) fn followed_names(&self) -> BTreeSet<String> {
         let in_force = self.policy.lock();
         let mut names: BTreeSet<String> = BTreeSet::new();
         for listener in self.filled(&in_force.policy) {
-            let named = listener.endpoints.iter().filter_map(Endpoint::dns_name);
+            let named = listener.endpoints.iter().filter_map(Endpoint::followed);
             names.extend(named.map(str::to_owned));
         }
-        self.names_beyond.store(names.len().saturating_sub(NAMES_MAX), Relaxed);
+        self.names.beyond.store(names.len().saturating_sub(NAMES_MAX), Relaxed);
         while NAMES_MAX < names.len() {
             names.pop_last();
         }
@@ -107,15 +110,24 @@ impl Proxy {
         names
     }
 
-    /// A name server told the addresses of `name`: the endpoints follow, if they are others than
-    /// before.
-    pub(crate) fn resolved(&self, name: &str, addresses: &[SocketAddr]) {
+    /// A name server told what `name` stands for: the endpoints follow, if they are others than before.
+    pub(crate) fn resolved(&self, name: &str, found: &[Found]) {
         let in_force = self.policy.lock();
-        let before = self.resolved.lock().insert(name.to_owned(), addresses.to_vec());
-        if before.as_deref() != Some(addresses) {
-            tracing::info!("{name} is at {addresses:?}");
+        let before = self.resolved.lock().insert(name.to_owned(), found.to_vec());
+        if before.as_deref() != Some(found) {
+            if found.is_empty() {
+                tracing::warn!("{name} is not available, say its name servers");
+            } else {
+                let addresses: Vec<_> = found.iter().map(|one| one.address).collect();
+                tracing::info!("{name} is at {addresses:?}");
+            }
             self.follow(&in_force.policy);
         }
+    }
+
+    /// What `name` stands for, as far as it is known.
+    pub(crate) fn found(&self, name: &str) -> Vec<Found> {
+        self.resolved.lock().get(name).cloned().unwrap_or_default()
     }
 
     /// Endpoints of the policy that do not count are told.
@@ -144,7 +156,7 @@ impl Proxy {
         self.follow(&new.policy);
         self.say_overruled(&new.policy);
         *in_force = *new;
-        self.names.notify_one();
+        self.names.changed.notify_one();
         let version = push.version;
         self.to_keep.send_replace(Some(Arc::new(push)));
         PushAck { version, rejected: None }

@@ -8,6 +8,7 @@ mod admin;
 mod binary;
 mod by_host;
 mod collector;
+mod dns;
 mod drain;
 mod early;
 mod entry_hosts;
@@ -19,6 +20,8 @@ mod idle;
 mod ingress;
 mod life;
 mod malformed;
+#[expect(dead_code, reason = "shared with the resolver's own tests")]
+mod name_server;
 mod outlier;
 #[expect(unreachable_pub, reason = "shared with the end-to-end tests' library")]
 #[path = "../../../tests/src/parts.rs"]

@@ -87,6 +87,15 @@ impl Server {
         A: Future<Output = Response<Body>> + Send + 'static,
     {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_on(listener, answer)
+    }
+
+    /// Starts it behind `listener`.
+    pub(crate) fn start_on<F, A>(listener: TcpListener, answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let (requests, connections) =
             (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
