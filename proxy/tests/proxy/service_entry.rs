@@ -45,7 +45,8 @@ async fn endpoints_follow_the_entry() {
     let address = proxy.address();
     assert_eq!(get(address, "/").await.status, 503);
     let told = session.hello.endpoints.clone();
-    assert_eq!((told.revision, told.all), (1, Vec::new()));
+    let first = told.revision;
+    assert_eq!(told.all, Vec::new());
 
     let all = [endpoint("127.0.0.1", &v1, "v1"), endpoint("127.0.0.1", &v2, "v2")];
     let mut version = 0;
@@ -70,7 +71,7 @@ async fn endpoints_follow_the_entry() {
             // They are told by address, and ports are by chance.
             let mut labels: Vec<_> = told.all.iter().map(|one| one.labels[0].1.as_str()).collect();
             labels.sort_unstable();
-            assert_eq!((told.revision, labels), (3, vec!["v1", "v2"]));
+            assert_eq!((told.revision, labels), (first + 2, vec!["v1", "v2"]));
         }
     }
 
