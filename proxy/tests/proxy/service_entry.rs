@@ -64,14 +64,15 @@ async fn endpoints_follow_the_entry() {
         }
         if version == 2 {
             let told = loop {
-                if let Some(told) = session.report().await.endpoints {
-                    break told;
+                match session.report().await.endpoints {
+                    Some(told) if told.revision == first + 2 => break told,
+                    _ => (),
                 }
             };
             // They are told by address, and ports are by chance.
             let mut labels: Vec<_> = told.all.iter().map(|one| one.labels[0].1.as_str()).collect();
             labels.sort_unstable();
-            assert_eq!((told.revision, labels), (first + 2, vec!["v1", "v2"]));
+            assert_eq!(labels, ["v1", "v2"]);
         }
     }
 
