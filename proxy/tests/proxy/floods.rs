@@ -201,8 +201,13 @@ async fn floods_are_survived() {
     })
     .await;
     let proxy = Process::start(server.address).await;
-    // A process that has served nothing yet grows once, whoever asks.
-    survive(&proxy, flood("warm-up", vec![], |n| get(stream(n), "/")), 2 * GROWTH_KIB_MAX).await;
+    // A process that has served nothing yet grows once, whoever asks, and by as many streams as there
+    // may be at a time.
+    let requests = flood("warm-up: requests", vec![], |n| get(stream(n), "/"));
+    let streams = flood("warm-up: streams", vec![], |n| open(stream(n)));
+    for warm_up in [requests, streams] {
+        survive(&proxy, warm_up, 2 * GROWTH_KIB_MAX).await;
+    }
     let first = proxy.memory_kib();
     for flood in heads().into_iter().chain(others()) {
         survive(&proxy, flood, GROWTH_KIB_MAX).await;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 fn endpoints(names: &[u8]) -> Vec<Endpoint> {
@@ -196,10 +196,16 @@ async fn connections_of_an_endpoint_that_left() {
 #[tokio::test]
 async fn streams_of_an_endpoint_that_left() {
     let now = Now::read().instant;
-    let (_listener, pool) = one_endpoint().await;
+    let (listener, pool) = one_endpoint().await;
     let picked = [(); 2].map(|()| pool.pick(now, &Tried::default()).unwrap());
     follow(&pool, now, &[], &Settings::default());
-    let (one, other) = tokio::join!(picked[0].http2(now), picked[1].http2(now));
+    let greet = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // An empty SETTINGS frame.
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        stream
+    };
+    let (one, other, _stream) = tokio::join!(picked[0].http2(now), picked[1].http2(now), greet);
     drop((one.unwrap(), other.unwrap()));
     while 0 < picked[0].connections() {
         tokio::task::yield_now().await;
