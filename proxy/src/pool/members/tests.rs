@@ -200,12 +200,16 @@ async fn streams_of_an_endpoint_that_left() {
     let picked = [(); 2].map(|()| pool.pick(now, &Tried::default()).unwrap());
     follow(&pool, now, &[], &Settings::default());
     let greet = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        // An empty SETTINGS frame.
-        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-        stream
+        let mut streams = Vec::new();
+        for _ in &picked {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // An empty SETTINGS frame.
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            streams.push(stream);
+        }
+        streams
     };
-    let (one, other, _stream) = tokio::join!(picked[0].http2(now), picked[1].http2(now), greet);
+    let (one, other, _streams) = tokio::join!(picked[0].http2(now), picked[1].http2(now), greet);
     drop((one.unwrap(), other.unwrap()));
     while 0 < picked[0].connections() {
         tokio::task::yield_now().await;
