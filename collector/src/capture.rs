@@ -14,15 +14,17 @@ mod json;
 mod protobuf;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use crate::decode::DecodeError;
 use crate::frames::Frames;
 use crate::spans::SpanBatch;
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use unpack::Unpacked;
 
 /// Longest line, or message of protobuf: as over the network.
 const PART_LEN_MAX: usize = 16 * 1024 * 1024;
@@ -109,16 +111,15 @@ struct Walk<'f> {
 impl Walk<'_> {
     fn file(&mut self, file: File) -> Result<(), Why> {
         let mut packed = BufReader::with_capacity(BUFFER_LEN, file);
-        let unpacked: Box<dyn Read> = match packed.fill_buf()? {
-            [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(packed)),
+        let mut source: Box<dyn BufRead> = match packed.fill_buf()? {
+            [0x1f, 0x8b, ..] => Box::new(Unpacked::new(MultiGzDecoder::new(packed))?),
             // A frame, or one that is to be skipped.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Box::new(Frames::new(packed, ZSTD_WINDOW_LEN_MAX))
+                Box::new(Unpacked::new(Frames::new(packed, ZSTD_WINDOW_LEN_MAX))?)
             }
             _ => Box::new(packed),
         };
-        let mut source = BufReader::with_capacity(BUFFER_LEN, unpacked);
-        let result = self.content(&mut source);
+        let result = self.content(source.as_mut());
         match result {
             Err(Why::Unreadable(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 self.told.truncated = 1;

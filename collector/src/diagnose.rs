@@ -42,6 +42,8 @@ const SUSPECTS_MAX: usize = 10;
 const EXHIBITS_MAX: usize = 12;
 /// Two suspects of equal score are so far apart: the ranking is strict.
 const SCORE_STEP: f64 = 0.000_1;
+/// So far from a time that was named the onset is sought, one after the other, ns.
+const NAMED_NS: [u64; 3] = [60_000_000_000, 300_000_000_000, u64::MAX];
 /// Missing parents beyond this share weaken the answer.
 const ORPHANS_MAX: f64 = 0.05;
 
@@ -71,7 +73,8 @@ struct Extent {
 }
 
 /// Diagnoses `spans`: what is worse since the moment that explains most. It is sought within a
-/// minute of `since`; without, in the later half of the capture (so that there is more before than
+/// minute of `since`; where nothing convinces there, within five, for alarms come late; then
+/// anywhere. Without `since` in the later half of the capture (so that there is more before than
 /// after), or in all of it where there is a baseline.
 ///
 /// # Errors
@@ -89,10 +92,7 @@ pub fn diagnose(spans: &Spans, since: Option<Stamp>) -> Result<Diagnosis, Refusa
     let middle_ns = capture.from_ns + (capture.to_ns - capture.from_ns) / 2;
     let earliest_ns = if baseline.is_some() { capture.from_ns } else { middle_ns };
     let (onset_ns, tried) = match since {
-        Some(since) => {
-            let named_ns = since.0.saturating_mul(1_000_000);
-            findings::onset_near(&all, named_ns, capture.from_ns, capture.to_ns)
-        }
+        Some(since) => onset_near(&all, since.0.saturating_mul(1_000_000), capture),
         None => findings::onset(&all, earliest_ns, capture.to_ns),
     };
     // Without an onset the data is described at the middle.
@@ -110,8 +110,35 @@ pub fn diagnose(spans: &Spans, since: Option<Stamp>) -> Result<Diagnosis, Refusa
         spans: spans.rows.len() as u64,
         traces: spans.traces() as u64,
     };
-    let data_quality = quality(spans, seen, &all, &comparison, lengths);
+    let mut data_quality = quality(spans, seen, &all, &comparison, lengths);
+    data_quality.notes.extend(far(since, window.onset));
     Ok(report(&words, window, &blames.unwrap_or_default(), data_quality))
+}
+
+/// The onset nearest to `named_ns` that convinces; else the best guess nearby, or that itself.
+fn onset_near(all: &[Series], named_ns: u64, capture: Extent) -> (Option<u64>, u64) {
+    let (mut tried, mut guess) = (0, None);
+    for reach_ns in NAMED_NS {
+        let ends = (capture.from_ns, capture.to_ns);
+        let (found, more) = findings::onset_near(all, named_ns, reach_ns, ends);
+        tried += more;
+        let Some(at_ns) = found else { continue };
+        guess = guess.or(found);
+        let blames = blame::rank(all, &findings::compare(all, at_ns), at_ns, tried);
+        if blames.iter().any(|blame| VERDICT <= blame.confidence) {
+            return (found, tried);
+        }
+    }
+    (guess.or(Some(named_ns)), tried)
+}
+
+/// What is said where the onset is not at the time that was named.
+fn far(since: Option<Stamp>, onset: Option<Stamp>) -> Option<String> {
+    let (since, onset) = (since?, onset?);
+    let seconds = since.0.abs_diff(onset.0) / 1_000;
+    let side = if onset < since { "before" } else { "after" };
+    let is_far = NAMED_NS[0] / 1_000_000_000 < seconds;
+    is_far.then(|| format!("the onset is {seconds} s {side} the time that was named: nothing convinces nearer to it"))
 }
 
 fn extent(spans: &Spans, period: Period) -> Option<Extent> {

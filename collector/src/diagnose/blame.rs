@@ -5,7 +5,7 @@
 //! of their edges that are bad: who is slow towards everybody is guilty, who is slow towards one
 //! is a witness. Failures and new sets of calls count only where time does not explain most.
 
-use super::findings::{Comparison, Finding};
+use super::findings::{self, Comparison, Finding};
 use super::series::{Measure, Node, Series, Subject};
 use std::collections::BTreeMap;
 
@@ -55,6 +55,7 @@ pub(super) fn rank(
             }
         }
     }
+    // The onset was chosen among many.
     let search = (tried.max(1) as f64).ln();
     let blame = |(node, mut parts): (Node, Vec<(usize, f64)>)| {
         parts.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -62,7 +63,9 @@ pub(super) fn rank(
         let of = |(at, share): &(usize, f64)| {
             let finding = &comparison.findings[*at];
             let own = share / (self::mass(all, finding) / mass);
-            conviction(all[finding.series].measure, finding, own, search)
+            let series = &all[finding.series];
+            let nats = findings::firm_nats(series, onset_ns, comparison.chance) * own - search;
+            conviction(series.measure, finding, nats)
         };
         let load = load(all, node, onset_ns).filter(|ratio| LOAD_MAX < *ratio);
         let strongest = parts.iter().map(of).fold(0.0, f64::max);
@@ -140,11 +143,10 @@ fn parts(series: &Series, edges: &BTreeMap<Node, (f64, f64)>) -> Vec<(Node, f64)
     }
 }
 
-/// How convincing a finding is against a node to which this part of it belongs. The onset was
-/// chosen among many, which costs `search` nats; and the part of today's time, or of today's
-/// failures, that was there before is no fault.
-fn conviction(measure: Measure, finding: &Finding, part: f64, search: f64) -> f64 {
-    let certainty = 1.0 - (-(finding.nats * part - search).max(0.0)).exp();
+/// How convincing a finding is against a node to which `nats` of it are left. The part of today's
+/// time, or of today's failures, that was there before is no fault.
+fn conviction(measure: Measure, finding: &Finding, nats: f64) -> f64 {
+    let certainty = 1.0 - (-nats.max(0.0)).exp();
     certainty
         * match measure {
             Measure::Time => 1.0 - (-finding.effect.doublings).exp2(),

@@ -9,6 +9,14 @@
 //! the worst blocks of the baseline showed, and its last block; and `x/n` is what the best blocks
 //! after the onset still show, the first and the last among them. What was over before the end, or
 //! began later, or was there before, has no evidence.
+//!
+//! Requests are not independent: a page sends twenty at once, a stall of the machine slows all that
+//! happen in it. For a guess they are taken as if they were; for a verdict one *moment* says no more
+//! than that it is none of those which are disturbed in the baseline too. So 200 s without a
+//! disturbance allow 2.4 nats for each 10 s after, however many requests were in them. A cap only
+//! lowers the evidence: the bound holds.
+
+use super::series::Series;
 
 /// Fewer samples before are no baseline: a bad share below 5 % could not be told from none.
 pub(super) const BEFORE_MIN: usize = 20;
@@ -20,6 +28,10 @@ const BLOCK_LEN: std::ops::RangeInclusive<usize> = 20..=60;
 const BLOCK_LEN_AFTER_MIN: usize = 4;
 /// Blocks within this share of all count as the worst.
 const ENVELOPE: f64 = 0.025;
+/// What happens within so long happens once: a garbage collection, a neighbour's burst, a page.
+const MOMENT_NS: u64 = 10_000_000_000;
+/// A moment is disturbed from this part of what is seen now.
+const DISTURBED: f64 = 0.5;
 /// Quantiles of the baseline that are tried; the evidence pays for the choice.
 const QUANTILES: [f64; 5] = [0.5, 0.75, 0.9, 0.97, 1.0];
 /// The effect gate: slower by less than this is nobody's incident.
@@ -27,28 +39,75 @@ const GATE_RATIO: f32 = 1.1;
 /// As above, ms.
 pub(super) const GATE_MS: f32 = 1.0;
 
+/// What is taken to be independent of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Requests: enough for a guess, and for the search of the onset.
+    Requests,
+    /// Moments only: what a verdict needs. Never more evidence than of requests.
+    Moments,
+}
+
 /// Evidence that the samples from `split` on take longer than those before, nats; not above zero
-/// where there is none. `order` is the samples from the smallest to the largest.
-pub(super) fn slower(values: &[f32], order: &[u32], split: usize) -> f64 {
-    let (before, after) = values.split_at(split);
-    let mut sorted = order.iter().filter(|at| (**at as usize) < split);
+/// where there is none.
+pub(super) fn slower(series: &Series, split: usize, trust: Trust) -> f64 {
+    let mut sorted = series.order.iter().filter(|at| (**at as usize) < split);
     let (mut best, mut passed) = (0.0_f64, 0);
     for quantile in QUANTILES {
         let rank = ((quantile * split as f64) as usize).min(split - 1);
         // The same sample again where there are few.
         let Some(at) = rank.checked_sub(passed).and_then(|skip| sorted.nth(skip)) else { continue };
         passed = rank + 1;
-        let limit = values[*at as usize] * GATE_RATIO + GATE_MS;
-        best = best.max(more_often(before, after, limit));
+        let limit = series.values[*at as usize] * GATE_RATIO + GATE_MS;
+        best = best.max(more_often(series, split, limit, trust));
     }
     best - (QUANTILES.len() as f64).ln()
 }
 
-/// Evidence that more of `after` exceeds `limit` than of `before`, nats.
-pub(super) fn more_often(before: &[f32], after: &[f32], limit: f32) -> f64 {
+/// Evidence that more of the samples from `split` on exceed `limit` than of those before, nats.
+pub(super) fn more_often(series: &Series, split: usize, limit: f32, trust: Trust) -> f64 {
+    let (before, after) = series.values.split_at(split);
     let now = share_after(after, limit);
     let expected = share_expected(before, after.len(), limit);
-    if now <= expected { 0.0 } else { after.len() as f64 * divergence(now, expected) }
+    if now <= expected {
+        return 0.0;
+    }
+    let nats = after.len() as f64 * divergence(now, expected);
+    match trust {
+        Trust::Requests => nats,
+        Trust::Moments => nats.min(by_moments(series, split, limit, (now, expected))),
+    }
+}
+
+/// The log-likelihood ratio of the shares `now` and `expected`, moment by moment, each capped.
+fn by_moments(series: &Series, split: usize, limit: f32, (now, expected): (f64, f64)) -> f64 {
+    let (before, after) = series.values.split_at(split);
+    let (then, since) = series.at_ns.split_at(split);
+    let earlier: Vec<f64> =
+        moments(before, then, limit).map(|(good, bad)| bad / (good + bad)).collect();
+    let disturbed = earlier.iter().filter(|share| now * DISTURBED <= **share).count() as f64;
+    let cap = -upper(disturbed, earlier.len() as f64).min(1.0).ln();
+    let of_bad = (now / expected).ln();
+    let of_good = ((1.0 - now) / (1.0 - expected)).max(f64::MIN_POSITIVE).ln();
+    let later = moments(after, since, limit);
+    later.map(|(good, bad)| (good * of_good + bad * of_bad).min(cap)).sum()
+}
+
+/// Of each moment in which there are samples, how many do not exceed `limit`, and how many do.
+fn moments(values: &[f32], at_ns: &[u64], limit: f32) -> impl Iterator<Item = (f64, f64)> {
+    let mut rest = values;
+    at_ns.chunk_by(|a, b| a / MOMENT_NS == b / MOMENT_NS).map(move |of_moment| {
+        let (here, later) = rest.split_at(of_moment.len());
+        rest = later;
+        let bad = here.iter().filter(|value| limit < **value).count();
+        ((here.len() - bad) as f64, bad as f64)
+    })
+}
+
+/// Laplace's estimate of a share, and one standard error: it is never known to be zero.
+fn upper(hits: f64, count: f64) -> f64 {
+    let mean = (hits + 1.0) / (count + 2.0);
+    mean + (mean * (1.0 - mean) / count).sqrt()
 }
 
 /// The share above `limit`.
@@ -60,9 +119,7 @@ pub(super) fn share(values: &[f32], limit: f32) -> f64 {
 /// The largest share that the baseline lets one expect.
 fn share_expected(before: &[f32], after_len: usize, limit: f32) -> f64 {
     let len = before.len() as f64;
-    // Laplace's estimate and one standard error: the share is never known to be zero.
-    let mean = (share(before, limit) * len + 1.0) / (len + 2.0);
-    let mean = mean + (mean * (1.0 - mean) / len).sqrt();
+    let mean = upper(share(before, limit) * len, len);
     let block_len = after_len.clamp(*BLOCK_LEN.start(), *BLOCK_LEN.end());
     if before.len() < 2 * block_len {
         return mean.min(0.98);

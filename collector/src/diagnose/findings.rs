@@ -1,6 +1,6 @@
 //! What is worse since an onset, series by series; and the onset itself.
 
-use super::evidence::{self, AFTER_MIN, BEFORE_MIN, Effect, GATE_MS};
+use super::evidence::{self, AFTER_MIN, BEFORE_MIN, Effect, GATE_MS, Trust};
 use super::series::{Measure, Series};
 
 /// A slowdown by less than this is not looked at: ×1.1, the effect gate.
@@ -19,15 +19,13 @@ const FINE: u64 = 6;
 const STEP_NS_MIN: u64 = 500_000_000;
 /// The last onset that is looked for is so long before the end, or a tenth of the time.
 const TAIL_NS: u64 = 10_000_000_000;
-/// Who names an onset knows it so well, ns: alarms come late.
-const NAMED_NS: u64 = 60_000_000_000;
 
 /// One series that got worse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finding {
     /// Which series.
     pub(super) series: usize,
-    /// Evidence beyond what chance gives among so many series, nats; above zero.
+    /// Evidence beyond chance if requests are independent, nats; above zero.
     pub(super) nats: f64,
     /// For times.
     pub(super) effect: Effect,
@@ -53,6 +51,8 @@ impl Finding {
 pub(super) struct Comparison {
     /// The findings, in the order of the series.
     pub(super) findings: Vec<Finding>,
+    /// Among so many series, one has so much evidence by chance, nats: Bonferroni's.
+    pub(super) chance: f64,
     /// For each series of times whether there was enough to compare.
     pub(super) is_compared: Vec<bool>,
 }
@@ -64,6 +64,16 @@ impl Comparison {
     }
 }
 
+/// Evidence beyond chance of what was found in `series`, if only moments are independent, nats.
+pub(super) fn firm_nats(series: &Series, onset_ns: u64, chance: f64) -> f64 {
+    let split = series.before(onset_ns);
+    let nats = match series.measure {
+        Measure::Time => evidence::slower(series, split, Trust::Moments),
+        _ => evidence::more_often(series, split, 0.0, Trust::Moments),
+    };
+    nats - chance
+}
+
 /// Compares all series at `onset_ns`.
 pub(super) fn compare(all: &[Series], onset_ns: u64) -> Comparison {
     let is_enough = |series: &Series| {
@@ -73,11 +83,10 @@ pub(super) fn compare(all: &[Series], onset_ns: u64) -> Comparison {
     let is_compared: Vec<bool> = all.iter().map(is_enough).collect();
     let times = all.iter().zip(&is_compared);
     let times = times.filter(|(series, is)| **is && series.measure == Measure::Time).count();
-    // Bonferroni: among this many, one has so much by chance.
     let chance = (times.max(1) as f64).ln();
     let findings = (0..all.len()).filter(|at| is_compared[*at]);
     let findings = findings.filter_map(|at| finding(all, at, onset_ns, chance)).collect();
-    Comparison { findings, is_compared }
+    Comparison { findings, chance, is_compared }
 }
 
 fn finding(all: &[Series], at: usize, onset_ns: u64, chance: f64) -> Option<Finding> {
@@ -86,7 +95,7 @@ fn finding(all: &[Series], at: usize, onset_ns: u64, chance: f64) -> Option<Find
     let (before, after) = series.values.split_at(split);
     let none = Effect { doublings: 0.0, excess_ms: 0.0 };
     if series.measure == Measure::Time {
-        let nats = evidence::slower(&series.values, &series.order, split) - chance;
+        let nats = evidence::slower(series, split, Trust::Requests) - chance;
         if nats <= 0.0 {
             return None;
         }
@@ -110,7 +119,7 @@ fn finding(all: &[Series], at: usize, onset_ns: u64, chance: f64) -> Option<Find
     if !is_news {
         return None;
     }
-    let nats = evidence::more_often(before, after, 0.0) - chance;
+    let nats = evidence::more_often(series, split, 0.0, Trust::Requests) - chance;
     (0.0 < nats).then_some(Finding { series: at, nats, effect: none, excess_ms: 0.0, shares })
 }
 
@@ -121,16 +130,15 @@ pub(super) fn onset(all: &[Series], from_ns: u64, end_ns: u64) -> (Option<u64>, 
     search(all, from_ns, end_ns.saturating_sub(tail_ns))
 }
 
-/// As [`onset`], near one that was named; that itself where nothing is worse since any.
+/// As [`onset`], no further than `reach_ns` from one that was named.
 pub(super) fn onset_near(
     all: &[Series],
     named_ns: u64,
-    from_ns: u64,
-    end_ns: u64,
+    reach_ns: u64,
+    (from_ns, end_ns): (u64, u64),
 ) -> (Option<u64>, u64) {
-    let from_ns = named_ns.saturating_sub(NAMED_NS).max(from_ns);
-    let (found, tried) = search(all, from_ns, (named_ns + NAMED_NS).min(end_ns));
-    (found.or(Some(named_ns)), tried)
+    let from_ns = named_ns.saturating_sub(reach_ns).max(from_ns);
+    search(all, from_ns, named_ns.saturating_add(reach_ns).min(end_ns))
 }
 
 fn search(all: &[Series], from_ns: u64, to_ns: u64) -> (Option<u64>, u64) {

@@ -51,7 +51,7 @@ pub(super) struct Row {
 }
 
 /// The spans of a capture, and of the baseline beside it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Spans {
     pub(super) rows: Vec<Row>,
     pub(super) services: Words<ServiceId>,
@@ -112,7 +112,7 @@ fn peer_name(peer: &Peer) -> Option<String> {
 }
 
 /// Names by number, each kept once. The last number stands for all that came too late.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Words<T> {
     all: Vec<T>,
     numbers: HashMap<T, u32, foldhash::fast::RandomState>,

@@ -234,7 +234,9 @@ pub(crate) struct Diagnose {
     #[arg(long, env = "FUSEBOX_BASELINE", value_name = "FILE")]
     pub(crate) baseline: Vec<PathBuf>,
 
-    /// When it began, to the minute, such as 2026-11-23T14:01:52Z [default: found, in the later half]
+    /// About when it began, such as 2026-11-23T14:01:52Z: sought within a minute of it; where nothing
+    /// convinces there, within five, then anywhere [default: sought in the later half, or with
+    /// --baseline anywhere]
     #[arg(long, env = "FUSEBOX_SINCE", value_name = "RFC3339", value_parser = parse::instant)]
     pub(crate) since: Option<Stamp>,
 
