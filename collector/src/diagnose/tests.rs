@@ -318,6 +318,28 @@ fn what_sends_no_spans_can_be_blamed() {
     assert_eq!(diagnosis.suspects[0].service, "10.0.0.9:6379", "{}", diagnosis.verdict);
 }
 
+/// Scenario: the clocks of two services are half a minute ahead and behind.
+/// Guarantees: the guilty is as guilty as with clocks that agree: what crosses processes is
+/// durations.
+#[test]
+fn clocks_need_not_agree() {
+    let slow = Trouble { own: [1.0, 1.0, 6.0, 1.0], ..CALM };
+    let mut spans = mesh(1, 10.0, |at_s| late(at_s, slow));
+    let agreed = ask(spans.clone(), None);
+    for span in &mut spans {
+        let skew_ns = match span.origin.service.name() {
+            "store" => 30_000_000_000,
+            "search" => -30_000_000_000,
+            _ => 0,
+        };
+        span.start_unix_ns = span.start_unix_ns.saturating_add_signed(skew_ns);
+        span.end_unix_ns = span.end_unix_ns.saturating_add_signed(skew_ns);
+    }
+    let skewed = ask(spans, None);
+    assert_eq!(skewed.suspects[0].service, "store", "{}", skewed.verdict);
+    assert!((confidence(&skewed) - confidence(&agreed)).abs() < 0.1, "{}", skewed.verdict);
+}
+
 /// Scenario: names with escapes, parents in a circle, spans twice, a span of no length, one parent
 /// missing.
 /// Guarantees: an answer, with duplicates and orphans counted, and nothing raw in it.
