@@ -1,18 +1,21 @@
 //! The scripts through a real Envoy: one cluster a script, in step with our own detection.
 
-use super::{Replay, Step, scripts};
+use super::{Does, Replay, Step, scripts};
 use crate::parts::is_real;
 use crate::real::{self, Other};
-use crate::world::{Caller, Server, free_address, full, get};
+use crate::world::{Caller, Server, free_address, full, get, read_head};
 use futures_util::future::join_all;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
 
 /// Answers `/script/host/status` with that status, and says that it was asked.
 async fn origin() -> Server {
@@ -23,11 +26,93 @@ async fn origin() -> Server {
     .await
 }
 
+/// A port of ours on which nobody listens but while its door is open.
+struct Doorway {
+    address: SocketAddr,
+    /// Bound, so that nobody else gets the port.
+    _held: TcpSocket,
+}
+
+/// A listener, until it is closed.
+struct Door(JoinHandle<()>);
+
+impl Doorway {
+    fn new() -> Self {
+        let held = Self::bind((Ipv4Addr::LOCALHOST, 0).into());
+        Self { address: held.local_addr().unwrap(), _held: held }
+    }
+
+    fn bind(address: SocketAddr) -> TcpSocket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.set_reuseport(true).unwrap();
+        socket.bind(address).unwrap();
+        socket
+    }
+
+    /// Answers as [`origin`] does, one request a connection.
+    fn open(&self) -> Door {
+        let listener = Self::bind(self.address).listen(16).unwrap();
+        Door(tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let head = read_head(&mut stream).await;
+                let path = head.split(' ').nth(1).unwrap();
+                let status = path.rsplit('/').next().unwrap();
+                let rest = "is: origin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let answer = format!("HTTP/1.1 {status} As-Asked\r\n{rest}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }))
+    }
+}
+
+impl Door {
+    /// Returns when nobody listens any more.
+    async fn close(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
+}
+
+/// The hosts of a script.
+enum Hosts {
+    /// They answer whatever they are asked for; shared by all scripts.
+    Served(Vec<SocketAddr>),
+    /// Each refuses connections unless it has to answer.
+    Doorways(Vec<Doorway>),
+}
+
+impl Hosts {
+    fn of(script: &Value, origins: &[Server]) -> Self {
+        let count = script["endpoints"].as_u64().unwrap() as usize;
+        let refuses = |does: &Does| *does == Does::RefuseConnection;
+        if super::answers(script).iter().any(|(_, _, does)| refuses(does)) {
+            return Self::Doorways((0..count).map(|_| Doorway::new()).collect());
+        }
+        Self::Served(origins[..count].iter().map(|origin| origin.address).collect())
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Served(addresses) => addresses.clone(),
+            Self::Doorways(doorways) => doorways.iter().map(|one| one.address).collect(),
+        }
+    }
+
+    /// The door of a host, if it has one.
+    fn open(&self, host: u64) -> Option<Door> {
+        match self {
+            Self::Served(_) => None,
+            Self::Doorways(doorways) => Some(doorways[host as usize - 1].open()),
+        }
+    }
+}
+
 /// A cluster of the script whose hosts can be asked one by one, and the routes to them. In panic
 /// Envoy would ask ejected ones, too.
-fn cluster(name: &str, script: &Value, origins: &[SocketAddr]) -> (Value, Vec<Value>) {
-    let hosts = script["endpoints"].as_u64().unwrap() as usize;
-    let mut cluster = real::cluster(&origins[..hosts]);
+fn cluster(name: &str, script: &Value, hosts: &Hosts) -> (Value, Vec<Value>) {
+    let mut cluster = real::cluster(&hosts.addresses());
     cluster["name"] = json!(name);
     cluster["load_assignment"]["cluster_name"] = json!(name);
     cluster["outlier_detection"] = script["outlier_detection"].clone();
@@ -53,7 +138,8 @@ struct Beside {
     address: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
-    origins: Vec<Server>,
+    /// By script.
+    hosts: BTreeMap<String, Hosts>,
 }
 
 impl Beside {
@@ -62,15 +148,17 @@ impl Beside {
         for _ in 0..5 {
             origins.push(origin().await);
         }
-        let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
-        let made = scripts.iter().map(|(name, script)| cluster(name, script, &addresses));
+        let hosts =
+            scripts.iter().map(|(name, script)| (name.clone(), Hosts::of(script, &origins)));
+        let hosts: BTreeMap<_, _> = hosts.collect();
+        let made = scripts.iter().map(|(name, script)| cluster(name, script, &hosts[name]));
         let (clusters, routes): (Vec<_>, Vec<_>) = made.unzip();
         let folder = tempfile::tempdir().unwrap();
         let (log, admin) = (folder.path().join("ejections.json"), free_address().await);
         let routes = Value::from(routes.concat());
         let envoy = real::envoy_with(routes, json!(clusters), admin, Some(&log)).await;
         let address = envoy.http1;
-        Self { _envoy: envoy, _folder: folder, address, admin, log, origins }
+        Self { _envoy: envoy, _folder: folder, address, admin, log, hosts }
     }
 
     /// The ejections and their ends of a cluster so far: which host, by what, when (seconds).
@@ -79,10 +167,11 @@ impl Beside {
         // The last line may be in the writing.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let addresses = self.hosts[name].addresses();
         let of_cluster = lines.filter(|event| event["cluster_name"] == name);
         let events = of_cluster.filter_map(|event| {
             let address: SocketAddr = event["upstream_url"].as_str().unwrap().parse().unwrap();
-            let at = self.origins.iter().position(|origin| origin.address == address).unwrap();
+            let at = addresses.iter().position(|host| *host == address).unwrap();
             let by = event["type"].as_str().unwrap_or("CONSECUTIVE_5XX").to_lowercase();
             let by = match event["action"].as_str() {
                 Some("UNEJECT") => None,
@@ -107,7 +196,7 @@ impl Beside {
         let page: Value = serde_json::from_slice(&page.body).unwrap();
         let clusters = page["cluster_statuses"].as_array().unwrap();
         let cluster = clusters.iter().find(|cluster| cluster["name"] == name).unwrap();
-        let port = self.origins[host as usize - 1].address.port();
+        let port = self.hosts[name].addresses()[host as usize - 1].port();
         let hosts = cluster["host_statuses"].as_array().unwrap();
         let of_port = |one: &&Value| one["address"]["socket_address"]["port_value"] == port;
         hosts.iter().find(of_port).unwrap()["health_status"]["failed_outlier_check"] == true
@@ -141,16 +230,26 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Asks a host that is not out. Its answer must come through, unless a sweep may have been
+    /// Asks a host that is not out. What it does must come through, unless a sweep may have been
     /// earlier than in the script and `may_be_out`.
-    async fn ask(&mut self, host: u64, status: u16, may_be_out: bool) {
+    async fn ask(&mut self, host: u64, does: Does, may_be_out: bool) {
         if self.out.contains(&host) {
             return;
         }
+        let status = match does {
+            Does::Answer(status) => status,
+            Does::RefuseConnection => 503,
+        };
+        let is_answer = does != Does::RefuseConnection;
+        let door = if is_answer { self.beside.hosts[self.name].open(host) } else { None };
         let path = format!("/{}/{host}/{status}", self.name);
         let answer = self.caller.get(&path).await;
-        if answer.header("is") == "origin" {
-            assert_eq!(answer.status, status);
+        if let Some(door) = door {
+            door.close().await;
+        }
+        let says_refused = answer.body.starts_with(b"upstream connect error");
+        if answer.header("is") == "origin" || says_refused {
+            assert_eq!((answer.status, says_refused), (status, !is_answer), "{answer:?}");
         } else {
             assert!(may_be_out, "{}: {host} is out too early: {answer:?}", self.name);
             self.out.insert(host);
@@ -196,11 +295,11 @@ impl Walk<'_> {
             let same = |step: &&Step| match step {
                 Step::Eject { .. } => is_eject,
                 Step::Uneject { .. } => !is_eject,
-                Step::Answer { .. } | Step::Overflow => false,
+                Step::Ask { .. } | Step::Overflow => false,
             };
             let run = rest.iter().take_while(same).count();
             match *first {
-                Step::Answer { at_ms, host, status } => {
+                Step::Ask { at_ms, host, does } => {
                     // A pause of the script in which sweeps forgive; it may last longer, and on a
                     // busy machine Envoy's sweeps are late.
                     let pause = Duration::from_millis(at_ms - since_ms.take().unwrap_or(at_ms));
@@ -212,7 +311,7 @@ impl Walk<'_> {
                         _ => None,
                     });
                     let by_sweep = matches!(next, Some("success_rate" | "failure_percentage"));
-                    self.ask(host, status, by_sweep).await;
+                    self.ask(host, does, by_sweep).await;
                 }
                 Step::Overflow => self.overflow().await,
                 Step::Eject { .. } | Step::Uneject { .. } => {
@@ -229,9 +328,9 @@ impl Walk<'_> {
 impl Step {
     fn at_ms(&self) -> Option<u64> {
         match self {
-            Self::Answer { at_ms, .. }
-            | Self::Eject { at_ms, .. }
-            | Self::Uneject { at_ms, .. } => Some(*at_ms),
+            Self::Ask { at_ms, .. } | Self::Eject { at_ms, .. } | Self::Uneject { at_ms, .. } => {
+                Some(*at_ms)
+            }
             Self::Overflow => None,
         }
     }
@@ -240,7 +339,7 @@ impl Step {
         match *self {
             Self::Eject { host, by, .. } => Some(Happened { host, by: Some(by.to_owned()) }),
             Self::Uneject { host, .. } => Some(Happened { host, by: None }),
-            Self::Answer { .. } | Self::Overflow => None,
+            Self::Ask { .. } | Self::Overflow => None,
         }
     }
 }
