@@ -11,6 +11,7 @@ mod collector;
 mod dns;
 mod drain;
 mod early;
+mod ejection;
 mod entry_hosts;
 mod floods;
 mod forward;

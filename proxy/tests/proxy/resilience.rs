@@ -1,27 +1,14 @@
-//! Ejections, retries and service breakers of a policy, over real sockets.
+//! Retries and service breakers of a policy, over real sockets.
 
 use crate::collector::Collector;
-use crate::shop::{CIRCUIT_BREAKER, metric, page, push, request, rules, settings, under, witness};
-use crate::world::{Answer, Body, Caller, Proxy, Server, dead_address, full, get, outbound};
-use fusebox_proto::command::{Action, BreakerState};
-use fusebox_proto::report::Cause;
+use crate::shop::{metric, moody, page, push, request, rules, under};
+use crate::world::{Answer, Body, Caller, Proxy, Server, full, get, outbound};
+use fusebox_proto::command::Action;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
-
-/// A server that answers with a status that can be changed.
-async fn moody(status: u16) -> (Server, Arc<AtomicU16>) {
-    let status = Arc::new(AtomicU16::new(status));
-    let mood = Arc::clone(&status);
-    let server = Server::start(move |_| {
-        let status = mood.load(SeqCst);
-        async move { Response::builder().status(status).body(full("")).unwrap() }
-    })
-    .await;
-    (server, status)
-}
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// A server that fails with 503 so many times before it answers.
 async fn failing(times: usize) -> Server {
@@ -36,141 +23,6 @@ async fn failing(times: usize) -> Server {
         }
     })
     .await
-}
-
-/// Scenario: the circuit breaker of the founding guide, and an endpoint that answers 500.
-/// Guarantees: after five errors in a row it is out, for three minutes, and gets nothing more; the
-/// report and the admin port say which, why and for how long.
-#[tokio::test]
-async fn consecutive_5xx_errors() {
-    let (bad, _) = moody(500).await;
-    let collector = Collector::start().await;
-    let mut config = outbound(&[bad.address]);
-    config.outbound[0].host = "payment".into();
-    config.collector = Some(collector.url.clone());
-    let proxy = Proxy::start(under(config, CIRCUIT_BREAKER));
-    let mut session = collector.attached().await;
-    let mut caller = Caller::connect(proxy.address()).await;
-    for _ in 0..5 {
-        assert_eq!(caller.get("/").await.status, 500);
-    }
-    for _ in 0..20 {
-        let refused = caller.get("/").await;
-        assert_eq!(refused.header("x-fusebox-refused"), "open; edge=payment>payment");
-    }
-    assert_eq!(bad.requests(), 5);
-    let report = loop {
-        let report = session.report().await;
-        if !report.transitions.is_empty() {
-            break report;
-        }
-    };
-    let transition = &report.transitions[0];
-    assert_eq!(transition.endpoint, bad.address.to_string());
-    assert_eq!((transition.to, transition.cause), (BreakerState::Open, Cause::ConsecutiveFailures));
-    let status = &report.breakers[0];
-    assert_eq!((status.endpoint.clone(), status.shadow), (bad.address.to_string(), false));
-    let remaining = status.remaining_ms.unwrap();
-    assert!((170_000..=180_000).contains(&remaining), "{remaining}");
-    let shown = page(&proxy, "/breakers").await;
-    let endpoints = shown["breakers"][0]["endpoints"].as_array().unwrap();
-    let out = endpoints.iter().find(|one| one["address"] == bad.address.to_string()).unwrap();
-    assert_eq!(out["ejected"]["reason"], "consecutive_5xx: 5 of 5");
-    let line = "fusebox_proxy_ejections_active{destination=\"payment\"}";
-    assert_eq!(metric(&proxy, line).await, 1);
-}
-
-/// Scenario: two endpoints in turn, of which one answers 502.
-/// Guarantees: after so many in a row it is out, and the other one serves all.
-#[tokio::test]
-async fn consecutive_gateway_errors() {
-    let ((bad, _), good) = (moody(502).await, witness("good").await);
-    let policy = "{loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: \
-                   {consecutiveGatewayErrors: 3, consecutive5xxErrors: 0, interval: 10s, \
-                    maxEjectionPercent: 50}}";
-    let config = outbound(&[bad.address, good.address]);
-    let proxy = Proxy::start(under(config, &settings(policy)));
-    let mut caller = Caller::connect(proxy.address()).await;
-    for _ in 0..6 {
-        caller.get("/").await;
-    }
-    for _ in 0..50 {
-        assert_eq!(caller.get("/").await.status, 200);
-    }
-    assert_eq!(bad.requests(), 3);
-}
-
-/// Scenario: an outlier detection in shadow, and one whose panic threshold is above what is left.
-/// Guarantees: in shadow nothing is refused and the report says what would have been; in panic
-/// ejections are ignored.
-#[tokio::test]
-async fn shadow_and_panic() {
-    let annotated = |annotation| {
-        format!(
-            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  \
-             name: inventory\n  annotations: {{{annotation}}}\n\
-             spec: {{host: inventory, trafficPolicy: {{outlierDetection: \
-             {{consecutive5xxErrors: 2, interval: 100ms, maxEjectionPercent: 100}}}}}}\n"
-        )
-    };
-    for (annotation, is_shadow) in [
-        ("fusebox.io/outlier-shadow: 'true'", true),
-        ("fusebox.io/outlier-panic-percent: '50'", false),
-    ] {
-        let (server, _) = moody(500).await;
-        let collector = Collector::start().await;
-        let mut config = outbound(&[server.address]);
-        config.collector = Some(collector.url.clone());
-        let proxy = Proxy::start(under(config, &annotated(annotation)));
-        let mut session = collector.attached().await;
-        let mut caller = Caller::connect(proxy.address()).await;
-        for _ in 0..6 {
-            assert_eq!(caller.get("/").await.status, 500, "{annotation}");
-        }
-        let transition = loop {
-            if let Some(transition) = session.report().await.transitions.pop() {
-                break transition;
-            }
-        };
-        assert_eq!(transition.shadow, is_shadow, "{annotation}");
-        assert_eq!(transition.endpoint, server.address.to_string());
-    }
-}
-
-/// Scenario: the only endpoint is ejected, with all allowed to be out; then it would be well again.
-/// Guarantees: requests are refused with `open` and nobody is asked, until the ejection ends and it
-/// serves again.
-#[tokio::test]
-async fn base_ejection_time_and_max_ejection_percent() {
-    let (server, mood) = moody(500).await;
-    let policy = "{outlierDetection: {consecutive5xxErrors: 2, interval: 100ms, \
-                   baseEjectionTime: 500ms, maxEjectionPercent: 100}}";
-    let proxy = Proxy::start(under(outbound(&[server.address]), &settings(policy)));
-    let mut caller = Caller::connect(proxy.address()).await;
-    assert_eq!(caller.get("/").await.status, 500);
-    assert_eq!(caller.get("/").await.status, 500);
-    mood.store(200, SeqCst);
-    let refused = caller.get("/").await;
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.header("x-fusebox-refused"), "open; edge=payment>inventory");
-    assert_eq!(server.requests(), 2);
-    while caller.get("/").await.status != 200 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Scenario: one of two endpoints does not listen, without any policy.
-/// Guarantees: it does not attract the traffic because it fails so quickly.
-#[tokio::test]
-async fn a_dead_endpoint_attracts_no_traffic() {
-    let good = witness("good").await;
-    let proxy = Proxy::start(outbound(&[dead_address().await, good.address]));
-    let mut caller = Caller::connect(proxy.address()).await;
-    let mut failed = 0;
-    for _ in 0..300 {
-        failed += usize::from(caller.get("/").await.status != 200);
-    }
-    assert!(failed <= 100, "{failed} of 300");
 }
 
 /// A rule with these retries.

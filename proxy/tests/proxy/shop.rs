@@ -12,6 +12,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 /// The files of the founding guide.
 pub(crate) const CANARY: &str = include_str!("../policy/inventory-canary.yaml");
@@ -40,6 +42,18 @@ pub(crate) async fn witness(name: &'static str) -> Server {
         response.body(full(saw.to_string())).unwrap()
     })
     .await
+}
+
+/// A server that answers with a status that can be changed.
+pub(crate) async fn moody(status: u16) -> (Server, Arc<AtomicU16>) {
+    let status = Arc::new(AtomicU16::new(status));
+    let mood = Arc::clone(&status);
+    let server = Server::start(move |_| {
+        let status = mood.load(SeqCst);
+        async move { Response::builder().status(status).body(full("")).unwrap() }
+    })
+    .await;
+    (server, status)
 }
 
 fn joined(headers: &HeaderMap) -> serde_json::Map<String, Value> {
