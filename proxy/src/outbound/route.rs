@@ -121,10 +121,10 @@ impl Outbound {
 
     /// Sends copies to the mirrors that want one.
     async fn mirror(&self, plan: &RulePlan, call: &mut Call) -> Result<(), hyper::Error> {
-        let wanted = plan.mirrors.iter().filter(|(percent, _)| percent.takes(rand::random()));
-        for (_, target) in wanted {
+        let wanted = plan.mirrors.iter().filter(|one| one.percent.takes(one.turns.next()));
+        for one in wanted {
             let tally = &self.common.tally;
-            let Ok(target) = target else {
+            let Ok(target) = &one.target else {
                 tally.count(What::MirrorDropped);
                 continue;
             };

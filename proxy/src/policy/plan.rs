@@ -75,8 +75,19 @@ pub(crate) struct RulePlan {
     pub(crate) branches: Vec<Branch>,
     /// Whose turn it is.
     pub(crate) turns: Turns,
-    /// Where copies go, of how many requests.
-    pub(crate) mirrors: Vec<(Percent, Result<Target, NoTarget>)>,
+    /// Where copies go.
+    pub(crate) mirrors: Vec<Mirror>,
+}
+
+/// A mirror of a rule.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Of how many requests.
+    pub(crate) percent: Percent,
+    /// Whose turn it is.
+    pub(crate) turns: Turns,
+    /// Where to.
+    pub(crate) target: Result<Target, NoTarget>,
 }
 
 /// A destination of a rule.
@@ -285,15 +296,18 @@ impl Planner<'_> {
                 .collect(),
             Action::Redirect(_) | Action::Respond(_) => Vec::new(),
         };
-        let mirror = |mirror: &fusebox_proto::policy::Mirror| {
-            (mirror.percent, self.destination(at, &mirror.destination, &rule.name))
-        };
-        let mirrors = rule.mirrors.iter().map(mirror).collect();
+        let turns = Turns::new(rand::random());
+        let mirrors = rule.mirrors.iter().enumerate().map(|(nth, mirror)| Mirror {
+            percent: mirror.percent,
+            turns: turns.beside(nth, rand::random()),
+            target: self.destination(at, &mirror.destination, &rule.name),
+        });
+        let mirrors = mirrors.collect();
         RulePlan {
             request: Edits::new(&rule.request_headers),
             response: Edits::new(&rule.response_headers),
             branches,
-            turns: Turns::new(rand::random()),
+            turns,
             mirrors,
         }
     }

@@ -33,6 +33,13 @@ impl Turns {
         Self { at: AtomicU64::new(start), step: STEPS[(start % STEPS.len() as u64) as usize] }
     }
 
+    /// The turns of the `nth` share beside this one, in the same rule: they step differently, so that a
+    /// mirror of a tenth does not copy the canary's tenth of the requests, or none of it.
+    pub(crate) fn beside(&self, nth: usize, start: u64) -> Self {
+        let own = STEPS.iter().position(|step| *step == self.step).unwrap_or_default();
+        Self { at: AtomicU64::new(start), step: STEPS[(own + 1 + nth) % STEPS.len()] }
+    }
+
     /// The next point: at least 0, less than 1.
     pub(crate) fn next(&self) -> f64 {
         let at = self.at.fetch_add(self.step, Relaxed);
@@ -67,12 +74,15 @@ mod tests {
         }
     }
 
-    /// Scenario: two rules that step differently, each with a share of 10 %, taken in turn.
+    /// Scenario: two rules that step differently, or a rule and a mirror of it, each with a share of
+    /// 10 %, taken in turn.
     /// Guarantees: one request of a hundred falls into both shares, as with dice.
     #[test]
     fn rules_do_not_step_alike() {
-        for (one, other) in (0..5).flat_map(|one| (0..one).map(move |other| (one, other))) {
-            let (one, other) = (Turns::new(one), Turns::new(other));
+        let pairs = (0..5).flat_map(|one| (0..one).map(move |other| (one, other)));
+        let rules = pairs.map(|(one, other)| (Turns::new(one), Turns::new(other)));
+        let mirrors = (0..5).map(|own| (Turns::new(own), Turns::new(own).beside(0, own)));
+        for (one, other) in rules.chain(mirrors) {
             let both = (0..100_000).filter(|_| one.next().max(other.next()) < 0.1).count();
             assert!((900..=1_100).contains(&both), "{both} of 100,000");
         }

@@ -258,6 +258,44 @@ async fn mirror() {
     until(&proxy, "mirror-dropped", 1).await;
 }
 
+/// Scenario: 1,000 requests of which none is to be mirrored, and 1,000 of which half are.
+/// Guarantees: all are answered by the real server; of the first thousand the mirror gets none, of
+/// the second 500, five more or less, and no more are given up.
+#[tokio::test]
+async fn mirror_percentage() {
+    let shop = Shop::open().await;
+    let rule = |percent| {
+        format!(
+            "[{{route: [{{destination: {{host: inventory, subset: v1}}}}], \
+              mirror: {{host: stock}}, mirrorPercentage: {{value: {percent}}}}}]"
+        )
+    };
+    let counted = async |proxy: &crate::world::Proxy| {
+        let line = |what| format!("fusebox_proxy_policy_total{{what=\"{what}\"}}");
+        metric(proxy, &line("mirrored")).await + metric(proxy, &line("mirror-dropped")).await
+    };
+    // A copy too many of the first thousand would be one of the second.
+    for (percent, bounds) in [(0, 0..=0), (50, 495..=505)] {
+        let (proxy, mut caller) = shop.with(&rule(percent)).await;
+        for _ in 0..1_000 {
+            assert_eq!(caller.get("/").await.header("x-name"), "v1");
+        }
+        let copying = async {
+            while counted(&proxy).await < *bounds.start() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let copied = tokio::time::timeout(Duration::from_secs(20), copying).await;
+        assert!(copied.is_ok(), "{percent} %: {} of 1,000", counted(&proxy).await);
+        let copies = counted(&proxy).await;
+        println!("{percent} %: {copies} copies of 1,000");
+        assert!(bounds.contains(&copies), "{percent} %: {copies} of 1,000");
+        assert!(shop.stock.requests() as u64 <= *bounds.end(), "{}", shop.stock.requests());
+    }
+    assert!(490 <= shop.stock.requests(), "{}", shop.stock.requests());
+    assert_eq!(shop.v1.requests(), 2_000);
+}
+
 async fn until(proxy: &crate::world::Proxy, what: &str, count: u64) {
     let line = format!("fusebox_proxy_policy_total{{what=\"{what}\"}}");
     while metric(proxy, &line).await != count {
