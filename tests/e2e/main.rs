@@ -1,5 +1,6 @@
 //! End to end: the three binaries, over real sockets, as the contract says.
 
+mod canary;
 mod cli;
 mod dashboard;
 mod diagnose;

@@ -13,16 +13,16 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A file of the founding guide.
-fn founding(name: &str) -> String {
+pub(crate) fn founding(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/tests/policy/valid");
     folder.join(format!("founding-{name}.yaml")).to_str().expect("UTF-8").to_owned()
 }
 
-const FOUNDING: [&str; 4] =
+pub(crate) const FOUNDING: [&str; 4] =
     ["inventory-canary", "payment-circuit-breaker", "strict-mtls", "control-plane"];
 
 #[track_caller]
-fn json(finished: &Finished, code: i32) -> Value {
+pub(crate) fn json(finished: &Finished, code: i32) -> Value {
     assert_eq!(finished.code, Some(code), "{finished:?}");
     parse(&finished.stdout)
 }
