@@ -262,12 +262,18 @@ pub struct BreakerStatus {
     pub percent: Option<u8>,
     /// Revision of the command in force; 0 where there is none.
     pub revision: u64,
-    /// Attempts refused since this state began.
+    /// Attempts refused since this state began; in shadow, since the circuit would have opened, those
+    /// that would have been, or would have gone to another endpoint.
     pub refused_total: u64,
     /// Address of the one endpoint that is out; empty: the whole edge.
     pub endpoint: String,
     /// Only counted: nothing is refused and nobody is out.
     pub shadow: bool,
+    /// What was measured of an endpoint that is out, against which threshold; empty: nothing to add
+    /// to the cause.
+    pub detail: String,
+    /// In shadow: of `refused_total`, the attempts that succeeded all the same.
+    pub succeeded_total: u64,
 }
 
 /// Why a breaker is where it is.

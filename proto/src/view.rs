@@ -417,13 +417,14 @@ pub struct Breaker {
     pub until: Option<Stamp>,
     /// Who.
     pub by: Option<String>,
-    /// Why, in the operator's words.
+    /// Why: in the operator's words; what was measured of an endpoint; of a shadow what it would have
+    /// cost.
     pub reason: Option<String>,
     /// Proxies in which the newest command is in force.
     pub applied: u64,
     /// Proxies that should have it.
     pub proxies: u64,
-    /// Attempts refused since the state began.
+    /// Attempts refused since the state began; in shadow those that would have been.
     pub refused_total: u64,
 }
 

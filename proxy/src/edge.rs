@@ -206,10 +206,11 @@ impl EdgeCore {
 
     /// Where the circuit stands.
     pub fn status(&self, now: Now) -> BreakerStatus {
-        self.told(self.breaker.standing(now.instant), false)
+        self.told(self.breaker.standing(now.instant), None)
     }
 
-    fn told(&self, standing: Standing, shadow: bool) -> BreakerStatus {
+    /// `shadow`: it only would stand there; so much of what it would have refused succeeded.
+    fn told(&self, standing: Standing, shadow: Option<u64>) -> BreakerStatus {
         BreakerStatus {
             destination: self.destination.clone(),
             state: standing.state,
@@ -220,7 +221,9 @@ impl EdgeCore {
             revision: standing.revision,
             refused_total: standing.refused,
             endpoint: String::new(),
-            shadow,
+            shadow: shadow.is_some(),
+            detail: String::new(),
+            succeeded_total: shadow.unwrap_or(0),
         }
     }
 
@@ -252,11 +255,11 @@ impl EdgeCore {
         };
         let transitions: Vec<_> = self.breaker.take_changes().map(transition).collect();
         let has_changed = |shadow| transitions.iter().any(|change| change.shadow == shadow);
-        let shadow = self.breaker.shadow(now.instant).map(|shadow| shadow.standing);
-        let told = [(self.breaker.standing(now.instant), false)].into_iter();
-        let told = told.chain(shadow.map(|standing| (standing, true)));
-        let is_told = |&(standing, shadow): &(Standing, bool)| {
-            standing.state != BreakerState::Closed || has_changed(shadow)
+        let shadow = self.breaker.shadow(now.instant);
+        let told = [(self.breaker.standing(now.instant), None)].into_iter();
+        let told = told.chain(shadow.map(|it| (it.standing, Some(it.succeeded_lately))));
+        let is_told = |&(standing, shadow): &(Standing, Option<u64>)| {
+            standing.state != BreakerState::Closed || has_changed(shadow.is_some())
         };
         let told = told.filter(is_told);
         ClosedWindow {

@@ -259,6 +259,8 @@ fn held_standings(now: Now, hello: &Hello) -> BTreeMap<ServiceId, Standing> {
             refused_total: 0,
             endpoint: String::new(),
             shadow: false,
+            detail: String::new(),
+            succeeded_total: 0,
         };
         (held.command.destination.clone(), Standing { status, at: now, from_ack: true })
     };
@@ -396,6 +398,8 @@ impl Proxy {
             refused_total: 0,
             endpoint: String::new(),
             shadow: false,
+            detail: String::new(),
+            succeeded_total: 0,
         };
         let standing = Standing { status, at: now, from_ack: true };
         self.standings.insert(ack.destination.clone(), standing);

@@ -95,6 +95,10 @@ fn asides(engine: &Engine) -> impl Iterator<Item = Breaker> {
             Stamp(standing.at.unix_ms.saturating_sub(standing.status.since_ms))
         };
         let names = engine.names.print_edge(&edge);
+        let detail = Some(worst.status.detail.clone()).filter(|detail| !detail.is_empty());
+        let cost = is_shadow.then(|| cost(&endpoint, &standings));
+        let reason: Vec<String> = cost.into_iter().chain(detail).collect();
+        let reason = Some(reason.join("; ")).filter(|reason| !reason.is_empty());
         Some(Breaker {
             edge: format!("{}>{}", names.source, names.destination),
             kind: if endpoint.is_empty() { "service" } else { "endpoint" }.to_owned(),
@@ -104,12 +108,23 @@ fn asides(engine: &Engine) -> impl Iterator<Item = Breaker> {
             since: standings.iter().map(since).min(),
             until: until(worst),
             by: None,
-            reason: is_shadow.then(|| "shadow: counted, not enforced".to_owned()),
+            reason,
             applied: standings.len() as u64,
             proxies: engine.proxies.enforcing(&edge).count().max(standings.len()) as u64,
             refused_total: standings.iter().map(|s| s.status.refused_total).sum(),
         })
     })
+}
+
+/// What a policy that is only counted would have done, on all proxies that say so.
+fn cost(endpoint: &str, standings: &[&Standing]) -> String {
+    let attempts: u64 = standings.iter().map(|one| one.status.refused_total).sum();
+    let succeeded: u64 = standings.iter().map(|one| one.status.succeeded_total).sum();
+    let (done, elsewhere) =
+        if endpoint.is_empty() { ("refused", "") } else { ("sent", " elsewhere") };
+    format!(
+        "shadow: would have {done} {attempts} attempts{elsewhere}, of which {succeeded} succeeded"
+    )
 }
 
 fn breaker(engine: &Engine, now: Now, edge: &Edge) -> Breaker {

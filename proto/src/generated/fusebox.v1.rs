@@ -467,7 +467,8 @@ pub struct BreakerStatus {
     /// Revision of the command in force; 0 where there is none.
     #[prost(uint64, tag = "7")]
     pub revision: u64,
-    /// Attempts refused since this state began.
+    /// Attempts refused since this state began; in shadow, since the circuit would have opened, those that
+    /// would have been, or would have gone to another endpoint.
     #[prost(uint64, tag = "8")]
     pub refused_total: u64,
     /// Address of the one endpoint that is out; empty: the whole edge.
@@ -476,6 +477,13 @@ pub struct BreakerStatus {
     /// Only counted: nothing is refused and nobody is out.
     #[prost(bool, tag = "10")]
     pub shadow: bool,
+    /// What was measured of an endpoint that is out, against which threshold; empty: nothing to add to
+    /// the cause.
+    #[prost(string, tag = "11")]
+    pub detail: ::prost::alloc::string::String,
+    /// In shadow: of refused_total, the attempts that succeeded all the same.
+    #[prost(uint64, tag = "12")]
+    pub succeeded_total: u64,
 }
 /// A change of a breaker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

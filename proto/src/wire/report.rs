@@ -332,6 +332,8 @@ impl From<BreakerStatus> for v1::BreakerStatus {
             refused_total: status.refused_total,
             endpoint: status.endpoint,
             shadow: status.shadow,
+            detail: status.detail,
+            succeeded_total: status.succeeded_total,
         }
     }
 }
@@ -351,6 +353,8 @@ impl TryFrom<v1::BreakerStatus> for BreakerStatus {
             refused_total: count(wire.refused_total, "refused_total")?,
             endpoint: line(&wire.endpoint),
             shadow: wire.shadow,
+            detail: line(&wire.detail),
+            succeeded_total: count(wire.succeeded_total, "succeeded_total")?,
         })
     }
 }

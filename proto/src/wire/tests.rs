@@ -69,6 +69,8 @@ fn report() -> Report {
             refused_total: 8,
             endpoint: "127.0.0.1:1".into(),
             shadow: true,
+            detail: "consecutive_5xx: 5 of 5".into(),
+            succeeded_total: 7,
         }],
         transitions: vec![Transition {
             destination,

@@ -1,9 +1,10 @@
 //! `/config` and `/breakers`.
 
+use crate::breaker::ShadowStatus;
 use crate::config::Endpoint;
 use crate::config::operation::Operation;
 use crate::outbound::Edge;
-use crate::outlier::Ejection;
+use crate::outlier::{Ejection, HostStatus};
 use crate::policy::plan::Listener;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
@@ -98,9 +99,9 @@ pub(super) fn breakers(proxy: &Proxy, now: Now) -> String {
 }
 
 fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
-    let (status, held, in_flight) = {
+    let (status, held, shadow, in_flight) = {
         let core = edge.core.lock();
-        (core.status(now), core.held(now), core.in_flight())
+        (core.status(now), core.held(now), core.shadow(now), core.in_flight())
     };
     let is_by_failures = held.is_none() && status.state != BreakerState::Closed;
     let pools = proxy.edge_pools(edge);
@@ -120,6 +121,7 @@ fn breaker(proxy: &Proxy, edge: &Arc<Edge>, now: Now) -> Value {
         "by": held.as_ref().map(|held| &held.command.by),
         "reason": held.as_ref().map(|held| &held.command.reason),
         "refused_total": status.refused_total,
+        "shadow": shadow.as_ref().map(shadow_of),
         "in_flight": in_flight,
         "endpoints": endpoints,
     })
@@ -135,10 +137,28 @@ fn endpoints(pool: &Pool, now: Now) -> impl Iterator<Item = Value> {
             "pending": endpoint.pending(),
             "load": endpoint.load(),
             "ejected": host.and_then(|host| host.ejected).map(|it| ejection(it, now)),
-            "shadowed": host.and_then(|host| host.shadowed).map(|it| ejection(it, now)),
+            "shadowed": host.and_then(|host| shadowed(host, now)),
             "ejections": host.map(|host| host.ejections),
         })
     })
+}
+
+/// Where a circuit would stand, and what that would have cost since it would have opened.
+fn shadow_of(shadow: &ShadowStatus) -> Value {
+    json!({
+        "state": shadow.standing.state.as_str(),
+        "cause": shadow.standing.cause.as_str(),
+        "refused": shadow.standing.refused,
+        "succeeded": shadow.succeeded_lately,
+    })
+}
+
+/// An ejection that would last, and what would have gone to other endpoints so far.
+fn shadowed(host: &HostStatus, now: Now) -> Option<Value> {
+    let mut shadowed = ejection(host.shadowed?, now);
+    shadowed["attempts"] = host.shadow_cost.attempts.into();
+    shadowed["succeeded"] = host.shadow_cost.succeeded.into();
+    Some(shadowed)
 }
 
 fn ejection(ejection: Ejection, now: Now) -> Value {

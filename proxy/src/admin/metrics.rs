@@ -1,7 +1,7 @@
 //! `/metrics`, in Prometheus' text format.
 
 use crate::ingress::Ingress;
-use crate::outlier::{Counters, Detector};
+use crate::outlier::{Cost, Counters, Detector};
 use crate::policy::entries::HOSTS_MAX;
 use crate::proxy::Proxy;
 use crate::totals::{EdgeTotals, Totals};
@@ -36,6 +36,7 @@ pub(super) fn text(proxy: &Proxy, totals: &Totals, now: Now) -> String {
     breakers(&mut page, proxy, now);
     pools(&mut page, proxy);
     ejections(&mut page, proxy, now);
+    shadows(&mut page, proxy, now);
     policy(&mut page, proxy);
     super::dns::metrics(&mut page, proxy, now);
     if let Some(own) = &proxy.ingress {
@@ -249,6 +250,46 @@ fn ejections(page: &mut Page, proxy: &Proxy, now: Now) {
             let pairs = [("destination", *destination), ("detector", *detector)];
             let len = if detector.is_empty() { 1 } else { 2 };
             page.value(kind, &labels(&pairs[..len]), count);
+        }
+    }
+}
+
+type CostCount = fn(Cost) -> u64;
+
+/// What the policy only counts: circuits, and ejections of endpoints.
+fn shadows(page: &mut Page, proxy: &Proxy, now: Now) {
+    let mut costs: BTreeMap<(String, &str), Cost> = BTreeMap::new();
+    for edge in &proxy.edges() {
+        let mut add = |of, attempts, succeeded| {
+            let cost = costs.entry((edge.destination.to_string(), of)).or_default();
+            cost.attempts += attempts;
+            cost.succeeded += succeeded;
+        };
+        if let Some(shadow) = edge.core.lock().shadow(now) {
+            add("service", shadow.refused, shadow.succeeded);
+        }
+        for pool in proxy.edge_pools(edge) {
+            if let Some(Counters { shadow_cost, .. }) = pool.status(now.instant).ejections {
+                add("endpoint", shadow_cost.attempts, shadow_cost.succeeded);
+            }
+        }
+    }
+    let kinds: [(&str, &str, CostCount); 2] = [
+        (
+            "fusebox_proxy_shadow_attempts_total",
+            "Attempts that a policy in shadow would have refused, or sent to another endpoint.",
+            |cost| cost.attempts,
+        ),
+        (
+            "fusebox_proxy_shadow_succeeded_total",
+            "Of them, those that succeeded all the same.",
+            |cost| cost.succeeded,
+        ),
+    ];
+    for (name, help, count) in kinds {
+        page.kind(name, "counter", help);
+        for ((destination, of), cost) in &costs {
+            page.value(name, &labels(&[("destination", destination), ("of", of)]), count(*cost));
         }
     }
 }

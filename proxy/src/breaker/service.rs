@@ -239,7 +239,7 @@ impl Service {
             remaining: self.next().map(|until| until.saturating_duration_since(now)),
             percent: None,
             revision: 0,
-            refused: self.shadow.refused_by_running(),
+            refused: self.shadow.refused_lately(),
         };
         self.policy.shadow.then(|| self.shadow.status(standing))
     }

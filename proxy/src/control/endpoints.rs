@@ -1,7 +1,7 @@
 //! What happened to endpoints in a window: for the report.
 
 use crate::outbound::Edge;
-use crate::outlier::{Ejection, Event, What};
+use crate::outlier::{Cost, Ejection, Event, What};
 use crate::proxy::Proxy;
 use crate::report_log::Window;
 use fusebox_proto::Now;
@@ -14,49 +14,72 @@ pub(super) fn gather(proxy: &Proxy, now: Now, window: &mut Window) {
     for edge in &proxy.edges() {
         shadows(edge);
         for pool in proxy.edge_pools(edge) {
-            for (event, endpoint) in pool.take_events() {
-                happened(edge, &endpoint, now, event, window);
-            }
+            let events = pool.take_events();
+            let ended = events.into_iter().filter_map(|(event, endpoint)| {
+                window.transitions.extend(transition(edge, &endpoint, now, event));
+                happened(edge, &endpoint, event)
+            });
+            let ended: Vec<_> = ended.collect();
+            let mut standing = Vec::new();
             for host in pool.status(now.instant).hosts {
                 let endpoint = pool.address(host.host);
-                let out = host.ejected.map(|ejection| (ejection, false));
-                let shadow = host.shadowed.map(|ejection| (ejection, true));
-                for (ejection, is_shadow) in out.into_iter().chain(shadow) {
-                    window.breakers.push(out_of(edge, &endpoint, now, ejection, is_shadow));
+                let out = host.ejected.map(|ejection| (ejection, None));
+                let shadow = host.shadowed.map(|ejection| (ejection, Some(host.shadow_cost)));
+                for (ejection, shadow) in out.into_iter().chain(shadow) {
+                    standing.push(out_of(edge, &endpoint, now, ejection, shadow));
                 }
             }
+            // Whoever came back and went again within the window is out.
+            let is_over = |closed: &BreakerStatus| {
+                let same = |open: &BreakerStatus| {
+                    open.endpoint == closed.endpoint && open.shadow == closed.shadow
+                };
+                !standing.iter().any(same)
+            };
+            window.breakers.extend(ended.into_iter().filter(is_over));
+            window.breakers.append(&mut standing);
         }
     }
 }
 
-fn happened(edge: &Edge, endpoint: &str, now: Now, event: Event, window: &mut Window) {
-    let (closed, open) = (BreakerState::Closed, BreakerState::Open);
-    let (from, to, cause, shadow) = match event.what {
+/// Says it in the log; where an endpoint came back, or would have, how it stands.
+fn happened(edge: &Edge, endpoint: &str, event: Event) -> Option<BreakerStatus> {
+    let name = &edge.name;
+    match event.what {
         What::Ejected { detection, .. } => {
-            tracing::warn!("{}: {endpoint} is ejected: {detection}", edge.name);
-            (closed, open, detection.by.cause(), false)
+            tracing::warn!("{name}: {endpoint} is ejected: {detection}");
+            None
         }
         What::Unejected { lasted } => {
-            tracing::info!("{}: {endpoint} is back after {} s", edge.name, lasted.as_secs());
-            window.breakers.push(status(edge, endpoint, BreakerState::Closed));
-            (open, closed, Cause::EjectionElapsed, false)
+            tracing::info!("{name}: {endpoint} is back after {} s", lasted.as_secs());
+            Some(status(edge, endpoint, BreakerState::Closed))
         }
-        What::Shadowed { detection, .. } => (closed, open, detection.by.cause(), true),
-        What::Unshadowed { cost } => {
+        What::Shadowed { .. } => None,
+        What::Unshadowed { cost: Cost { attempts, succeeded } } => {
             tracing::info!(
-                "{}: {endpoint} would have been ejected; of {} attempts meanwhile {} succeeded",
-                edge.name,
-                cost.attempts,
-                cost.succeeded
+                "{name}: {endpoint} would have been ejected; of {attempts} attempts meanwhile \
+                 {succeeded} succeeded"
             );
-            (open, closed, Cause::EjectionElapsed, true)
+            let closed = status(edge, endpoint, BreakerState::Closed);
+            Some(in_shadow(closed, Cost { attempts, succeeded }))
         }
         What::Overflowed { detection } => {
-            tracing::warn!("{}: {endpoint} stays, too many are out: {detection}", edge.name);
-            return;
+            tracing::warn!("{name}: {endpoint} stays, too many are out: {detection}");
+            None
         }
+    }
+}
+
+fn transition(edge: &Edge, endpoint: &str, now: Now, event: Event) -> Option<Transition> {
+    let (closed, open) = (BreakerState::Closed, BreakerState::Open);
+    let (from, to, cause, shadow) = match event.what {
+        What::Ejected { detection, .. } => (closed, open, detection.by.cause(), false),
+        What::Unejected { .. } => (open, closed, Cause::EjectionElapsed, false),
+        What::Shadowed { detection, .. } => (closed, open, detection.by.cause(), true),
+        What::Unshadowed { .. } => (open, closed, Cause::EjectionElapsed, true),
+        What::Overflowed { .. } => return None,
     };
-    window.transitions.push(Transition {
+    Some(Transition {
         destination: edge.destination.clone(),
         from,
         to,
@@ -65,11 +88,11 @@ fn happened(edge: &Edge, endpoint: &str, now: Now, event: Event, window: &mut Wi
         at_unix_ms: now.unix_ms.saturating_sub(ms(now.instant, event.at)),
         endpoint: endpoint.to_owned(),
         shadow,
-    });
+    })
 }
 
-/// Circuits whose policy only counts what they would do. Their standing is in the report already;
-/// what an opening would have cost is for the log.
+/// Circuits whose policy only counts what they would do. Their standing is in the report already, with
+/// its cost so far; what each opening would have cost in the end is for the log, too.
 fn shadows(edge: &Edge) {
     let trips: Vec<_> = edge.core.lock().take_shadow_trips().collect();
     for trip in trips {
@@ -82,20 +105,30 @@ fn shadows(edge: &Edge) {
     }
 }
 
+/// An endpoint that is out, or would be, at this cost.
 fn out_of(
     edge: &Edge,
     endpoint: &str,
     now: Now,
     ejection: Ejection,
-    shadow: bool,
+    shadow: Option<Cost>,
 ) -> BreakerStatus {
-    BreakerStatus {
+    let out = BreakerStatus {
         cause: ejection.detection.by.cause(),
         since_ms: ms(now.instant, ejection.since),
         remaining_ms: Some(ms(ejection.until, now.instant)),
-        shadow,
+        detail: ejection.detection.to_string(),
         ..status(edge, endpoint, BreakerState::Open)
+    };
+    match shadow {
+        Some(cost) => in_shadow(out, cost),
+        None => out,
     }
+}
+
+fn in_shadow(status: BreakerStatus, cost: Cost) -> BreakerStatus {
+    let Cost { attempts, succeeded } = cost;
+    BreakerStatus { shadow: true, refused_total: attempts, succeeded_total: succeeded, ..status }
 }
 
 fn status(edge: &Edge, endpoint: &str, state: BreakerState) -> BreakerStatus {
@@ -110,6 +143,8 @@ fn status(edge: &Edge, endpoint: &str, state: BreakerState) -> BreakerStatus {
         refused_total: 0,
         endpoint: endpoint.to_owned(),
         shadow: false,
+        detail: String::new(),
+        succeeded_total: 0,
     }
 }
 

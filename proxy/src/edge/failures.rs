@@ -85,6 +85,7 @@ fn a_shadow_is_told_as_one() {
     let closed = life.close();
     let [status] = &closed.breakers[..] else { panic!("{:?}", closed.breakers) };
     assert_eq!((status.state, status.shadow, status.refused_total), (BreakerState::Open, true, 2));
+    assert_eq!(status.succeeded_total, 1);
     assert!(closed.transitions.iter().all(|change| change.shadow));
     assert_eq!(closed.edges[0].counts.refused, Refusals::default());
     assert_eq!(life.core.status(life.now).state, BreakerState::Closed);
@@ -97,6 +98,11 @@ fn a_shadow_is_told_as_one() {
     );
     let shadow = life.core.shadow(life.now).unwrap();
     assert_eq!((shadow.refused, shadow.standing.state), (2, BreakerState::Closed));
+    let closed = life.close();
+    let [status] = &closed.breakers[..] else { panic!("{:?}", closed.breakers) };
+    let cost = (status.refused_total, status.succeeded_total);
+    assert_eq!((status.state, status.shadow, cost), (BreakerState::Closed, true, (2, 1)));
+    assert_eq!(life.close().breakers, []);
 }
 
 /// Scenario: an operator resets an edge that failures opened, by command, and a policy goes.

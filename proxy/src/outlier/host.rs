@@ -105,6 +105,7 @@ impl Host {
             host: self.id,
             ejected: self.record.status(settings),
             shadowed: self.shadow.record.status(settings),
+            shadow_cost: self.shadow.cost(),
             ejections: self.record.count,
             in_a_row: [self.errors, self.gateway_errors, self.local_failures],
             success_rates: Origin::ALL.map(|origin| self.last(origin).success_rate()),

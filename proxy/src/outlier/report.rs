@@ -193,6 +193,8 @@ pub struct HostStatus {
     pub ejected: Option<Ejection>,
     /// It would be out.
     pub shadowed: Option<Ejection>,
+    /// What that would have cost so far.
+    pub shadow_cost: Cost,
     /// Ejections so far.
     pub ejections: u32,
     /// Errors, gateway errors and local failures in a row.

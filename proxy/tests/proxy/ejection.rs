@@ -109,6 +109,67 @@ async fn shadow_and_panic() {
     }
 }
 
+/// Scenario: an endpoint in shadow that is well again after it was found, for as long as it would be
+/// out and beyond; then a service breaker in shadow.
+/// Guarantees: report, admin port and metrics say why it would be out, and what that would have cost
+/// so far; so does the report of its end.
+#[tokio::test]
+async fn a_shadow_says_what_it_would_have_cost() {
+    let policy = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  \
+        name: inventory\n  annotations:\n    fusebox.io/outlier-shadow: 'true'\n    \
+        fusebox.io/breaker: consecutive\n    fusebox.io/breaker-consecutive-failures: '2'\n    \
+        fusebox.io/breaker-shadow: 'true'\n\
+        spec: {host: inventory, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 2, \
+        interval: 100ms, baseEjectionTime: 3s, maxEjectionPercent: 100}}}\n";
+    let (server, mood) = moody(500).await;
+    let collector = Collector::start().await;
+    let mut config = outbound(&[server.address]);
+    config.collector = Some(collector.url.clone());
+    let proxy = Proxy::start(under(config, policy));
+    let mut session = collector.attached().await;
+    let mut caller = Caller::connect(proxy.address()).await;
+    for _ in 0..2 {
+        assert_eq!(caller.get("/").await.status, 500);
+    }
+    mood.store(200, SeqCst);
+    for _ in 0..5 {
+        assert_eq!(caller.get("/").await.status, 200);
+    }
+    let shown = page(&proxy, "/breakers").await;
+    let shown = &shown["breakers"][0];
+    assert_eq!(
+        (&shown["shadow"]["refused"], &shown["shadow"]["succeeded"]),
+        (&5.into(), &5.into())
+    );
+    let endpoint = &shown["endpoints"][0]["shadowed"];
+    assert_eq!((&endpoint["attempts"], &endpoint["succeeded"]), (&5.into(), &5.into()));
+    for of in ["service", "endpoint"] {
+        for what in ["attempts", "succeeded"] {
+            let name = format!("fusebox_proxy_shadow_{what}_total");
+            let line = format!("{name}{{destination=\"inventory\",of=\"{of}\"}}");
+            assert_eq!(metric(&proxy, &line).await, 5, "{line}");
+        }
+    }
+    let address = server.address.to_string();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        for status in session.report().await.breakers {
+            let (is_endpoint, is_open) =
+                (status.endpoint == address, status.state != BreakerState::Closed);
+            if status.refused_total < 5 {
+                continue; // A window that ended amid the requests.
+            }
+            if !seen.contains(&(is_endpoint, is_open)) && (is_endpoint || is_open) {
+                assert!(status.shadow);
+                assert_eq!((status.refused_total, status.succeeded_total), (5, 5), "{status:?}");
+                let detail = if is_endpoint && is_open { "consecutive_5xx: 2 of 2" } else { "" };
+                assert_eq!(status.detail, detail);
+                seen.push((is_endpoint, is_open));
+            }
+        }
+    }
+}
+
 /// Three endpoints that all answer 500, in turn, under this `outlierDetection` (two errors in a row
 /// are enough); with the moment before there was a proxy.
 struct Three {

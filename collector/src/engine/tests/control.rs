@@ -306,6 +306,8 @@ fn a_lease_ends_by_itself() {
         refused_total: 12,
         endpoint: String::new(),
         shadow: false,
+        detail: String::new(),
+        succeeded_total: 0,
     };
     bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), vec![ramp]);
     let breaker = bench.edge("payment", "inventory").breaker;
@@ -316,8 +318,10 @@ fn a_lease_ends_by_itself() {
     assert!(bench.snapshot().breakers.is_empty());
 }
 
-/// Scenario: two of three proxies ejected an endpoint, one only counts what a breaker would do.
-/// Guarantees: each is a row of its own that says who and why; the circuit of the edge stays as it
+/// Scenario: two of three proxies ejected an endpoint and count what a breaker would do, one of them
+/// also what ejecting another endpoint would.
+/// Guarantees: each is a row of its own that says who, and why with what was measured; what would have
+/// been so says what it would have cost, on all proxies together; the circuit of the edge stays as it
 /// is.
 #[test]
 fn endpoints_and_shadows_stand_beside_the_edge() {
@@ -335,28 +339,49 @@ fn endpoints_and_shadows_stand_beside_the_edge() {
         refused_total: 0,
         endpoint: "10.0.0.7:80".to_owned(),
         shadow: false,
+        detail: "consecutive_5xx: 5 of 5".to_owned(),
+        succeeded_total: 0,
     };
-    let counted = BreakerStatus {
+    let counted = |refused_total| BreakerStatus {
         endpoint: String::new(),
         shadow: true,
         cause: Cause::SuccessWindow,
-        refused_total: 7,
+        refused_total,
+        succeeded_total: refused_total - 2,
+        detail: String::new(),
         ..ejected(1_000)
     };
-    bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), vec![ejected(20_000)]);
-    bench.report_with(&mut sidecars[1], Vec::new(), Vec::new(), vec![ejected(30_000), counted]);
+    let unenforced = BreakerStatus {
+        endpoint: "10.0.0.8:80".to_owned(),
+        shadow: true,
+        refused_total: 412,
+        succeeded_total: 398,
+        ..ejected(1_000)
+    };
+    let of_first = vec![ejected(20_000), counted(7), unenforced];
+    bench.report_with(&mut sidecars[0], Vec::new(), Vec::new(), of_first);
+    let of_second = vec![ejected(30_000), counted(5)];
+    bench.report_with(&mut sidecars[1], Vec::new(), Vec::new(), of_second);
     bench.report(&mut sidecars[2], Vec::new(), Vec::new());
     let snapshot = bench.snapshot();
     let rows: Vec<_> = (snapshot.breakers.iter())
         .map(|row| (&*row.kind, row.endpoint.as_deref(), &*row.cause, row.applied, row.proxies))
         .collect();
     let expected = [
-        ("service", None, "success_window", 1, 3),
+        ("service", None, "success_window", 2, 3),
         ("endpoint", Some("10.0.0.7:80"), "consecutive_failures", 2, 3),
+        ("endpoint", Some("10.0.0.8:80"), "consecutive_failures", 1, 3),
     ];
     assert_eq!(rows, expected);
-    assert_eq!(snapshot.breakers[0].reason.as_deref(), Some("shadow: counted, not enforced"));
-    assert_eq!(snapshot.breakers[0].refused_total, 7);
+    let reasons = snapshot.breakers.iter().map(|row| row.reason.as_deref().unwrap());
+    let expected = [
+        "shadow: would have refused 12 attempts, of which 8 succeeded",
+        "consecutive_5xx: 5 of 5",
+        "shadow: would have sent 412 attempts elsewhere, of which 398 succeeded; \
+         consecutive_5xx: 5 of 5",
+    ];
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
+    assert_eq!(snapshot.breakers[0].refused_total, 12);
     assert_eq!(snapshot.breakers[1].until.unwrap().0, bench.now.unix_ms + 30_000);
     assert_eq!(bench.edge("payment", "inventory").breaker.state, BreakerState::Closed);
     bench.advance(Duration::from_secs(1));

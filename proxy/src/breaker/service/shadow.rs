@@ -29,8 +29,10 @@ pub struct ShadowTrip {
 /// A breaker in shadow as the admin page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShadowStatus {
-    /// Where the circuit would stand, and what it would have refused since it opened.
+    /// Where the circuit would stand, and what it would have refused since it opened last.
     pub standing: Standing,
+    /// Of that, what succeeded.
+    pub succeeded_lately: u64,
     /// Attempts that it would have refused since the breaker began.
     pub refused: u64,
     /// Of them, those that succeeded.
@@ -44,6 +46,8 @@ pub struct ShadowStatus {
 pub(super) struct Shadow {
     /// The one that lasts.
     running: Option<ShadowTrip>,
+    /// The one before, taken or not.
+    last: Option<ShadowTrip>,
     over: VecDeque<ShadowTrip>,
     dropped: u64,
     refused: u64,
@@ -76,7 +80,9 @@ impl Shadow {
             self.over.pop_front();
             self.dropped += 1;
         }
-        self.over.push_back(ShadowTrip { closed_unix_ms: Some(unix_ms), ..trip });
+        let trip = ShadowTrip { closed_unix_ms: Some(unix_ms), ..trip };
+        self.last = Some(trip);
+        self.over.push_back(trip);
     }
 
     /// Counts an attempt that would have been refused, and says by which trip.
@@ -91,21 +97,21 @@ impl Shadow {
     pub(super) fn ended(&mut self, number: u64, outcome: Outcome) {
         if outcome == Outcome::Success {
             self.succeeded += 1;
-            let mut trips = self.over.iter_mut().chain(&mut self.running);
-            if let Some(trip) = trips.find(|trip| trip.number == number) {
-                trip.succeeded += 1;
-            }
+            let trips = self.over.iter_mut().chain(&mut self.last).chain(&mut self.running);
+            trips.filter(|trip| trip.number == number).for_each(|trip| trip.succeeded += 1);
         }
     }
 
-    pub(super) fn refused_by_running(&self) -> u64 {
-        self.running.map_or(0, |trip| trip.refused)
+    /// By the trip that lasts, or else by the last one.
+    pub(super) fn refused_lately(&self) -> u64 {
+        self.running.or(self.last).map_or(0, |trip| trip.refused)
     }
 
-    pub(super) const fn status(&self, standing: Standing) -> ShadowStatus {
+    pub(super) fn status(&self, standing: Standing) -> ShadowStatus {
         let Self { refused, succeeded, dropped, .. } = self;
         let (refused, succeeded) = (*refused, *succeeded);
-        ShadowStatus { standing, refused, succeeded, trips_dropped: *dropped }
+        let succeeded_lately = self.running.or(self.last).map_or(0, |trip| trip.succeeded);
+        ShadowStatus { standing, succeeded_lately, refused, succeeded, trips_dropped: *dropped }
     }
 
     /// Those that are over.

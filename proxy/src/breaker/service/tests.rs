@@ -267,6 +267,7 @@ fn a_shadow_refuses_nothing() {
         (status.refused, status.succeeded, status.standing.state),
         (7, 3, BreakerState::Closed)
     );
+    assert_eq!((status.standing.refused, status.succeeded_lately), (7, 3), "of the last one");
     let plain = run(three(), "---");
     assert_eq!(plain.service.shadow(plain.now.instant), None);
 }
@@ -280,7 +281,7 @@ fn a_shadow_counts_late_ends() {
     let trips: Vec<_> =
         life.service.take_shadow_trips().map(|trip| (trip.refused, trip.succeeded)).collect();
     assert_eq!(trips, [(2, 2), (1, 1)]);
-    assert_eq!(life.shadow().succeeded, 3);
+    assert_eq!((life.shadow().succeeded, life.shadow().succeeded_lately), (3, 1));
 }
 
 /// Scenario: a hundred openings in shadow that nobody takes.
