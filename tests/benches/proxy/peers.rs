@@ -17,12 +17,37 @@ pub(crate) enum Kind {
     Http2,
 }
 
+/// What Envoy's cluster and route say, as a policy: the same limits, the same outlier detection with
+/// Envoy's defaults, one rule for everything.
+const POLICY: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: inventory}
+spec:
+  host: inventory
+  trafficPolicy:
+    connectionPool:
+      tcp: {maxConnections: 1024}
+      http: {http1MaxPendingRequests: 1024}
+    outlierDetection:
+      {consecutive5xxErrors: 5, interval: 10s, baseEjectionTime: 30s, maxEjectionPercent: 10}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: inventory}
+spec:
+  hosts: [inventory]
+  http:
+    - match: [{uri: {prefix: /}}]
+      route: [{destination: {host: inventory}}]
+";
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// Reports, histograms, and a span for each request.
+    /// Reports, histograms, and a span for each request; under [`POLICY`].
     Fusebox,
-    /// Without a collector: no spans leave.
+    /// The same without a collector: no spans leave.
     FuseboxAlone,
     /// With its statistics as they come, circuit breakers and outlier detection.
     Envoy,
@@ -75,6 +100,7 @@ impl Peer {
             Self::Fusebox | Self::FuseboxAlone => {
                 command.arg(shipped("fusebox-proxy")).args(["--service", "payment"]);
                 command.args(["--outbound", &format!("{at}=inventory@{origin}")]);
+                command.arg("--config").arg(write(&folder, "policy.yaml", POLICY));
                 command.args(["--admin", &admin.to_string()]).env("FUSEBOX_LOG", "warn");
                 if self == Self::Fusebox {
                     command.args(["--collector", &format!("http://{}", sink.control)]);
