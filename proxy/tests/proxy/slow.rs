@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 const CLEAN_MAX: Duration =
     Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 100 });
 
+/// A head that is not finished is cut after 10 s; what is not optimised has more time to see to it.
+const CUT_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 15 });
+
 /// Connections come in so many waves…
 const WAVES: u32 = 10;
 /// … so far apart: after a second an idle one is put to sleep.
@@ -145,7 +148,7 @@ async fn half_a_body_is_answered_408() {
 }
 
 /// Scenario: callers whose head comes byte by byte and never ends, and some that say nothing.
-/// Guarantees: all are cut, within the time for a head; clean requests are answered meanwhile.
+/// Guarantees: all are cut, soon after the time for a head; clean requests are answered meanwhile.
 #[tokio::test]
 async fn slow_heads_are_cut() {
     let (_server, proxy) = proxy().await;
@@ -172,5 +175,5 @@ async fn slow_heads_are_cut() {
         assert!(most < CLEAN_MAX, "{most:?}");
     };
     let both = futures_util::future::join(all, probing);
-    tokio::time::timeout(Duration::from_mins(3), both).await.expect("all are cut");
+    tokio::time::timeout(CUT_MAX, both).await.expect("all are cut");
 }
