@@ -158,6 +158,9 @@ async fn exchange(
         (response, Exchange::Http2 { _lease: lease })
     } else {
         let (response, lease) = send_http1(picked, now, outgoing).await?;
+        if is_http2 {
+            picked.speaks_http1(now);
+        }
         if let Some(timeout_s) = keep_alive_timeout_s(response.headers()) {
             picked.keep_alive(timeout_s);
         }

@@ -227,11 +227,14 @@ impl Running {
             let runtime = runtime()?;
             let mut accepts = JoinSet::new();
             workers.push(runtime.handle().clone());
-            let settled = proxy.names.settled.clone();
-            let door = Door { tasks: tasks.clone(), terms: terms.clone(), settled };
+            let door = |settled| Door { tasks: tasks.clone(), terms: terms.clone(), settled };
+            let is_settled = CancellationToken::new();
+            is_settled.cancel();
+            // The own application has no name to wait for.
+            let (inner, door) = (door(is_settled), door(proxy.names.settled.clone()));
             let _context = runtime.enter();
             let left = proxy.config.workers - number;
-            door.open_all(&proxy.inbound, &mut inbound, left, &mut accepts, Inbound::serve)?;
+            inner.open_all(&proxy.inbound, &mut inbound, left, &mut accepts, Inbound::serve)?;
             door.open_all(&proxy.outbound, &mut outbound, left, &mut accepts, Outbound::serve)?;
             door.open_all(&proxy.by_host, &mut by_host, left, &mut accepts, ByHost::serve)?;
             let (phase, name) = (self.phase.clone(), format!("fusebox-worker-{number}"));

@@ -2,9 +2,10 @@
 
 use crate::exchange;
 use fusebox_proto::report::Protocol;
-use http::header::{COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, request};
+use http_body::Body;
 
 /// Makes an HTTP/2 request of one of HTTP/1, if its `Host` can be an `:authority`.
 pub(crate) fn to_http2(head: &mut request::Parts) {
@@ -25,7 +26,7 @@ pub(crate) fn to_http2(head: &mut request::Parts) {
 
 /// Makes a request of HTTP/1.1 of one of HTTP/2 that passed the gate. Not of a gRPC call, whose server
 /// speaks HTTP/2 or no gRPC. Says whether it did.
-pub(crate) fn to_http1<B>(request: &mut Request<B>) -> bool {
+pub(crate) fn to_http1<B: Body>(request: &mut Request<B>) -> bool {
     let is_grpc = exchange::protocol_of(Version::HTTP_2, request.headers()) == Protocol::Grpc;
     let authority = request.uri().authority().map(Authority::as_str).unwrap_or_default();
     let Ok(host) = HeaderValue::from_str(authority) else { return false };
@@ -36,6 +37,11 @@ pub(crate) fn to_http1<B>(request: &mut Request<B>) -> bool {
     *request.uri_mut() = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
     *request.version_mut() = Version::HTTP_11;
     request.headers_mut().insert(HOST, host);
+    // hyper takes a GET without a length for one without a body.
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
     join_cookies(request.headers_mut());
     true
 }
@@ -53,6 +59,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http_body_util::Empty;
 
     /// Scenario: requests of HTTP/2 with a query, crumbs of a cookie, no path, and of gRPC; and one that
     /// came from HTTP/1.
@@ -65,7 +73,7 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            request.body(()).unwrap()
+            request.body(Empty::<Bytes>::new()).unwrap()
         };
         let crumbs = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")];
         let mut plain = request("http://shop.example:80/a?b=c", &crumbs);
@@ -75,14 +83,14 @@ mod tests {
         let cookies: Vec<_> = plain.headers().get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2"]);
 
-        let (mut head, ()) = plain.into_parts();
+        let (mut head, body) = plain.into_parts();
         let before = head.clone();
         to_http2(&mut head);
         assert_eq!(
             (head.version, head.uri.to_string()),
             (Version::HTTP_2, "http://shop.example:80/a?b=c".into())
         );
-        let mut back = Request::from_parts(head, ());
+        let mut back = Request::from_parts(head, body);
         assert!(to_http1(&mut back));
         assert_eq!((back.uri(), back.headers()), (&before.uri, &before.headers));
 

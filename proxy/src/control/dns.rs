@@ -7,8 +7,9 @@
 use crate::dns::{Answer, Failure, Resolver, Turn};
 use crate::proxy::Proxy;
 use fusebox_proto::Now;
+use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Names that are looked up at once: a name server that is silent about some holds up no others.
@@ -18,16 +19,17 @@ const LOOK_UPS_MAX: usize = 64;
 pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
     let resolver = Arc::new(Resolver::new(proxy.config.operation.dns_servers.clone()));
     let mut looking = JoinSet::new();
+    let mut asked: HashMap<Id, String> = HashMap::new();
     follow(&proxy);
     loop {
         let now = Now::read().instant;
         let room = LOOK_UPS_MAX - looking.len();
         for name in proxy.names.schedule.lock().take_due(now, room) {
             let (resolver, proxy) = (Arc::clone(&resolver), Arc::clone(&proxy));
-            looking.spawn(async move {
-                let answer = resolver.look_up(&name, &proxy.names.tally).await;
-                (name, answer)
-            });
+            let wanted = name.clone();
+            let task =
+                looking.spawn(async move { resolver.look_up(&wanted, &proxy.names.tally).await });
+            asked.insert(task.id(), name);
         }
         let due = proxy.names.schedule.lock().poll_timeout();
         let due = due.filter(|_| looking.len() < LOOK_UPS_MAX);
@@ -39,9 +41,13 @@ pub(super) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
         };
         tokio::select! {
             () = wait => (),
-            Some(looked) = looking.join_next() => {
-                // One that panicked has said so, and is not looked up again.
-                if let Ok((name, answer)) = looked {
+            Some(looked) = looking.join_next_with_id() => {
+                let (id, answer) = match looked {
+                    Ok(looked) => looked,
+                    // It has said why.
+                    Err(broken) => (broken.id(), Err(Failure::System("broke off".into()))),
+                };
+                if let Some(name) = asked.remove(&id) {
                     answered(&proxy, &name, &answer);
                 }
             }
@@ -61,7 +67,11 @@ fn follow(proxy: &Proxy) {
 }
 
 fn answered(proxy: &Proxy, name: &str, answer: &Result<Answer, Failure>) {
-    if let Ok(answer) = answer {
+    // It may have left the policy meanwhile.
+    let is_wanted = proxy.names.schedule.lock().follows(name);
+    if let Ok(answer) = answer
+        && is_wanted
+    {
         proxy.resolved(name, &answer.found);
     }
     let said = answer.as_ref().err().map(ToString::to_string);

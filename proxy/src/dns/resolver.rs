@@ -6,10 +6,12 @@ use super::message::{Ask, Kind, Records, Service};
 use super::{Answer, Failure, Found, Source, Tally, Wanted, is_name, schedule, services};
 use crate::config::ENDPOINTS_MAX;
 use fusebox_proto::Now;
+use futures_util::future::{Either, select};
 use futures_util::{StreamExt, stream};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -28,6 +30,8 @@ const TARGETS_AT_ONCE: usize = 8;
 pub(crate) struct Resolver {
     servers: Vec<SocketAddr>,
     files: Files,
+    /// The server that answered last is asked first: one that is dead costs its patience once.
+    answered_by: AtomicUsize,
     /// As of then.
     machine: Mutex<Option<(Instant, Arc<Machine>)>>,
 }
@@ -35,7 +39,8 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// Asks `servers`; none: those of `/etc/resolv.conf`, and beyond them the system.
     pub(crate) fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, files: Files::default(), machine: Mutex::default() }
+        let answered_by = AtomicUsize::new(0);
+        Self { servers, files: Files::default(), answered_by, machine: Mutex::default() }
     }
 
     /// What `name` stands for, which is `NAME:PORT` or `srv:NAME`.
@@ -70,7 +75,7 @@ impl Resolver {
         }
         // RFC 6761: of localhost no name server is asked.
         let is_local = ends_with_label(host, "localhost");
-        let asking = Asking { machine: &machine, tally };
+        let asking = Asking { machine: &machine, answered_by: &self.answered_by, tally };
         let mut failure = Failure::NoSuchName;
         for candidate in machine.candidates(host).iter().filter(|_| !is_local) {
             match asking.addresses(candidate).await {
@@ -89,7 +94,7 @@ impl Resolver {
 
     async fn service(&self, name: &str, tally: &Tally) -> Result<Answer, Failure> {
         let machine = self.machine().await;
-        let asking = Asking { machine: &machine, tally };
+        let asking = Asking { machine: &machine, answered_by: &self.answered_by, tally };
         let mut failure = Failure::NoSuchName;
         for candidate in machine.candidates(name) {
             match asking.query(&candidate, Kind::Srv).await {
@@ -120,6 +125,7 @@ impl Resolver {
 #[derive(Clone, Copy)]
 struct Asking<'a> {
     machine: &'a Machine,
+    answered_by: &'a AtomicUsize,
     tally: &'a Tally,
 }
 
@@ -132,13 +138,17 @@ impl Asking<'_> {
         }
         let mut failure = Failure::NoServers;
         for _ in 0..machine.attempts() {
-            for &server in &machine.servers {
+            let first = self.answered_by.load(Relaxed) % machine.servers.len().max(1);
+            let order = (first..machine.servers.len()).chain(0..first);
+            for (at, server) in order.map(|at| (at, machine.servers[at])) {
                 let ask = Ask { id: rand::random(), name, kind };
                 let (patience, is_tcp_only) = (machine.timeout(), machine.is_tcp_only());
                 match exchange(server, &ask, patience, is_tcp_only, self.tally).await {
-                    Ok(records) => return Ok(records),
-                    Err(Failure::NoSuchName) => return Err(Failure::NoSuchName),
-                    Err(why) => failure = why,
+                    Err(why) if why != Failure::NoSuchName => failure = why,
+                    told => {
+                        self.answered_by.store(at, Relaxed);
+                        return told;
+                    }
                 }
             }
         }
@@ -154,7 +164,7 @@ impl Asking<'_> {
                 Ok(Records { ttl_s: u32::MAX, ..Records::default() })
             }
         };
-        let (ipv4, ipv6) = tokio::join!(self.query(name, Kind::A), ipv6);
+        let (ipv4, ipv6) = self.both(self.query(name, Kind::A), ipv6).await;
         let (mut found, mut ttl_s) = (Vec::new(), u32::MAX);
         for records in [&ipv4, &ipv6].into_iter().flatten() {
             if !records.addresses.is_empty() {
@@ -169,6 +179,38 @@ impl Asking<'_> {
             (Ok(_), Ok(_)) => Err(Failure::NoAddresses),
             (Err(Failure::NoSuchName) | Ok(_), Err(why)) | (Err(why), _) => Err(why),
         }
+    }
+
+    /// Both answers. Once one has addresses, the other has no more time than one server gets: some drop
+    /// questions of a kind that they do not know.
+    async fn both(
+        &self,
+        ipv4: impl Future<Output = Result<Records, Failure>>,
+        ipv6: impl Future<Output = Result<Records, Failure>>,
+    ) -> (Result<Records, Failure>, Result<Records, Failure>) {
+        let (ipv4, ipv6) = (pin!(ipv4), pin!(ipv6));
+        match select(ipv4, ipv6).await {
+            Either::Left((first, rest)) => {
+                let second = self.no_longer(&first, rest).await;
+                (first, second)
+            }
+            Either::Right((first, rest)) => {
+                let second = self.no_longer(&first, rest).await;
+                (second, first)
+            }
+        }
+    }
+
+    async fn no_longer(
+        &self,
+        first: &Result<Records, Failure>,
+        rest: impl Future<Output = Result<Records, Failure>>,
+    ) -> Result<Records, Failure> {
+        if first.as_ref().is_ok_and(|records| !records.addresses.is_empty()) {
+            let patience = self.machine.timeout();
+            return timeout(patience, rest).await.unwrap_or(Err(Failure::TooLate(patience)));
+        }
+        rest.await
     }
 
     /// The servers of the best priority that resolves.

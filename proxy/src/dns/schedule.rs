@@ -77,6 +77,11 @@ impl Schedule {
         }
     }
 
+    /// Whether `name` is wanted.
+    pub(crate) fn follows(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// At most `room` names that are to be looked up now, those that are due longest first. Each
     /// counts as being looked up until it is [`Self::answered`].
     pub(crate) fn take_due(&mut self, now: Instant, room: usize) -> Vec<String> {

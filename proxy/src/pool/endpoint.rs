@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+/// A server that had no HTTP/2 is asked for it again after this long.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// Why a request got no connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
@@ -155,6 +158,12 @@ impl Endpoint {
         let (limit, settings) = (state.idle_limit(), state.settings);
         state.idle.retain(|idle| !idle.is_stale(now, limit, &settings));
         state.multiplexed.sweep(now, limit, &settings);
+    }
+
+    /// It answered by HTTP/1 what it did not take by HTTP/2. (One that only hung up may have been about
+    /// to end, and have both after its next start.)
+    pub(crate) fn speaks_http1(&self, now: Instant) {
+        self.lock().http1_until = Some(now + ASKED_AGAIN_AFTER);
     }
 
     /// Learns from `Keep-Alive: timeout=N` how long the server keeps an idle connection. Ours

@@ -1,8 +1,8 @@
 //! Whether a server greets as HTTP/2 wants it.
 //!
 //! The first frame of a server is SETTINGS (RFC 9113, 3.4), and it waits for nothing but the preface.
-//! One of HTTP/1 answers the preface with a 400 or the like, or hangs up. So before the first request
-//! goes out, it is known whether it will be understood.
+//! One of HTTP/1 answers the preface with a 400 or a page, or hangs up. So before the first request goes
+//! out, it is known whether it will be understood.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// The length of a first SETTINGS frame has never three such bytes.
-const FIRST_OF_HTTP1: u8 = b'H';
+/// With what a SETTINGS frame begins: none is longer than 16 KiB, which is the high byte of its length.
+const FIRST_OF_SETTINGS: u8 = 0;
 
 /// A connection to a server that has not said anything yet.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl AsyncRead for Greeted {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if let Some(tell) = self.is_http2.take() {
             // Nobody may wait any more.
-            let _ = tell.send(buf.filled().get(before).is_some_and(|&it| it != FIRST_OF_HTTP1));
+            let first = buf.filled().get(before);
+            let _ = tell.send(first.is_some_and(|&first| first == FIRST_OF_SETTINGS));
         }
         Poll::Ready(Ok(()))
     }

@@ -27,9 +27,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// … and closed if it gives none for this long.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server that had no HTTP/2 may have it after its next start.
-const ASKED_AGAIN_AFTER: Duration = Duration::from_mins(1);
-
 /// What came of opening a connection; `None` while it is being opened.
 type Opened = Option<Result<(), ConnectError>>;
 
@@ -167,9 +164,6 @@ impl Endpoint {
         now: Instant,
     ) -> Result<Result<Arc<Http2Connection>, watch::Receiver<Opened>>, AcquireError> {
         let mut state = self.lock();
-        if state.http1_until.is_some_and(|until| now < until) {
-            return Err(ConnectError::NotHttp2.into());
-        }
         let settings = state.settings;
         let multiplexed = &mut state.multiplexed;
         multiplexed.connections.retain(|connection| connection.is_usable(now, &settings));
@@ -181,8 +175,14 @@ impl Endpoint {
         if let Some(opening) = &multiplexed.opening {
             return Ok(Err(opening.clone()));
         }
+        let http1_until = state.http1_until;
+        if http1_until.is_some_and(|until| now < until) {
+            return Err(ConnectError::NotHttp2.into());
+        }
         let Some(slot) = Slot::take(self, &mut state) else {
-            return Err(AcquireError::Overflow(Overflow::Connections));
+            // To ask anew is worth no refusal: the places are those of its HTTP/1.
+            let full = AcquireError::Overflow(Overflow::Connections);
+            return Err(http1_until.map_or(full, |_| ConnectError::NotHttp2.into()));
         };
         let (opened, opening) = watch::channel(None);
         state.multiplexed.opening = Some(opening.clone());
@@ -230,10 +230,6 @@ impl Opening {
                 slot.free();
             }
             Err(error) => {
-                if let ConnectError::NotHttp2 = error {
-                    let until = Now::read().instant + ASKED_AGAIN_AFTER;
-                    endpoint.lock().http1_until = Some(until);
-                }
                 // Its place may be wanted by the one who waits for it.
                 slot.free();
                 self.finished(Err(error));

@@ -1,7 +1,7 @@
 //! Callers of HTTP/2 before servers that have none.
 
-use crate::shop::{settings, under};
-use crate::world::{Answer, Body, Caller, Proxy, full, http2_caller, inbound, outbound};
+use crate::shop::{settings, under, witness};
+use crate::world::{Answer, Body, Caller, Proxy, chunked, full, http2_caller, inbound, outbound};
 use http::{Method, Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -76,8 +76,10 @@ async fn told(request: Request<Incoming>) -> Response<Body> {
 /// each request; a gRPC call is answered that there is no server for it.
 #[tokio::test]
 async fn requests_go_down_to_http1() {
-    let refusals: [Says; 3] = [
+    let refusals: [Says; 4] = [
         None,
+        // Python's http.server takes it for HTTP/0.9.
+        Some(b"<!DOCTYPE HTML>\n<html></html>\n"),
         Some(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"),
         Some(b"HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n"),
     ];
@@ -87,14 +89,19 @@ async fn requests_go_down_to_http1() {
             let config = if is_inbound { inbound(server) } else { outbound(&[server]) };
             let proxy = Proxy::start(config);
             let mut caller = http2_caller(proxy.address()).await;
-            for (method, sent) in [(Method::GET, ""), (Method::POST, "hello"), (Method::PUT, "x")] {
+            for (method, sent) in [
+                (Method::GET, ""),
+                (Method::POST, "hello"),
+                (Method::PUT, "x"),
+                (Method::GET, "asks with a body"),
+            ] {
                 let request = Request::builder()
                     .method(method.clone())
                     .version(Version::HTTP_2)
                     .uri("http://shop.example/a/b?c=d")
                     .header("cookie", "a=1")
                     .header("cookie", "b=2")
-                    .body(full(sent));
+                    .body(if sent.len() < 6 { full(sent) } else { chunked(&[sent.as_bytes()]) });
                 let answer = caller.send_request(request.unwrap()).await.unwrap();
                 let answer = Answer::read(answer).await.unwrap();
                 assert_eq!((answer.status, &answer.body[..]), (200, sent.as_bytes()), "{says:?}");
@@ -128,4 +135,48 @@ async fn an_upgrade_that_is_not_to_be_had() {
         assert_eq!((answer.status, answer.header("x-line")), (200, "GET /a HTTP/1.1"));
     }
     assert_eq!(asked.load(SeqCst), 1);
+}
+
+/// Scenario: one connection is allowed; a caller of HTTP/2 before a server of HTTP/1.1, whose connection
+/// is kept.
+/// Guarantees: each request is served: that the server is asked for HTTP/2 costs nobody a place.
+#[tokio::test]
+async fn one_place_is_enough() {
+    let (server, _) = http1_server(None).await;
+    let mut config = outbound(&[server]);
+    config.limits.connections_max = 1;
+    let proxy = Proxy::start(config);
+    let mut caller = http2_caller(proxy.address()).await;
+    for _ in 0..3 {
+        let request = Request::get("http://shop.example/").version(Version::HTTP_2);
+        let answer = caller.send_request(request.body(full("")).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+}
+
+/// Scenario: a server of HTTP/2 hangs up before its greeting, as one does that is about to end, and is
+/// there again; a gRPC call each time.
+/// Guarantees: the first is answered that there is no server; the second is served, at once.
+#[tokio::test]
+async fn a_restart_is_not_taken_for_http1() {
+    let server = witness("inventory").await;
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = door.local_addr().unwrap();
+    let behind = server.address;
+    tokio::spawn(async move {
+        drop(door.accept().await.unwrap());
+        let (mut caller, _) = door.accept().await.unwrap();
+        let mut to = tokio::net::TcpStream::connect(behind).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut caller, &mut to).await;
+    });
+    let proxy = Proxy::start(outbound(&[address]));
+    let mut caller = http2_caller(proxy.address()).await;
+    for expected in ["14", ""] {
+        let call = Request::post("http://shop.example/s/m")
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .body(full(""));
+        let answer = caller.send_request(call.unwrap()).await.unwrap();
+        assert_eq!(Answer::read(answer).await.unwrap().header("grpc-status"), expected);
+    }
 }
