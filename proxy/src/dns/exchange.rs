@@ -60,7 +60,7 @@ async fn datagram(
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     socket.send(message).await?;
-    let mut bytes = [0; DATAGRAM_LEN_MAX];
+    let mut bytes = vec![0; DATAGRAM_LEN_MAX];
     for _ in 0..FOREIGN_MAX {
         let len = socket.recv(&mut bytes).await?;
         match ask.read(&bytes[..len]) {
