@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -187,8 +188,25 @@ pub fn free_port() -> u16 {
     port
 }
 
-/// Loopback ports that were free a moment ago, no two the same.
+/// Loopback ports that were free a moment ago. None is given twice, and none is one that the system gives
+/// to whoever wants any: a program that takes seconds to start finds its own still free.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let bound = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    bound.each_ref().map(|listener| listener.local_addr().expect("bound").port())
+    [(); N].map(|()| {
+        loop {
+            let nth = PORTS_GIVEN.fetch_add(1, Relaxed);
+            // Two processes begin far from each other.
+            let at = std::process::id().wrapping_mul(2_503).wrapping_add(nth) % PORTS;
+            let port = PORT_FIRST + u16::try_from(at).expect("below the number of ports");
+            let is_free = std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+                && std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok();
+            if is_free {
+                return port;
+            }
+        }
+    })
 }
+
+/// Below what Linux gives out by itself, 32768 and up.
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u32 = 20_000;
+static PORTS_GIVEN: AtomicU32 = AtomicU32::new(0);
