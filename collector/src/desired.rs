@@ -255,9 +255,7 @@ impl Desired {
                 self.adopt(now, proxies, &edge, held, &proxy.hello.proxy);
             }
         }
-        for wish in self.wishes.values_mut() {
-            wish.progress.remove(&proxy.hello.proxy);
-        }
+        self.gone(&proxy.hello.proxy);
         self.leads_on(now, proxy);
     }
 
