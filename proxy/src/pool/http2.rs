@@ -5,7 +5,7 @@
 
 use super::connect::{self, BUFFER_LEN_MAX, ConnectError};
 use super::endpoint::{AcquireError, Endpoint, Slot};
-use super::greeting::Greeted;
+use super::greeting;
 use super::settings::PoolSettings;
 use crate::body::RequestBody;
 use crate::edge::Overflow;
@@ -204,7 +204,7 @@ impl Opening {
         let timeout = settings.each.connect_timeout;
         let greeted = async {
             let stream = connect::open(&endpoint.address, timeout, settings.keepalive).await?;
-            let (stream, mut greeting) = Greeted::new(stream);
+            let (stream, mut greeting) = greeting::listen(stream);
             let shaken = builder().handshake(TokioIo::new(stream)).await;
             let (sender, connection) =
                 shaken.map_err(|error| ConnectError::Io(error.to_string()))?;
