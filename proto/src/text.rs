@@ -6,7 +6,9 @@ use std::borrow::Cow;
 /// `text` with control, escape, bidi and other invisible characters written as `\u{1b}`, so that
 /// they can be read but do nothing.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_dangerous) {
+    // Most text is of ASCII alone, of which nothing is dangerous between the space and the tilde.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain || !text.chars().any(is_dangerous) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);

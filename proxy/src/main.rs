@@ -5,10 +5,14 @@ use fusebox_proxy::cli::Args;
 use fusebox_proxy::config::operation::DRAIN_TIMEOUT_DEFAULT;
 use fusebox_proxy::redirect;
 use fusebox_proxy::{Config, Running, StartError, start};
+use mimalloc::MiMalloc;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Exit code for wrong usage.
 const USAGE: u8 = 2;
