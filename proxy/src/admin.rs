@@ -19,7 +19,7 @@ mod metrics;
 mod policy;
 
 use crate::body::{End, Guard, ResponseBody};
-use crate::connection::{Terms, Upload};
+use crate::connection::Terms;
 use crate::drain::Stage;
 use crate::entrance::Entrance;
 use crate::forwarded::Peer;
@@ -29,7 +29,7 @@ use crate::totals::Totals;
 use bytes::Bytes;
 use fusebox_proto::Now;
 use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode, request};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -81,9 +81,9 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, closing: Cancellati
 
 impl Admin {
     /// Answers one request.
-    pub(crate) fn answer(&self, request: &Request<Upload>, peer: &Peer) -> Answer {
+    pub(crate) fn answer(&self, head: &request::Parts, peer: &Peer) -> Answer {
         let now = Now::read();
-        match (request.method(), request.uri().path()) {
+        match (&head.method, head.uri.path()) {
             (&Method::GET | &Method::HEAD, "/healthz") => match self.proxy.drain.stage(now.instant)
             {
                 Stage::Serving => own(StatusCode::OK, TEXT, "ok\n".into()),
@@ -104,8 +104,8 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/breakers") => {
                 own(StatusCode::OK, JSON, json::breakers(&self.proxy, now))
             }
-            (&Method::POST, "/breakers/reset") => self.reset(request, peer, now),
-            (&Method::POST, "/drain") => self.drain(request, peer, now),
+            (&Method::POST, "/breakers/reset") => self.reset(head, peer, now),
+            (&Method::POST, "/drain") => self.drain(head, peer, now),
             (_, "/healthz" | "/readyz" | "/metrics" | "/config" | "/breakers") => {
                 refusal(StatusCode::METHOD_NOT_ALLOWED, "allowed is GET")
             }
@@ -120,8 +120,8 @@ impl Admin {
         }
     }
 
-    fn drain(&self, request: &Request<Upload>, peer: &Peer, now: Now) -> Answer {
-        if let Some(refused) = strange(request, peer) {
+    fn drain(&self, head: &request::Parts, peer: &Peer, now: Now) -> Answer {
+        if let Some(refused) = strange(head, peer) {
             return refused;
         }
         tracing::info!("told to drain at the admin port");
@@ -129,12 +129,12 @@ impl Admin {
         own(StatusCode::OK, JSON, format!("{}\n", self.proxy.drain.page(now.instant)))
     }
 
-    fn reset(&self, request: &Request<Upload>, peer: &Peer, now: Now) -> Answer {
-        if let Some(refused) = strange(request, peer) {
+    fn reset(&self, head: &request::Parts, peer: &Peer, now: Now) -> Answer {
+        if let Some(refused) = strange(head, peer) {
             return refused;
         }
         let (mut destination, mut at_once) = (None, false);
-        for pair in request.uri().query().unwrap_or_default().split('&') {
+        for pair in head.uri.query().unwrap_or_default().split('&') {
             match pair.split_once('=') {
                 Some(("destination", name)) => destination = Some(name),
                 None if pair == "now" => at_once = true,
@@ -163,11 +163,11 @@ impl Admin {
 }
 
 /// The answer to whoever may not tell the proxy what to do.
-fn strange(request: &Request<Upload>, peer: &Peer) -> Option<Answer> {
+fn strange(head: &request::Parts, peer: &Peer) -> Option<Answer> {
     if !peer.is_own_machine() {
         return Some(refusal(StatusCode::FORBIDDEN, "only from the own machine"));
     }
-    let is_from_a_page = request.headers().contains_key(ORIGIN);
+    let is_from_a_page = head.headers.contains_key(ORIGIN);
     is_from_a_page.then(|| refusal(StatusCode::FORBIDDEN, "not from a web page"))
 }
 

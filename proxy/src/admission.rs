@@ -7,15 +7,15 @@
 //! ```
 
 use crate::access_log::{LogRing, Logged, Logging, Side, logged};
-use crate::body::{Guard, RequestBody, ResponseBody};
-use crate::connection::Upload;
+use crate::arrived::Arrived;
+use crate::body::{Guard, ResponseBody};
 use crate::forwarded::Peer;
 use crate::gate;
 use crate::interim::Expecting;
 use crate::refuse;
 use crate::upgrade::{self, Upgrades};
 use http::header::HeaderValue;
-use http::{Request, Response, Version, request};
+use http::{Response, Version};
 use std::sync::Arc;
 
 /// What a listener asks of requests.
@@ -34,8 +34,7 @@ pub(crate) struct Rules<'l> {
 /// A request that was let in.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) head: request::Parts,
-    pub(crate) body: RequestBody,
+    pub(crate) request: Box<Arrived>,
     /// Its line, if there is a log.
     pub(crate) logging: Option<Logging>,
     pub(crate) owed: Owed,
@@ -55,23 +54,23 @@ impl Admitted {
     /// # Errors
     /// The answer to what is none.
     pub(crate) fn new<G: Guard>(
-        request: Request<Upload>,
+        mut request: Box<Arrived>,
         peer: &Arc<Peer>,
         rules: Rules<'_>,
     ) -> Result<Self, Box<Response<Logged<ResponseBody<G>>>>> {
-        let (mut head, upload) = request.into_parts();
+        let Arrived { head, body } = &mut *request;
         let version = head.version;
-        let logging = Logging::begin(rules.log, rules.side, peer, &head);
-        let wanted = rules.upgrades.take(&mut head);
-        if let Err(rejected) = gate::admit(&mut head, rules.host) {
+        let logging = Logging::begin(rules.log, rules.side, peer, head);
+        let wanted = rules.upgrades.take(head);
+        if let Err(rejected) = gate::admit(head, rules.host) {
             return Err(Box::new(logged(refuse::malformed(rejected, version), logging)));
         }
         let is_upgrade = wanted.is_some();
         if let Some(wanted) = wanted {
             wanted.put(&mut head.headers);
         }
-        let (body, expecting) = RequestBody::expecting(upload, &head.headers);
-        Ok(Self { head, body, logging, owed: Owed { version, is_upgrade, expecting } })
+        let expecting = body.expecting(&head.headers);
+        Ok(Self { request, logging, owed: Owed { version, is_upgrade, expecting } })
     }
 }
 

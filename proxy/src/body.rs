@@ -83,25 +83,21 @@ impl Ahead {
 }
 
 impl RequestBody {
-    /// A body of which nothing was read yet.
-    fn new(mut upload: Upload) -> Self {
-        let hints = upload.take_hints();
+    /// A body of which nothing was read yet. Interim answers go to `hints`, where its caller knows what
+    /// they are.
+    pub(crate) fn new(upload: Upload, hints: Option<Hints>) -> Self {
         Self { rest: Rest::new(upload), hints, ..Self::default() }
     }
 
-    /// The same; if its caller asks first, held until the server wants it.
-    pub(crate) fn expecting(
-        upload: Upload,
-        headers: &HeaderMap,
-    ) -> (Self, Option<interim::Expecting>) {
-        let mut body = Self::new(upload);
-        if body.is_empty() {
-            return (body, None);
+    /// If its caller asks first, it is held until the server wants it.
+    pub(crate) fn expecting(&mut self, headers: &HeaderMap) -> Option<interim::Expecting> {
+        if self.is_empty() {
+            return None;
         }
-        let (hold, expecting) = interim::hold(headers).unzip();
-        body.rest.set_awaiting(hold.is_some());
-        body.hold = hold.map(Box::new);
-        (body, expecting)
+        let (hold, expecting) = interim::hold(headers)?;
+        self.rest.set_awaiting(true);
+        self.hold = Some(Box::new(hold));
+        Some(expecting)
     }
 
     /// Listens to what the server of `request` says before its answer: that it wants the body, and

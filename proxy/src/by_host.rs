@@ -11,9 +11,10 @@ mod onward;
 mod original;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, logged};
+use crate::arrived::Arrived;
 use crate::body::ResponseBody;
 use crate::config::Limits;
-use crate::connection::{Terms, Upload};
+use crate::connection::Terms;
 use crate::entrance::Entrance;
 use crate::forwarded::Peer;
 use crate::outbound::{Answered, Common, Crossing, Edge, Outbound, What};
@@ -25,7 +26,7 @@ use crate::{exchange, gate};
 use fusebox_proto::ServiceId;
 use fusebox_proto::report::Protocol;
 use http::header::{CONNECTION, HOST, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 pub(crate) use onward::Onward;
 pub(crate) use original::Originals;
 use parking_lot::RwLock;
@@ -88,20 +89,20 @@ impl ByHost {
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Upload>,
+        mut request: Box<Arrived>,
     ) -> Response<Logged<ResponseBody<Crossing>>> {
-        if let Some(service) = self.service(&request, None) {
+        let head = &mut request.head;
+        if let Some(service) = self.service(head, None) {
             return service.respond(peer, request).await;
         }
-        let (head, body) = request.into_parts();
-        let logging = Logging::begin(self.common.log.as_ref(), Side::Outbound, &peer, &head);
-        logged(self.unknown(Request::from_parts(head, body)), logging)
+        let logging = Logging::begin(self.common.log.as_ref(), Side::Outbound, &peer, head);
+        logged(self.unknown(head), logging)
     }
 
     /// The service that a request names, on a connection that was going to the port `dialled`; where
     /// it names none or two, the gate of any will say so.
-    fn service(&self, request: &Request<Upload>, dialled: Option<u16>) -> Option<Arc<Outbound>> {
-        let Some(host) = named_host(request) else {
+    fn service(&self, head: &request::Parts, dialled: Option<u16>) -> Option<Arc<Outbound>> {
+        let Some(host) = named_host(head) else {
             let any = || self.services.read().first_configured().cloned();
             return if dialled.is_none() { any() } else { None };
         };
@@ -116,15 +117,14 @@ impl ByHost {
     }
 
     /// 404: which service it is for, nobody knows.
-    fn unknown(&self, request: Request<Upload>) -> Answered {
+    fn unknown(&self, head: &mut request::Parts) -> Answered {
         self.common.tally.count(What::UnknownHost);
-        let (mut head, _body) = request.into_parts();
         let version = head.version;
         let host = HeaderValue::from_static("localhost");
-        if let Err(rejected) = gate::admit(&mut head, &host) {
+        if let Err(rejected) = gate::admit(head, &host) {
             return refuse::malformed(rejected, version);
         }
-        let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
+        let is_grpc = exchange::protocol(head) == Protocol::Grpc;
         let word = What::UnknownHost.as_str();
         let edge = format!("{}>?", self.caller.name());
         let mut response = refuse::by_policy(StatusCode::NOT_FOUND, word, &edge, is_grpc);
@@ -137,9 +137,9 @@ impl ByHost {
 }
 
 /// The one host that a request names.
-fn named_host(request: &Request<Upload>) -> Option<&str> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (request.uri().authority(), hosts.next(), hosts.next()) {
+fn named_host(head: &request::Parts) -> Option<&str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (head.uri.authority(), hosts.next(), hosts.next()) {
         (Some(authority), ..) => Some(authority.as_str()),
         (None, Some(host), None) => host.to_str().ok(),
         _ => None,

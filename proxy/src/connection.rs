@@ -14,6 +14,7 @@
 //! in `limits`. hyper's own timer for heads would run while a connection is idle, and close it
 //! under a client that is about to use it again.
 
+mod aside;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,11 @@ mod watch;
 pub(crate) use upload::Upload;
 pub(crate) use watch::Hints;
 
-use crate::body::BodyError;
+use crate::arrived::Arrived;
+use crate::body::{BodyError, RequestBody};
 use crate::drain::{Drain, IDLE_PATIENCE};
 use crate::upgrade::Handover;
+use aside::Aside;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -61,7 +64,7 @@ pub(crate) struct Terms {
 /// under its caller: HTTP/2 says where it stops, HTTP/1 with its next answer.
 pub(crate) async fn serve<R, F, B>(stream: TcpStream, ahead: Bytes, terms: Terms, respond: R)
 where
-    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Box<Arrived>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -78,7 +81,7 @@ async fn serve_watched<R, F, B>(
     preserve_header_case: bool,
     respond: R,
 ) where
-    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Box<Arrived>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -119,7 +122,7 @@ fn awake<'c, R, F, B>(
     respond: &'c R,
 ) -> BoxFuture<'c, ()>
 where
-    R: Fn(Request<Upload>) -> F + Clone + Send + Sync + 'static,
+    R: Fn(Box<Arrived>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = BodyError> + Unpin + Send + 'static,
 {
@@ -134,8 +137,9 @@ where
         let hints = (request.version() == Version::HTTP_11).then(|| Hints::open(watch));
         let caller = request.extensions_mut().remove::<OnUpgrade>();
         // `map`, and no `async` block around it: that would hold the future twice, and it is large.
-        let request = request.map(|incoming| Upload::new(incoming, &busy, hints));
-        respond(request).map(move |mut response| {
+        let (head, incoming) = request.into_parts();
+        let body = RequestBody::new(Upload::new(incoming, &busy), hints);
+        respond(Box::new(Arrived { head, body })).map(move |mut response| {
             let handover = response.extensions_mut().remove::<Handover>();
             if let (Some(handover), Some(caller)) = (handover, caller) {
                 busy.becomes(handover.join(caller));
@@ -157,6 +161,13 @@ where
     Box::pin(drive(connection, watch, http1::UpgradeableConnection::graceful_shutdown))
 }
 
+/// What comes to pass beside the exchanges of a connection.
+enum Beside {
+    Look,
+    Drain,
+    PatienceIsOver,
+}
+
 /// Looks after hyper's `connection`, which can be told to `end` politely.
 async fn drive<C: Future>(connection: C, watch: &Watch, end: impl Fn(Pin<&mut C>)) {
     let mut connection = pin!(connection);
@@ -165,21 +176,34 @@ async fn drive<C: Future>(connection: C, watch: &Watch, end: impl Fn(Pin<&mut C>
     let mut patience = pin!(None::<Sleep>);
     let mut is_closing = false;
     loop {
-        tokio::select! {
-            biased;
-            // How it ended concerns the one at the other side, who knows.
-            _ = connection.as_mut() => return,
-            () = watch.drain().began(), if patience.is_none() => {
+        let beside = {
+            let next = pin!(async {
+                tokio::select! {
+                    biased;
+                    () = watch.drain().began(), if patience.is_none() => Beside::Drain,
+                    () = elapsed(patience.as_mut()), if !is_closing => Beside::PatienceIsOver,
+                    _ = sweeps.tick() => Beside::Look,
+                }
+            });
+            tokio::select! {
+                biased;
+                // How it ended concerns the one at the other side, who knows.
+                _ = connection.as_mut() => return,
+                beside = Aside::new(next) => beside,
+            }
+        };
+        match beside {
+            Beside::Drain => {
                 patience.set(Some(tokio::time::sleep(IDLE_PATIENCE)));
                 if watch.is_http2() {
                     end(connection.as_mut());
                 }
             }
-            () = elapsed(patience.as_mut()), if !is_closing => {
+            Beside::PatienceIsOver => {
                 is_closing = true;
                 end(connection.as_mut());
             }
-            _ = sweeps.tick() => match watch.sweep() {
+            Beside::Look => match watch.sweep() {
                 // A late body is told to whoever reads it when the connection is looked at again.
                 watch::Finding::Alive | watch::Finding::Late => (),
                 watch::Finding::Unused => end(connection.as_mut()),

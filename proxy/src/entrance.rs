@@ -5,16 +5,17 @@
 
 use crate::access_log::Logged;
 use crate::admin::{Admin, NoGuard};
+use crate::arrived::Arrived;
 use crate::body::{BodyError, ResponseBody};
 use crate::by_host::{ByHost, Onward};
-use crate::connection::{self, Terms, Upload};
+use crate::connection::{self, Terms};
 use crate::forwarded::Peer;
 use crate::inbound::{Inbound, Serving};
 use crate::outbound::{Crossing, Outbound};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, ready};
-use http::{Request, Response};
+use futures_util::future::{BoxFuture, ready};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,31 +50,25 @@ impl Entrance {
         connection::serve(stream, ahead, terms, respond).await;
     }
 
-    /// No `async` block: that would hold the request twice.
+    /// In a place of its own: hyper keeps room for what answers on each connection, also where nothing
+    /// is asked, and moves it around.
     fn respond(
         self,
         peer: Arc<Peer>,
-        request: Request<Upload>,
-    ) -> impl Future<Output = Response<Answer>> + Send {
+        request: Box<Arrived>,
+    ) -> BoxFuture<'static, Response<Answer>> {
         let outbound = |response: Response<_>| response.map(Answer::Outbound);
         match self {
-            Self::Outbound(own) => {
-                Either::Left(Either::Left(own.respond(peer, request).map(outbound)))
-            }
+            Self::Outbound(own) => Box::pin(own.respond(peer, request).map(outbound)),
             Self::Inbound(own) => {
-                let responding = own.respond(peer, request);
-                Either::Left(Either::Right(responding.map(|it| it.map(Answer::Inbound))))
+                Box::pin(own.respond(peer, request).map(|it| it.map(Answer::Inbound)))
             }
-            Self::ByHost(own) => {
-                Either::Right(Either::Left(own.respond(peer, request).map(outbound)))
-            }
+            Self::ByHost(own) => Box::pin(own.respond(peer, request).map(outbound)),
             Self::Onward(own) => {
-                let responding = own.service(&request).respond(peer, request);
-                Either::Left(Either::Left(responding.map(outbound)))
+                Box::pin(own.service(&request.head).respond(peer, request).map(outbound))
             }
             Self::Admin(own) => {
-                let answer = own.answer(&request, &peer).map(Answer::Admin);
-                Either::Right(Either::Right(ready(answer)))
+                Box::pin(ready(own.answer(&request.head, &peer).map(Answer::Admin)))
             }
         }
     }

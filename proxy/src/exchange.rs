@@ -35,7 +35,10 @@ pub(crate) fn protocol_of(version: Version, headers: &HeaderMap) -> Protocol {
 pub(crate) fn authority(head: &request::Parts) -> Cow<'_, str> {
     match (head.uri.authority(), head.headers.get(HOST)) {
         (Some(authority), _) => Cow::Borrowed(authority.as_str()),
-        (None, Some(host)) => String::from_utf8_lossy(host.as_bytes()),
+        (None, Some(host)) => match std::str::from_utf8(host.as_bytes()) {
+            Ok(host) => Cow::Borrowed(host),
+            Err(_) => String::from_utf8_lossy(host.as_bytes()),
+        },
         (None, None) => Cow::Borrowed(""),
     }
 }

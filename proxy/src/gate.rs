@@ -44,16 +44,22 @@ pub(crate) fn admit(head: &mut request::Parts, host: &HeaderValue) -> Result<(),
     if head.method == Method::CONNECT {
         return Err(unsupported("CONNECT is not supported"));
     }
-    check_framing(head)?;
-    one_length(&mut head.headers)?;
-    check_upgrade(&head.headers)?;
+    // Of most requests no header says how they are framed, or speaks to the next hop.
+    let is_plain = !head.headers.keys().any(|name| *name == CONTENT_LENGTH || is_of_one_hop(name));
+    if !is_plain {
+        check_framing(head)?;
+        one_length(&mut head.headers)?;
+        check_upgrade(&head.headers)?;
+    }
     check_target(head)?;
     if head.version == Version::HTTP_2 {
         one_authority(head)?;
     } else {
         one_host(head, host)?;
     }
-    strip_request(&mut head.headers);
+    if !is_plain {
+        strip_request(&mut head.headers);
+    }
     Ok(())
 }
 

@@ -7,8 +7,8 @@ pub(crate) use window::InboundCore;
 
 use crate::access_log::{LogRing, Logged, Logging, Side, Trail};
 use crate::admission::{Admitted, Rules};
-use crate::body::{End, Guard, RequestBody, ResponseBody};
-use crate::connection::Upload;
+use crate::arrived::Arrived;
+use crate::body::{End, Guard, ResponseBody};
 use crate::edge::Outcome;
 use crate::exchange::{self, Answer, Verdict};
 use crate::forward::{self, Exchange, SendError};
@@ -62,7 +62,7 @@ impl Inbound {
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Upload>,
+        request: Box<Arrived>,
     ) -> Response<Logged<ResponseBody<Serving>>> {
         let rules = Rules {
             upgrades: &self.upgrades,
@@ -74,26 +74,27 @@ impl Inbound {
             Ok(admitted) => admitted,
             Err(answer) => return *answer,
         };
-        let Admitted { mut head, body, mut logging, owed } = admitted;
-        forwarded::inbound(&mut head, &peer, self.trusted_hops);
-        let response = self.forward(head, body, logging.as_mut()).await;
+        let Admitted { mut request, mut logging, owed } = admitted;
+        forwarded::inbound(&mut request.head, &peer, self.trusted_hops);
+        let response = self.forward(request, logging.as_mut()).await;
         owed.answer(response, logging)
     }
 
     async fn forward(
         self: Arc<Self>,
-        mut head: request::Parts,
-        body: RequestBody,
+        mut request: Box<Arrived>,
         logging: Option<&mut Logging>,
     ) -> Response<ResponseBody<Serving>> {
-        let is_grpc = exchange::protocol(&head) == Protocol::Grpc;
+        let head = &mut request.head;
+        let is_grpc = exchange::protocol(head) == Protocol::Grpc;
         let now = Now::read();
         let context = propagate::read(&mut head.headers);
         let is_logged = logging.is_some();
         if let Some(logging) = logging {
             logging.trace(context);
         }
-        let mut visit = Visit::new(&self, now, context, &mut head);
+        let mut visit = Visit::new(&self, now, context, head);
+        let Arrived { head, body } = *request;
         let mut outgoing = Some(Request::from_parts(head, body));
         let sent = match self.pool.pick(now.instant, &Tried::default()) {
             Ok(picked) => forward::send(visit.sent_to(picked), now.instant, &mut outgoing).await,

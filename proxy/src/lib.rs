@@ -55,6 +55,7 @@ pub mod upstream;
 mod access_log;
 mod admin;
 mod admission;
+mod arrived;
 mod body;
 mod buckets;
 mod by_host;

@@ -11,8 +11,8 @@ mod tcp;
 
 use crate::access_log::{LogRing, Logged, Side, Trail};
 use crate::admission::{Admitted, Rules};
-use crate::body::{RequestBody, ResponseBody, read_ahead};
-use crate::connection::Upload;
+use crate::arrived::Arrived;
+use crate::body::{ResponseBody, read_ahead};
 use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
 use crate::exchange;
 use crate::forwarded::{self, Peer};
@@ -30,8 +30,9 @@ use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::TraceContext;
 use fusebox_proto::{Now, ServiceId};
 use http::header::{EXPECT, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Response, StatusCode, Version, request};
 use parking_lot::{Mutex, RwLock};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -135,10 +136,23 @@ pub(crate) type Answered = Response<ResponseBody<Crossing>>;
 
 /// A request of the application, past the gate.
 struct Call {
-    head: request::Parts,
-    body: RequestBody,
+    request: Box<Arrived>,
     trace: Option<TraceContext>,
     protocol: Protocol,
+}
+
+impl Deref for Call {
+    type Target = Arrived;
+
+    fn deref(&self) -> &Arrived {
+        &self.request
+    }
+}
+
+impl DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Arrived {
+        &mut self.request
+    }
 }
 
 impl Call {
@@ -163,7 +177,7 @@ impl Outbound {
     pub(crate) async fn respond(
         self: Arc<Self>,
         peer: Arc<Peer>,
-        request: Request<Upload>,
+        request: Box<Arrived>,
     ) -> Response<Logged<ResponseBody<Crossing>>> {
         let rules = Rules {
             upgrades: &self.common.upgrades,
@@ -175,14 +189,15 @@ impl Outbound {
             Ok(admitted) => admitted,
             Err(answer) => return *answer,
         };
-        let Admitted { mut head, body, mut logging, owed } = admitted;
-        self.callers.mark(&mut head, &peer);
-        let protocol = exchange::protocol(&head);
+        let Admitted { mut request, mut logging, owed } = admitted;
+        let head = &mut request.head;
+        self.callers.mark(head, &peer);
+        let protocol = exchange::protocol(head);
         let trace = propagate::read(&mut head.headers);
         if let Some(logging) = &mut logging {
             logging.trace(trace);
         }
-        let call = Call { head, body, trace, protocol };
+        let call = Call { request, trace, protocol };
         let plan = Arc::clone(&self.plan.read());
         let response = match &plan.rules {
             RulesOf::Nobody => {
@@ -241,13 +256,13 @@ impl Outbound {
         target: &Target,
         head: &mut request::Parts,
         (trace, protocol): (Option<TraceContext>, Protocol),
-    ) -> Option<Box<Draft>> {
+    ) -> Option<Draft> {
         let place = propagate::place(self.common.tracing, trace, &mut head.headers)?;
         let edge = &target.edge;
         let peer = edge.is_call.then(|| edge.destination.clone());
         let mut draft = Draft::new(place, protocol, head, peer, now.instant);
         draft.way(target.way.as_ref());
-        Some(Box::new(draft))
+        Some(draft)
     }
 }
 

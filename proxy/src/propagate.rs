@@ -39,21 +39,25 @@ pub(crate) struct SpanPlace {
 /// The trace context of a request. What is invalid, or given twice, is removed with all that belongs
 /// to it: a `tracestate` goes with its `traceparent`, but may go alone.
 pub(crate) fn read(headers: &mut HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let context = match (values.next(), values.next()) {
-        (Some(only), None) => {
-            only.to_str().ok().and_then(|value| TraceContext::parse(value.trim()).ok())
+    // One look at all is less than a search for each name, of which most are not there.
+    let (mut parent, mut parents, mut has_state, mut has_b3) = (None, 0, false, false);
+    for (name, value) in &*headers {
+        match name.as_str() {
+            "traceparent" => (parent, parents) = (Some(value), parents + 1),
+            "tracestate" => has_state = true,
+            name => has_b3 |= b3::is_name(name),
         }
-        _ => None,
-    };
-    if context.is_none() {
+    }
+    let parent = parent.filter(|_| parents == 1).and_then(|value| value.to_str().ok());
+    let context = parent.and_then(|value| TraceContext::parse(value.trim()).ok());
+    if context.is_none() && 0 < parents {
         headers.remove(TRACEPARENT);
     }
-    let states = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
-    if context.is_none() || !state::is_valid(states) {
+    let states = || headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+    if has_state && (context.is_none() || !state::is_valid(states())) {
         headers.remove(TRACESTATE);
     }
-    let of_b3 = if b3::is_present(headers) { b3::read(headers) } else { None };
+    let of_b3 = if has_b3 { b3::read(headers) } else { None };
     context.or(of_b3)
 }
 

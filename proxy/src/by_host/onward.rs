@@ -3,14 +3,13 @@
 use super::{ByHost, named_host};
 use crate::access_log::{LogRing, Logging, Side};
 use crate::config::Endpoint;
-use crate::connection::Upload;
 use crate::outbound::{Callers, Edge, Outbound};
 use crate::policy::plan::{Plan, Pools, RulesOf, Target};
 use crate::pool::Pool;
 use crate::tcp::{Behind, Session, Speaks};
 use fusebox_proto::Now;
 use fusebox_proto::policy::{MutedAnswer, Policy, Settings};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, request};
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -61,12 +60,12 @@ impl Onward {
     }
 
     /// Who gets a request. The policy may be another than when the connection came.
-    pub(crate) fn service(&self, request: &Request<Upload>) -> Arc<Outbound> {
+    pub(crate) fn service(&self, head: &request::Parts) -> Arc<Outbound> {
         let (by_host, port) = (&self.by_host, self.destination.port());
-        if let Some(named) = by_host.service(request, Some(port)) {
+        if let Some(named) = by_host.service(head, Some(port)) {
             return named;
         }
-        if let Some(original) = self.original(request) {
+        if let Some(original) = self.original(head) {
             return original;
         }
         let known = by_host.services.read().at(self.destination).cloned();
@@ -77,13 +76,13 @@ impl Onward {
     }
 
     /// The way on, where a request names a host without endpoints.
-    fn original(&self, request: &Request<Upload>) -> Option<Arc<Outbound>> {
+    fn original(&self, head: &request::Parts) -> Option<Arc<Outbound>> {
         let (by_host, port) = (&self.by_host, self.destination.port());
         let originals = Arc::clone(&by_host.originals.read());
         if originals.is_empty() {
             return None;
         }
-        let host = named_host(request)?.to_ascii_lowercase();
+        let host = named_host(head)?.to_ascii_lowercase();
         let host = host.rsplit_once(':').map_or(&*host, |(host, _)| host);
         let edge = originals.find(host, &by_host.service_of(host)?, port)?;
         let mut last = self.original.lock();

@@ -36,10 +36,11 @@ fn watch(deadlines: Deadlines) -> Arc<Watch> {
 /// or with why there is none.
 async fn got(bytes: &str) -> String {
     let (mut caller, stream) = pair().await;
-    let respond = async |request: Request<Upload>| match request.into_body().collect().await {
+    let respond = async |request: Box<Arrived>| match request.body.collect().await {
         Ok(body) => Response::new(text(body.to_bytes())),
         Err(error) => {
-            let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+            let cause = causes.find_map(|cause| cause.downcast_ref::<std::io::Error>());
             Response::new(text(format!("{:?}", cause.unwrap().kind())))
         }
     };
@@ -85,8 +86,8 @@ async fn echo() -> (TcpStream, Arc<Watch>) {
     });
     let shared = Arc::clone(&watch);
     tokio::spawn(serve_watched(stream, Bytes::new(), shared, false, |request| {
-        let path = request.uri().path().to_owned();
-        tokio::spawn(request.into_body().collect());
+        let path = request.head.uri.path().to_owned();
+        tokio::spawn(request.body.collect());
         std::future::ready(Response::new(text(path)))
     }));
     (caller, watch)

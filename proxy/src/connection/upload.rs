@@ -1,6 +1,6 @@
 //! A request body as its caller sends it.
 
-use super::watch::{Busy, Hints};
+use super::watch::Busy;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -14,20 +14,13 @@ pub(crate) struct Upload {
     incoming: Incoming,
     /// `None` once it is over.
     busy: Option<Busy>,
-    /// The way back for interim answers; `None` where the caller knows none.
-    hints: Option<Hints>,
 }
 
 impl Upload {
     /// Of a request that keeps its connection `busy`.
-    pub(super) fn new(incoming: Incoming, busy: &Busy, hints: Option<Hints>) -> Self {
+    pub(super) fn new(incoming: Incoming, busy: &Busy) -> Self {
         let busy = (!incoming.is_end_stream()).then(|| busy.again());
-        Self { incoming, busy, hints }
-    }
-
-    /// The way back for interim answers.
-    pub(crate) fn take_hints(&mut self) -> Option<Hints> {
-        self.hints.take()
+        Self { incoming, busy }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Attempt {
     edge: Arc<Edge>,
     /// `None` once it ended.
     ticket: Option<Ticket>,
-    span: Option<Box<Draft>>,
+    span: Option<Draft>,
     /// The endpoint that works on it.
     picked: Option<Picked>,
     /// Given back when it is over.
@@ -51,8 +51,8 @@ impl Drop for Permit {
 }
 
 impl Attempt {
-    pub(super) fn new(edge: Arc<Edge>, ticket: Ticket, span: Option<Box<Draft>>) -> Self {
-        Self { edge, ticket: Some(ticket), span, picked: None, permit: None }
+    pub(super) fn new(edge: Arc<Edge>, ticket: Ticket, span: Option<Draft>) -> Box<Self> {
+        Box::new(Self { edge, ticket: Some(ticket), span, picked: None, permit: None })
     }
 
     /// It goes to this endpoint, which is busy with it to its end.
@@ -180,7 +180,7 @@ pub(crate) fn latency_us(started: Instant, ended: Instant) -> u64 {
 /// An attempt whose response is on its way.
 #[derive(Debug)]
 pub(crate) struct Crossing {
-    pub(super) attempt: Attempt,
+    pub(super) attempt: Box<Attempt>,
     pub(super) exchange: Exchange,
     pub(super) answer: Answer,
 }
@@ -190,7 +190,7 @@ impl Guard for Crossing {
         let now = Now::read();
         let verdict = self.answer.verdict(&end);
         self.attempt.observed(false, self.answer.seen_at_end(&end, &verdict));
-        self.attempt.end(verdict, now);
+        self.attempt.finish(verdict, now);
         if let End::Complete(_) = end {
             self.exchange.release(now.instant);
         }

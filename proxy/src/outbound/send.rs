@@ -8,6 +8,7 @@
 use super::attempt::{Attempt, Crossing, Permit};
 use super::{Answered, Call, Outbound, Terms, What, broken_body};
 use crate::access_log::Trail;
+use crate::arrived::Arrived;
 use crate::body::{End, ResponseBody, hold};
 use crate::edge::{BodyDigest, Decision, Outcome, Overflow};
 use crate::exchange::{Answer, Verdict};
@@ -47,8 +48,17 @@ struct Round {
 
 /// An attempt that was sent, and got this far.
 enum Ended {
-    Answered { response: Response<Incoming>, exchange: Exchange, attempt: Attempt, answer: Answer },
-    Failed { error: SendError, attempt: Attempt, unsent: Outgoing },
+    Answered {
+        response: Response<Incoming>,
+        exchange: Exchange,
+        attempt: Box<Attempt>,
+        answer: Answer,
+    },
+    Failed {
+        error: SendError,
+        attempt: Box<Attempt>,
+        unsent: Outgoing,
+    },
 }
 
 impl Outbound {
@@ -123,7 +133,8 @@ impl Outbound {
                     round.last = Some(Box::new(ended));
                     tokio::time::sleep(after).await;
                     let (head, body) = again.into_parts();
-                    call = Call { head, body, trace, protocol };
+                    let request = Box::new(Arrived { head, body });
+                    call = Call { request, trace, protocol };
                 }
                 (decision, _) => {
                     if let retry::Decision::Stop(retry::Stop::Budget(_)) = decision {
@@ -152,8 +163,9 @@ impl Outbound {
             Decision::Forward(ticket) => ticket,
             Decision::Refuse(refusal) => return Err(self.refuse(now, target, call, refusal)),
         };
-        let Call { mut head, body, trace, protocol } = call;
-        let mut span = self.span(now, target, &mut head, (trace, protocol));
+        let Call { mut request, trace, protocol } = call;
+        let head = &mut request.head;
+        let mut span = self.span(now, target, head, (trace, protocol));
         if let Some(span) = &mut span {
             span.resend_count(ticket.resend_count());
         }
@@ -173,8 +185,9 @@ impl Outbound {
         // A tunnel needs a connection of its own.
         let is_upgrade = head.headers.contains_key(UPGRADE);
         if target.pool.is_upgrading() && head.version != Version::HTTP_2 && !is_upgrade {
-            translate::to_http2(&mut head);
+            translate::to_http2(head);
         }
+        let Arrived { head, body } = *request;
         let mut outgoing = Some(Request::from_parts(head, body));
         let sent = send_within(picked, now.instant, round.timeout, &mut outgoing).await;
         Ok(Ended::new(sent, attempt, outgoing, is_grpc))
@@ -224,7 +237,7 @@ impl Outbound {
     fn overflowed(
         &self,
         target: &Target,
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         overflow: Overflow,
         is_grpc: bool,
     ) -> Answered {
@@ -246,7 +259,7 @@ fn with(trail: Option<Trail>, mut response: Answered) -> Answered {
 impl Ended {
     fn new(
         sent: Result<(Response<Incoming>, Exchange), SendError>,
-        mut attempt: Attempt,
+        mut attempt: Box<Attempt>,
         unsent: Outgoing,
         is_grpc: bool,
     ) -> Self {
@@ -311,7 +324,7 @@ impl Ended {
 /// What the caller gets of an upgrade that was granted.
 fn switch(
     mut response: Response<Incoming>,
-    attempt: Attempt,
+    attempt: Box<Attempt>,
     answer: Answer,
     terms: Terms<'_>,
 ) -> Answered {

@@ -18,7 +18,12 @@ struct Malformed;
 
 /// Whether anything of B3 is there; most requests have none, and pay for one look at the names.
 pub(super) fn is_present(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == SINGLE || name.as_str().starts_with("x-b3-"))
+    headers.keys().any(|name| is_name(name.as_str()))
+}
+
+/// Whether a header of this name belongs to it.
+pub(super) fn is_name(name: &str) -> bool {
+    name == SINGLE.as_str() || name.starts_with("x-b3-")
 }
 
 /// Removes all of it.

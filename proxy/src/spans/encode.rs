@@ -68,9 +68,10 @@ impl Anchor {
     }
 
     pub(super) fn unix_ns(self, at: Instant) -> u64 {
-        let before = self.instant.saturating_duration_since(at);
-        let after = at.saturating_duration_since(self.instant);
-        let unix = (self.unix + after).saturating_sub(before);
+        let unix = match at.checked_duration_since(self.instant) {
+            Some(after) => self.unix + after,
+            None => self.unix.saturating_sub(self.instant - at),
+        };
         u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX)
     }
 }
@@ -167,24 +168,24 @@ pub(super) fn append(
     }
     bytes_field(scratch, field::NAME, name.as_bytes());
     varint_field(scratch, field::KIND, kind as u64);
-    encode_key(field::START_TIME, WireType::SixtyFourBit, scratch);
+    field_key(scratch, field::START_TIME, WireType::SixtyFourBit);
     scratch.extend_from_slice(&anchor.unix_ns(draft.started).to_le_bytes());
-    encode_key(field::END_TIME, WireType::SixtyFourBit, scratch);
+    field_key(scratch, field::END_TIME, WireType::SixtyFourBit);
     scratch.extend_from_slice(&anchor.unix_ns(ended).to_le_bytes());
     attributes(scratch, draft, ending, &path);
     if let Some(error) = ending.error {
         let mut digits = [0; 5];
         let message = error_type(error, ending, &mut digits);
         let code = status::StatusCode::Error as u64;
-        encode_key(field::STATUS, WireType::LengthDelimited, scratch);
+        field_key(scratch, field::STATUS, WireType::LengthDelimited);
         let message_len = if message.is_empty() { 0 } else { field_len(message.len()) };
-        encode_varint((message_len + 1 + encoded_len_varint(code)) as u64, scratch);
+        varint(scratch, (message_len + 1 + encoded_len_varint(code)) as u64);
         if !message.is_empty() {
             bytes_field(scratch, field::MESSAGE, message.as_bytes());
         }
         varint_field(scratch, field::CODE, code);
     }
-    encode_key(field::FLAGS, WireType::ThirtyTwoBit, scratch);
+    field_key(scratch, field::FLAGS, WireType::ThirtyTwoBit);
     let flags = u32::from(draft.place.flags) | PARENT_IS_REMOTE;
     scratch.extend_from_slice(&flags.to_le_bytes());
     bytes_field(out, field::SPANS, scratch);
@@ -239,9 +240,10 @@ fn attributes(out: &mut Vec<u8>, draft: &Draft, ending: Ending, path: &str) {
 
 /// The two parts of an authority that the gate let pass; `None` where there is none.
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host_len = match authority.find(']') {
+    let find = |wanted: u8| memchr::memchr(wanted, authority.as_bytes());
+    let host_len = match find(b']') {
         Some(end) => end + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
+        None => find(b':').unwrap_or(authority.len()),
     };
     let (host, port) = authority.split_at(host_len);
     let port = port.strip_prefix(':').and_then(|port| port.parse().ok());
@@ -286,11 +288,11 @@ fn int(out: &mut Vec<u8>, key: &str, value: u64) {
 
 /// An attribute up to its `AnyValue`, which has this length.
 fn attribute(out: &mut Vec<u8>, key: &str, value_len: usize) {
-    encode_key(field::ATTRIBUTES, WireType::LengthDelimited, out);
-    encode_varint((field_len(key.len()) + field_len(value_len)) as u64, out);
+    field_key(out, field::ATTRIBUTES, WireType::LengthDelimited);
+    varint(out, (field_len(key.len()) + field_len(value_len)) as u64);
     bytes_field(out, field::KEY, key.as_bytes());
-    encode_key(field::VALUE, WireType::LengthDelimited, out);
-    encode_varint(value_len as u64, out);
+    field_key(out, field::VALUE, WireType::LengthDelimited);
+    varint(out, value_len as u64);
 }
 
 /// A field of so many bytes, with its key (all of ours fit into one byte) and its length.
@@ -298,13 +300,25 @@ fn field_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
 
+/// Nearly all keys, lengths and numbers of a span take one byte.
+fn varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte) if byte < 0x80 => out.push(byte),
+        _ => encode_varint(value, out),
+    }
+}
+
+fn field_key(out: &mut Vec<u8>, field: u32, wire_type: WireType) {
+    varint(out, u64::from(field << 3 | wire_type as u32));
+}
+
 fn bytes_field(out: &mut Vec<u8>, field: u32, value: &[u8]) {
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(value.len() as u64, out);
+    field_key(out, field, WireType::LengthDelimited);
+    varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
 fn varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
-    encode_key(field, WireType::Varint, out);
-    encode_varint(value, out);
+    field_key(out, field, WireType::Varint);
+    varint(out, value);
 }

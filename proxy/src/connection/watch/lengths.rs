@@ -44,8 +44,10 @@ impl HeadScan {
 
     fn part_of_line(&mut self, part: &[u8]) -> bool {
         let before = self.matched;
-        // Only a line that is the name so far goes on to be it.
-        if self.line == before {
+        // Only a line that is the name so far goes on to be it; few begin with its first letter.
+        let may_be =
+            before != 0 || part.first().is_some_and(|byte| byte.eq_ignore_ascii_case(&NAME[0]));
+        if self.line == before && may_be {
             let wanted = &NAME[before..];
             let same = part.iter().zip(wanted).take_while(|(a, b)| a.eq_ignore_ascii_case(b));
             self.matched += same.count();
