@@ -27,7 +27,7 @@ use tokio::time::Sleep;
 /// A request body on its way to the server. Dropped, it is read to its end all the same.
 #[derive(Debug, Default)]
 pub(crate) struct RequestBody {
-    /// Read ahead and not yet sent. Boxed: most bodies have none, and bodies move often.
+    /// Read ahead and not yet sent. Boxed: most bodies have none.
     ahead: Option<Box<Ahead>>,
     /// What was not read ahead.
     rest: Rest,
@@ -89,13 +89,15 @@ impl RequestBody {
         Self { rest: Rest::new(upload), hints, ..Self::default() }
     }
 
-    /// If its caller asks first, it is held until the server wants it.
+    /// Its request was let in. If its caller asks first, it is held until the server wants it.
     pub(crate) fn expecting(&mut self, headers: &HeaderMap) -> Option<interim::Expecting> {
         if self.is_empty() {
             return None;
         }
-        let (hold, expecting) = interim::hold(headers)?;
-        self.rest.set_awaiting(true);
+        let Some((hold, expecting)) = interim::hold(headers) else {
+            self.rest.comes();
+            return None;
+        };
         self.hold = Some(Box::new(hold));
         Some(expecting)
     }
@@ -120,7 +122,7 @@ impl RequestBody {
 
     /// Lets it go, if it is held. Says whether it was.
     pub(crate) fn let_go(&mut self) -> bool {
-        self.rest.set_awaiting(false);
+        self.rest.comes();
         self.hold.take().inspect(|hold| hold.open()).is_some()
     }
 
@@ -156,7 +158,7 @@ impl Body for RequestBody {
             let is_wanted = ready!(hold.poll(cx));
             self.hold = None;
             is_wanted?;
-            self.rest.set_awaiting(false);
+            self.rest.comes();
         }
         if let Some(frame) = self.ahead.as_mut().and_then(|ahead| ahead.next()) {
             let mut frame = Some(Ok(frame));

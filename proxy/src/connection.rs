@@ -136,7 +136,6 @@ where
         // A caller of HTTP/1.0 would take it for the answer.
         let hints = (request.version() == Version::HTTP_11).then(|| Hints::open(watch));
         let caller = request.extensions_mut().remove::<OnUpgrade>();
-        // `map`, and no `async` block around it: that would hold the future twice, and it is large.
         let (head, incoming) = request.into_parts();
         let body = RequestBody::new(Upload::new(incoming, &busy), hints);
         respond(Box::new(Arrived { head, body })).map(move |mut response| {
@@ -177,14 +176,16 @@ async fn drive<C: Future>(connection: C, watch: &Watch, end: impl Fn(Pin<&mut C>
     let mut is_closing = false;
     loop {
         let beside = {
-            let next = pin!(async {
+            // Without tokio's budget: it is polled when it has something to say, and the connection may
+            // have used all of that.
+            let next = pin!(tokio::task::coop::unconstrained(async {
                 tokio::select! {
                     biased;
                     () = watch.drain().began(), if patience.is_none() => Beside::Drain,
                     () = elapsed(patience.as_mut()), if !is_closing => Beside::PatienceIsOver,
                     _ = sweeps.tick() => Beside::Look,
                 }
-            });
+            }));
             tokio::select! {
                 biased;
                 // How it ended concerns the one at the other side, who knows.

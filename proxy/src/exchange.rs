@@ -35,6 +35,7 @@ pub(crate) fn protocol_of(version: Version, headers: &HeaderMap) -> Protocol {
 pub(crate) fn authority(head: &request::Parts) -> Cow<'_, str> {
     match (head.uri.authority(), head.headers.get(HOST)) {
         (Some(authority), _) => Cow::Borrowed(authority.as_str()),
+        // `from_utf8_lossy` alone would walk character by character.
         (None, Some(host)) => match std::str::from_utf8(host.as_bytes()) {
             Ok(host) => Cow::Borrowed(host),
             Err(_) => String::from_utf8_lossy(host.as_bytes()),

@@ -149,7 +149,7 @@ struct Visit {
     inbound: Arc<Inbound>,
     started: Instant,
     is_over: bool,
-    span: Option<Box<Draft>>,
+    span: Option<Draft>,
     /// The application is busy with it.
     picked: Option<Picked>,
 }
@@ -160,18 +160,17 @@ impl Visit {
         now: Now,
         context: Option<TraceContext>,
         head: &mut request::Parts,
-    ) -> Self {
+    ) -> Box<Self> {
         let protocol = exchange::protocol(head);
         let place = propagate::place(inbound.tracing, context, &mut head.headers);
-        let span =
-            place.map(|place| Box::new(Draft::new(place, protocol, head, None, now.instant)));
+        let span = place.map(|place| Draft::new(place, protocol, head, None, now.instant));
         Self::begun(inbound, now, span)
     }
 
-    fn begun(inbound: &Arc<Inbound>, now: Now, span: Option<Box<Draft>>) -> Self {
+    fn begun(inbound: &Arc<Inbound>, now: Now, span: Option<Draft>) -> Box<Self> {
         inbound.core.lock().began();
         let (inbound, started) = (Arc::clone(inbound), now.instant);
-        Self { inbound, started, is_over: false, span, picked: None }
+        Box::new(Self { inbound, started, is_over: false, span, picked: None })
     }
 
     fn sent_to(&mut self, picked: Picked) -> &Picked {
@@ -235,15 +234,16 @@ impl Drop for Stay {
 /// A request whose response is on its way.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    visit: Visit,
+    visit: Box<Visit>,
     exchange: Exchange,
     answer: Answer,
 }
 
 impl Guard for Serving {
-    fn ended(self, end: End<'_>) {
+    fn ended(mut self, end: End<'_>) {
         let now = Now::read();
-        self.visit.end(self.answer.verdict(&end), now);
+        self.visit.finish(self.answer.verdict(&end), now);
+        drop(self.visit);
         if let End::Complete(_) = end {
             self.exchange.release(now.instant);
         }

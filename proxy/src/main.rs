@@ -5,12 +5,15 @@ use fusebox_proxy::cli::Args;
 use fusebox_proxy::config::operation::DRAIN_TIMEOUT_DEFAULT;
 use fusebox_proxy::redirect;
 use fusebox_proxy::{Config, Running, StartError, start};
+#[cfg(feature = "allocator")]
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+#[cfg(feature = "allocator")]
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         eprintln!("fusebox-proxy: {reason}");
         return ExitCode::from(USAGE);
     }
+    decline_huge_pages();
     raise_descriptor_limit();
     let started = args.config().map_err(StartError::Invalid).and_then(begin);
     let (runtime, signals, running) = match started {
@@ -76,6 +80,14 @@ fn redirect() -> ExitCode {
             eprintln!("fusebox-proxy redirect: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Small requests in a large arena: what is resident would double where the system gives huge pages
+/// unasked.
+fn decline_huge_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::debug!("cannot decline huge pages: {error}");
     }
 }
 

@@ -32,7 +32,6 @@ use fusebox_proto::{Now, ServiceId};
 use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version, request};
 use parking_lot::{Mutex, RwLock};
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -141,20 +140,6 @@ struct Call {
     protocol: Protocol,
 }
 
-impl Deref for Call {
-    type Target = Arrived;
-
-    fn deref(&self) -> &Arrived {
-        &self.request
-    }
-}
-
-impl DerefMut for Call {
-    fn deref_mut(&mut self) -> &mut Arrived {
-        &mut self.request
-    }
-}
-
 impl Call {
     fn is_grpc(&self) -> bool {
         self.protocol == Protocol::Grpc
@@ -221,10 +206,10 @@ impl Outbound {
     /// Reads ahead only where the digest can decide something, and where that makes nobody send a
     /// body that waits for a `100 Continue`.
     async fn digest(&self, call: &mut Call) -> Result<BodyDigest, hyper::Error> {
-        if call.body.is_empty() {
+        if call.request.body.is_empty() {
             return Ok(BodyDigest::Empty);
         }
-        let headers = &call.head.headers;
+        let headers = &call.request.head.headers;
         let is_asked = call.trace.is_some()
             && !headers.contains_key(IDEMPOTENCY_KEY)
             && !headers.contains_key(EXPECT);
@@ -232,7 +217,7 @@ impl Outbound {
             return Ok(BodyDigest::Unknown);
         }
         let is_grpc = call.is_grpc();
-        read_ahead(&mut call.body, is_grpc, self.common.seed).await
+        read_ahead(&mut call.request.body, is_grpc, self.common.seed).await
     }
 
     fn refuse(&self, now: Now, target: &Target, mut call: Call, refusal: Refusal) -> Answered {
@@ -240,7 +225,7 @@ impl Outbound {
         let mut response = refuse::refused(refusal, &target.edge.name, is_grpc, target.muted);
         self.leave_trail(&mut response, || target.trail());
         let speaks = (call.trace, call.protocol);
-        if let Some(span) = self.span(now, target, &mut call.head, speaks) {
+        if let Some(span) = self.span(now, target, &mut call.request.head, speaks) {
             let grpc_status = is_grpc.then_some(refuse::GRPC_UNAVAILABLE);
             let http_status = Some(response.status().as_u16());
             let refused = Some(refusal.word());
@@ -274,7 +259,7 @@ impl Target {
     /// Asks its edge for one attempt. `retries` of ours came before it: they are as certain as the
     /// word of a gRPC library.
     fn admit(&self, now: Now, call: &Call, body: BodyDigest, retries: u32) -> Decision {
-        let head = &call.head;
+        let head = &call.request.head;
         let previous = head.headers.get(GRPC_PREVIOUS_ATTEMPTS);
         let previous: Option<u32> = previous.and_then(|value| value.to_str().ok()?.parse().ok());
         let request = RequestHead {

@@ -42,10 +42,12 @@ pub(crate) fn read(headers: &mut HeaderMap) -> Option<TraceContext> {
     // One look at all is less than a search for each name, of which most are not there.
     let (mut parent, mut parents, mut has_state, mut has_b3) = (None, 0, false, false);
     for (name, value) in &*headers {
-        match name.as_str() {
-            "traceparent" => (parent, parents) = (Some(value), parents + 1),
-            "tracestate" => has_state = true,
-            name => has_b3 |= b3::is_name(name),
+        if *name == TRACEPARENT {
+            (parent, parents) = (Some(value), parents + 1);
+        } else if *name == TRACESTATE {
+            has_state = true;
+        } else {
+            has_b3 |= b3::is_name(name.as_str());
         }
     }
     let parent = parent.filter(|_| parents == 1).and_then(|value| value.to_str().ok());

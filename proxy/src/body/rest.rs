@@ -14,25 +14,26 @@ const DISCARD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The rest of a request body.
 ///
-/// Dropped before its end, because the request was answered without it, it is read on and thrown
-/// away: a caller that is still sending would else meet a reset before it looks for the answer, and
-/// its connection stays usable. Past the limits the connection is closed.
+/// Dropped before its end, because a request that was let in was answered without it, it is read on and
+/// thrown away: a caller that is still sending would else meet a reset before it looks for the answer, and
+/// its connection stays usable. Past the limits the connection is closed. So is that of a request that
+/// was not let in, at once: where that one ends is in doubt.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     upload: Option<Upload>,
-    /// Its caller waits to be asked for it: whoever polls it does that.
-    is_awaiting: bool,
+    /// It was let in, and its caller does not wait to be asked for it, which whoever polls it does.
+    is_coming: bool,
 }
 
 impl Rest {
-    /// All of `upload`.
+    /// All of `upload`, of a request that has yet to be let in.
     pub(super) fn new(upload: Upload) -> Self {
-        Self { upload: (!upload.is_end_stream()).then_some(upload), is_awaiting: false }
+        Self { upload: (!upload.is_end_stream()).then_some(upload), is_coming: false }
     }
 
-    /// Its caller waits to be asked for it, or does so no longer.
-    pub(super) fn set_awaiting(&mut self, is_awaiting: bool) {
-        self.is_awaiting = is_awaiting;
+    /// Its request was let in, and its caller sends it unasked, or was asked.
+    pub(super) fn comes(&mut self) {
+        self.is_coming = true;
     }
 
     /// As it comes; `None`: there is no more.
@@ -58,7 +59,7 @@ impl Rest {
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        let unread = self.upload.take().filter(|rest| !rest.is_end_stream() && !self.is_awaiting);
+        let unread = self.upload.take().filter(|rest| !rest.is_end_stream() && self.is_coming);
         // At the end of the process there is nobody to read it.
         if let (Some(rest), Ok(runtime)) = (unread, Handle::try_current()) {
             runtime.spawn(tokio::time::timeout(DISCARD_PATIENCE, discard(rest)));

@@ -191,6 +191,8 @@ impl Guard for Crossing {
         let verdict = self.answer.verdict(&end);
         self.attempt.observed(false, self.answer.seen_at_end(&end, &verdict));
         self.attempt.finish(verdict, now);
+        // Its endpoint is not busy with it any more when the connection is free.
+        drop(self.attempt);
         if let End::Complete(_) = end {
             self.exchange.release(now.instant);
         }

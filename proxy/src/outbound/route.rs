@@ -48,7 +48,7 @@ impl Outbound {
         hosts: &HostMap<HostRules>,
         call: Call,
     ) -> Answered {
-        let Some(host) = hosts.get(&exchange::authority(&call.head)) else {
+        let Some(host) = hosts.get(&exchange::authority(&call.request.head)) else {
             return self.answer(nobody, What::UnknownHost, call, StatusCode::NOT_FOUND);
         };
         self.route(host.own.as_ref().unwrap_or(nobody), &host.rules, call).await
@@ -57,7 +57,7 @@ impl Outbound {
     /// Answers a request to a host that has rules. What is answered here belongs to the host's
     /// `own` edge.
     pub(super) async fn route(&self, own: &Target, rules: &Rules, call: Call) -> Answered {
-        let matched = self.looked_at(&call.head, |request| rules.routes.route(request));
+        let matched = self.looked_at(&call.request.head, |request| rules.routes.route(request));
         let Some((matched, plan)) = matched.and_then(|it| Some((it, rules.plan(it.rule)?))) else {
             return self.answer(own, What::NoRoute, call, StatusCode::NOT_FOUND);
         };
@@ -105,13 +105,13 @@ impl Outbound {
                 return self.answer(own, What::EmptySubset, call, StatusCode::SERVICE_UNAVAILABLE);
             }
         };
-        plan.request.apply(&mut call.head.headers);
-        branch.request.apply(&mut call.head.headers);
-        if rewritten(&mut call.head, matched).is_none() {
+        plan.request.apply(&mut call.request.head.headers);
+        branch.request.apply(&mut call.request.head.headers);
+        if rewritten(&mut call.request.head, matched).is_none() {
             return self.answer(own, What::Unwritable, call, StatusCode::INTERNAL_SERVER_ERROR);
         }
         if self.mirror(plan, &mut call).await.is_err() {
-            return broken_body(call.head.version);
+            return broken_body(call.request.head.version);
         }
         let HttpRule { timeout, retries, .. } = matched.rule;
         let response = [Some(&branch.response), Some(&plan.response)];
@@ -129,12 +129,13 @@ impl Outbound {
                 continue;
             };
             // Reading ahead would make a caller send that waits for a `100 Continue`.
-            let is_waiting = call.head.headers.contains_key(EXPECT) && !call.body.is_empty();
-            if is_waiting || !hold(&mut call.body).await? {
+            let is_waiting =
+                call.request.head.headers.contains_key(EXPECT) && !call.request.body.is_empty();
+            if is_waiting || !hold(&mut call.request.body).await? {
                 tally.count(What::MirrorTooLong);
                 continue;
             }
-            mirror::send(&self.common, target, &call.head, &call.body);
+            mirror::send(&self.common, target, &call.request.head, &call.request.body);
         }
         Ok(())
     }
@@ -160,8 +161,8 @@ impl Outbound {
         matched: Matched<'_>,
         call: Call,
     ) -> Answered {
-        let location =
-            self.looked_at(&call.head, |request| redirect.location(request, matched.condition));
+        let location = self
+            .looked_at(&call.request.head, |request| redirect.location(request, matched.condition));
         let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
         self.answered(own, What::Redirect, call, refuse::redirect(status, &location))
     }
@@ -190,7 +191,7 @@ impl Outbound {
         self.leave_trail(&mut response, trail);
         let now = Now::read();
         let speaks = (call.trace, call.protocol);
-        if let Some(span) = self.span(now, own, &mut call.head, speaks) {
+        if let Some(span) = self.span(now, own, &mut call.request.head, speaks) {
             let http_status = Some(response.status().as_u16());
             let ending = Ending { http_status, refused: Some(what.as_str()), ..Ending::default() };
             own.edge.spans.push(&span, ending, now.instant);

@@ -70,7 +70,7 @@ impl Outbound {
         terms: Terms<'_>,
     ) -> Answered {
         let Ok(digest) = self.digest(&mut call).await else {
-            return broken_body(call.head.version);
+            return broken_body(call.request.head.version);
         };
         if let Some(retries) = terms.retries {
             return Box::pin(self.persist(target, call, digest, terms, retries)).await;
@@ -93,9 +93,12 @@ impl Outbound {
         retries: &Retries,
     ) -> Answered {
         let (trace, protocol, is_grpc) = (call.trace, call.protocol, call.is_grpc());
-        let is_waiting = call.head.headers.contains_key(EXPECT);
-        if !call.body.is_empty() && !is_waiting && hold(&mut call.body).await.is_err() {
-            return broken_body(call.head.version);
+        let is_waiting = call.request.head.headers.contains_key(EXPECT);
+        if !call.request.body.is_empty()
+            && !is_waiting
+            && hold(&mut call.request.body).await.is_err()
+        {
+            return broken_body(call.request.head.version);
         }
         let started = Now::read().instant;
         let left = |now: Instant| {
@@ -105,7 +108,7 @@ impl Outbound {
         loop {
             let now = Now::read();
             round.timeout = try_timeout(Some(retries), left(now.instant));
-            let copy = Copy::of_parts(&call.head, &call.body);
+            let copy = Copy::of_parts(&call.request.head, &call.request.body);
             let mut ended = match self.attempt(target, now, call, digest, &mut round).await {
                 Ok(ended) => ended,
                 Err(refused) => {

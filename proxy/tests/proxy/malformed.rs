@@ -1,10 +1,16 @@
 //! Raw bytes that are no request, or that two servers could read differently.
 
-use crate::world::{Proxy, Server, full, inbound, raw, read_head};
+use crate::world::{Proxy, Server, full, inbound, outbound, raw, read_head};
+use fusebox_proxy::config::Config;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use std::net::Ipv4Addr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// A body that is read on is waited for for twice as long.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Scenario: malformed and doubtful requests, each followed by a second one on the same
 /// connection.
@@ -54,6 +60,38 @@ async fn doubtful_requests_are_refused_and_closed() {
     check(&format!("GET / HTTP/1.1\r\n{host}{}\r\n", "a: b\r\n".repeat(150)), "431").await;
     check("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n", "400").await;
     check("hello\r\n\r\n", "400").await;
+}
+
+/// Scenario: requests that are answered without their body, because they are malformed, for a host that
+/// nobody knows, or for the admin port; the body comes half, in half a chunk, or waits to be asked for,
+/// with what looks like another request behind it.
+/// Guarantees: each connection is closed with its one answer, and does not wait for the body.
+#[tokio::test]
+async fn what_was_not_let_in_is_not_read_on() {
+    let server =
+        Server::start(|_: Request<Incoming>| async { Response::new(full("served")) }).await;
+    let proxy = Proxy::start(Config {
+        by_host: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        ..outbound(&[server.address])
+    });
+    for (at, head, expected) in [
+        (proxy.address(), "POST / HTTP/1.1\r\nhost: x\r\nhost: y\r\n", "HTTP/1.1 400 "),
+        (proxy.by_host(), "POST / HTTP/1.1\r\nhost: nobody\r\n", "HTTP/1.1 404 "),
+        (proxy.admin(), "GET /healthz HTTP/1.1\r\nhost: x\r\n", "HTTP/1.1 200 "),
+    ] {
+        for rest in [
+            "content-length: 100\r\n\r\nabc",
+            "transfer-encoding: chunked\r\n\r\n64\r\nabc",
+            "content-length: 100\r\nexpect: 100-continue\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        ] {
+            let request = format!("{head}{rest}");
+            let asked = tokio::time::timeout(SOON, raw(at, request.as_bytes())).await;
+            let answer = asked.unwrap_or_else(|_| panic!("{request:?}: still open"));
+            assert!(answer.starts_with(expected), "{request:?}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request:?}: {answer}");
+        }
+    }
+    assert_eq!(server.requests(), 0);
 }
 
 /// Scenario: unusual requests that are allowed.
