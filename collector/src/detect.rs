@@ -14,12 +14,16 @@ mod course;
 mod factor;
 mod fanout;
 mod hedging;
+mod latencies;
+pub(crate) mod p99;
 mod retry_storm;
 mod sequential;
 mod words;
 
 pub(crate) use factor::factor;
 pub(crate) use hedging::{Hedge, Hedging};
+pub(crate) use latencies::{Latencies, Subject};
+pub(crate) use p99::UsualLatency;
 pub(crate) use retry_storm::Watch;
 pub(crate) use words::{Grade, Phase, Sight, Usual};
 
@@ -45,6 +49,7 @@ pub(crate) struct Round<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Detectors {
     watches: HashMap<Edge, Watch>,
+    latencies: Latencies,
 }
 
 impl Detectors {
@@ -100,8 +105,29 @@ impl Detectors {
         storms
     }
 
+    /// Judges latencies, once a second. `explained` are services within reach of a storm.
+    pub(crate) fn judge_latencies(
+        &mut self,
+        round: Round<'_>,
+        store: &Store,
+        explained: HashSet<ServiceId>,
+    ) {
+        self.latencies.judge_all(round, store, explained);
+    }
+
+    /// The detectors of latencies.
+    pub(crate) const fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
     /// Forgets an edge that left the graph.
     pub(crate) fn forget(&mut self, edge: &Edge) {
         self.watches.remove(edge);
+        self.latencies.forget_edge(edge);
+    }
+
+    /// Forgets a service that left the graph.
+    pub(crate) fn forget_service(&mut self, service: &ServiceId) {
+        self.latencies.forget_service(service);
     }
 }

@@ -373,7 +373,10 @@ impl Engine {
         let second = now.unix_ms / 1_000;
         let aged = self.graph.age(now.instant);
         aged.edges.iter().for_each(|edge| self.detectors.forget(edge));
-        aged.services.iter().for_each(|service| self.instances.forget(service));
+        for service in &aged.services {
+            self.instances.forget(service);
+            self.detectors.forget_service(service);
+        }
         self.store.age(second);
         self.proxies.age(now);
         self.instances.age(now);
@@ -384,6 +387,8 @@ impl Engine {
         self.rename();
         let round = Round { now_second: second, fronts: &self.fronts, refused: &self.refused };
         self.detectors.judge_all(round, &self.store);
+        let explained = crate::incident::reach(&self.graph, self.detectors.storms());
+        self.detectors.judge_latencies(round, &self.store, explained);
         self.update_incidents(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
         self.meter.age(now, dropped);

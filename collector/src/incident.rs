@@ -2,7 +2,8 @@
 //!
 //! Detectors judge edges; here their storms are joined where failures lead from the one to the
 //! other, told in one sentence with evidence and one action, and kept until they are over: healthy
-//! for ten seconds. A storm that comes back on the same edge within a minute is the same incident.
+//! for ten seconds. What got slow is joined by whose time it is ([`regression`]); a storm explains
+//! how slow those within its reach are, and the two are one incident. A storm that comes back on the same edge within a minute is the same incident.
 //! What an earlier process left open goes on if its storm shows again, and else ends with a note.
 
 mod action;
@@ -11,10 +12,13 @@ mod blame;
 mod capacity;
 mod evidence;
 mod kept;
+mod regression;
 mod sentence;
+mod slow;
 
 pub(crate) use action::CAP_HEADROOM;
 pub use blame::Blame;
+pub(crate) use blame::reach;
 pub(crate) use capacity::Capacity;
 
 use crate::desired::Desired;
@@ -23,13 +27,14 @@ use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
 use crate::record::IncidentRecord;
-use crate::store::{Store, Tally, Track};
+use crate::store::{Served, Store, Tally, Track};
 use before::Before;
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
 use fusebox_proto::{Edge, Now, ServiceId};
 use kept::{Left, Told};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use regression::{Regression, Suspicion};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 /// More resolved incidents than this are not shown.
@@ -76,6 +81,13 @@ impl Scene<'_> {
         Some((track, track.front(self.now_second(), front)))
     }
 
+    /// What a service answered, and its newest complete second.
+    fn served(&self, service: &ServiceId) -> Option<(&Track<Served>, u64)> {
+        let track = self.store.service(service)?;
+        let front = self.fronts.get(service).copied();
+        Some((track, track.front(self.now_second(), front)))
+    }
+
     /// Attempts per request, now.
     fn factor(&self, edge: &Edge) -> Option<f64> {
         let (track, front) = self.track(edge)?;
@@ -109,11 +121,22 @@ pub(crate) struct Incidents {
     /// For the history.
     changed: Vec<IncidentRecord>,
     dropped: u64,
+    /// Who may have got slow.
+    suspicions: BTreeMap<ServiceId, Suspicion>,
+}
+
+/// What an incident is about.
+#[derive(Clone, Debug)]
+enum Cause {
+    Storm,
+    Slow(Box<Regression>),
 }
 
 /// One incident.
 #[derive(Clone, Debug)]
 struct Incident {
+    cause: Cause,
+    /// Those that storm; of a regression the one whose caller waits most.
     edges: BTreeSet<Edge>,
     onset: u64,
     blame: Blame,
@@ -139,10 +162,12 @@ impl Incidents {
     pub(crate) fn update(&mut self, scene: &Scene<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
         for edge in scene.detectors.storms() {
-            if !self.open.iter().any(|incident| incident.edges.contains(edge)) {
+            let is_on = |open: &Incident| open.is_storm() && open.edges.contains(edge);
+            if !self.open.iter().any(is_on) {
                 self.place(scene, edge, &mut happened);
             }
         }
+        self.place_slow(scene, &mut happened);
         for incident in &mut self.open {
             incident.refresh(scene);
             self.changed.extend(incident.news(scene.now));
@@ -164,7 +189,8 @@ impl Incidents {
     /// Finds the incident that a storm belongs to, or opens one.
     fn place(&mut self, scene: &Scene<'_>, edge: &Edge, happened: &mut Vec<Happened>) {
         let is_same = |incident: &&mut Incident| {
-            incident.edges.iter().any(|other| blame::is_one_cause(scene, edge, other))
+            incident.is_storm()
+                && incident.edges.iter().any(|other| blame::is_one_cause(scene, edge, other))
         };
         if let Some(incident) = self.open.iter_mut().find(is_same) {
             incident.edges.insert(edge.clone());
@@ -176,7 +202,7 @@ impl Incidents {
         }
         let is_back = |past: &Incident| {
             let until = past.view.resolved_at.map_or(0, |at| at.0);
-            past.blame.edge == *edge && scene.now.unix_ms < until + REOPEN_MS
+            past.is_storm() && past.blame.edge == *edge && scene.now.unix_ms < until + REOPEN_MS
         };
         if let Some(at) = self.past.iter().position(is_back)
             && let Some(mut incident) = self.past.remove(at)
@@ -247,13 +273,27 @@ impl Incident {
             ..view::Incident::default()
         };
         let before = Before::see(scene, &blame, onset);
-        let mut incident = Self { edges, onset, blame, before, view, left: None, told: None };
+        let cause = Cause::Storm;
+        let mut incident =
+            Self { cause, edges, onset, blame, before, view, left: None, told: None };
         incident.refresh(scene);
         Some(incident)
     }
 
-    /// Judges anew. While it drains, the verdict stays: what caused it no longer shows.
+    const fn is_storm(&self) -> bool {
+        matches!(self.cause, Cause::Storm)
+    }
+
+    /// Judges anew.
     fn refresh(&mut self, scene: &Scene<'_>) {
+        match self.cause {
+            Cause::Storm => self.refresh_storm(scene),
+            Cause::Slow(_) => self.refresh_slow(scene),
+        }
+    }
+
+    /// Judges a storm anew. While it drains, the verdict stays: what caused it no longer shows.
+    fn refresh_storm(&mut self, scene: &Scene<'_>) {
         let phase_of = |edge: &Edge| scene.detectors.get(edge).map_or(Phase::Normal, Watch::phase);
         let phases: Vec<Phase> = self.edges.iter().map(phase_of).collect();
         if !phases.iter().any(|phase| phase.is_storm()) {

@@ -11,7 +11,7 @@
 //! | [`graph`] | services and who calls whom, on petgraph |
 //! | [`engine`] | everything that is known, and what follows from it: telemetry and commands in, views and pushes out |
 //! | `store` | the last minute of every edge and service, second by second |
-//! | `detect` | is there a retry storm on this edge? |
+//! | `detect` | is there a retry storm on this edge? did this get slow? |
 //! | [`diagnose`] | of spans before and after: since when, and whose fault? |
 //! | `incident` | one card for each cause: who, since when, what would help |
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
@@ -55,6 +55,8 @@ pub mod record;
 #[cfg(test)]
 mod samples;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 pub mod spans;
 mod store;

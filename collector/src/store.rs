@@ -8,7 +8,7 @@ mod sparse;
 mod tally;
 mod track;
 
-pub(crate) use sparse::{LatencyTotal, SparseLatency};
+pub(crate) use sparse::{LatencyTotal, SparseLatency, moments_ms};
 pub(crate) use tally::{Counts, Served, Tally};
 pub(crate) use track::{MINUTE, Track};
 
@@ -164,6 +164,11 @@ impl Store {
     /// All edges, in no particular order.
     pub(crate) fn edges(&self) -> impl Iterator<Item = (&Edge, &Track<Tally>)> {
         self.edges.iter()
+    }
+
+    /// All services, in no particular order.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceId, &Track<Served>)> {
+        self.services.iter()
     }
 
     /// Edges into `destination`, in no particular order.

@@ -15,6 +15,8 @@ built_in!(
     "calm",
     "retry-storm",
     "metastable",
+    "slow-leaf",
+    "slow-self",
     "n-plus-one",
     "surge",
     "polling",

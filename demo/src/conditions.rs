@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::scenario::{Change, Client};
+use crate::station::Slowness;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,13 +64,19 @@ impl Conditions {
         released.last().or(built_in).cloned().unwrap_or_default()
     }
 
-    /// So many times as long as planned does `service` take.
-    pub fn slowness(&self, service: &str) -> f64 {
-        let factors = self.active().map(|change| match change {
-            Change::Slow { service: slow, factor } if slow == service => *factor,
-            _ => 1.0,
-        });
-        factors.product()
+    /// By how much longer than planned `service` takes. Of several changes the factors multiply, and
+    /// the smallest share counts.
+    pub fn slowness(&self, service: &str) -> Slowness {
+        let mut slowness = Slowness::NONE;
+        for change in self.active() {
+            if let Change::Slow { service: slow, factor, percent } = change
+                && slow == service
+            {
+                slowness.factor *= factor;
+                slowness.percent = slowness.percent.min(*percent);
+            }
+        }
+        slowness
     }
 
     /// Share of requests that `service` answers with 500.

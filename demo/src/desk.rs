@@ -1,7 +1,7 @@
 //! The shell of a [`Station`]: requests wait here for their work to be done.
 
 use crate::clock::Clock;
-use crate::station::{Event, Output, Profile, Station, Ticket};
+use crate::station::{Event, Output, Profile, Slowness, Station, Ticket};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
@@ -32,9 +32,9 @@ impl Desk {
         Self { clock, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Work takes so many times as long from now on.
-    pub(crate) fn slow(&self, factor: f64) {
-        self.handle(Event::Slow(factor));
+    /// Work takes longer from now on.
+    pub(crate) fn slow(&self, slowness: Slowness) {
+        self.handle(Event::Slow(slowness));
     }
 
     /// Waits until a worker has done the work of one request. `false`: there was no place in the

@@ -82,7 +82,11 @@ impl Plan {
                 client.backoff_ms,
                 if client.hedge_after_ms == 0 { "" } else { ", hedged" },
             ),
-            Change::Slow { service, factor } => {
+            Change::Slow { service, factor, percent } if *percent < 100.0 => {
+                let name = self.name(service);
+                format!("{name} needs {factor} times as long for {percent} % of its requests")
+            }
+            Change::Slow { service, factor, .. } => {
                 format!("{} needs {factor} times as long", self.name(service))
             }
             Change::Errors { service, percent } => {

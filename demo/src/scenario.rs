@@ -205,6 +205,9 @@ pub enum Change {
         service: String,
         /// So many times as long.
         factor: f64,
+        /// For this share of its requests.
+        #[serde(default = "defaults::all_percent")]
+        percent: f64,
     },
     /// A service fails.
     Errors {

@@ -34,8 +34,22 @@ pub enum Event {
     /// The caller of a request left, and the service cares: a waiting one is taken out of the
     /// queue, one in work is finished all the same.
     Abandon(Ticket),
-    /// From now on work takes so many times as long.
-    Slow(f64),
+    /// From now on work takes longer.
+    Slow(Slowness),
+}
+
+/// By how much work takes longer than planned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slowness {
+    /// So many times as long.
+    pub factor: f64,
+    /// For this share of the requests, in percent; the others are as fast as planned.
+    pub percent: f64,
+}
+
+impl Slowness {
+    /// As planned.
+    pub const NONE: Self = Self { factor: 1.0, percent: 100.0 };
 }
 
 /// What comes of it.
@@ -51,7 +65,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Station {
     profile: Profile,
-    factor: f64,
+    slowness: Slowness,
     rng: StdRng,
     /// What is in work, by its end.
     working: BinaryHeap<Reverse<(Duration, Ticket)>>,
@@ -64,7 +78,7 @@ impl Station {
     pub fn new(profile: Profile, seed: u64) -> Self {
         Self {
             profile,
-            factor: 1.0,
+            slowness: Slowness::NONE,
             rng: StdRng::seed_from_u64(seed),
             working: BinaryHeap::new(),
             waiting: VecDeque::new(),
@@ -78,7 +92,7 @@ impl Station {
         match event {
             Event::Arrive(ticket) => self.arrive(now, ticket),
             Event::Abandon(ticket) => self.waiting.retain(|waiting| *waiting != ticket),
-            Event::Slow(factor) => self.factor = factor,
+            Event::Slow(slowness) => self.slowness = slowness,
         }
     }
 
@@ -130,7 +144,11 @@ impl Station {
     fn work(&mut self) -> Duration {
         let spread = self.profile.spread;
         let scale = (spread * normal(&mut self.rng) - spread * spread / 2.0).exp();
-        Duration::from_secs_f64(self.profile.work_ms * self.factor * scale / 1_000.0)
+        let Slowness { factor, percent } = self.slowness;
+        // Where all are slow there is nothing to draw.
+        let is_slow = 100.0 <= percent || self.rng.random_range(0.0..100.0) < percent;
+        let factor = if is_slow { factor } else { 1.0 };
+        Duration::from_secs_f64(self.profile.work_ms * factor * scale / 1_000.0)
     }
 }
 
@@ -200,11 +218,26 @@ mod tests {
     fn slowness_holds_for_what_begins_later() {
         let mut station = Station::new(ONE_WORKER, 1);
         station.handle(ms(0), Event::Arrive(1));
-        station.handle(ms(10), Event::Slow(10.0));
+        station.handle(ms(10), Event::Slow(Slowness { factor: 10.0, percent: 100.0 }));
         station.handle(ms(20), Event::Arrive(2));
         assert_eq!(station.poll_timeout(), Some(ms(100)));
         station.handle_timeout(ms(100));
         assert_eq!(station.poll_timeout(), Some(ms(1_100)));
+    }
+
+    /// Scenario: a thousand requests while a fiftieth of the work takes a hundred times as long.
+    /// Guarantees: so many are slow, and the others as fast as ever.
+    #[test]
+    fn a_share_is_slow() {
+        let profile = Profile { workers: 0, queue_max: 0, work_ms: 1.0, spread: 0.0 };
+        let mut station = Station::new(profile, 3);
+        station.handle(ms(0), Event::Slow(Slowness { factor: 100.0, percent: 2.0 }));
+        (0..1_000).for_each(|ticket| station.handle(ms(0), Event::Arrive(ticket)));
+        station.handle_timeout(ms(1));
+        let fast = outputs(&mut station).len();
+        assert!((965..=992).contains(&fast), "{fast}");
+        station.handle_timeout(ms(100));
+        assert_eq!(outputs(&mut station).len(), 1_000 - fast);
     }
 
     /// Scenario: a thousand requests for a station without a limit, at two spreads.

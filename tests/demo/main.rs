@@ -73,6 +73,26 @@ fn a_metastable_failure_needs_the_action() {
     assert!(after.as_f64().unwrap() < 0.5 * before.as_f64().unwrap(), "{summary}");
 }
 
+/// Scenario: a slow leaf and a slow middle, over real sockets.
+/// Guarantees: whoever takes the time is blamed, though callers are just as slow, and nobody else.
+#[test]
+fn who_is_slow_is_blamed() {
+    if !is_long() {
+        println!("skipped: two runs of minutes; FUSEBOX_LONG=1 runs them");
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (scenario, seconds) in [("slow-leaf", 180), ("slow-self", 120)] {
+        let events = demo(scenario, 1, seconds, "none");
+        let expect = &event(&events, "started")["expect"];
+        let summary = events.last().expect("a summary");
+        assert_eq!(summary["incident"], "latency_regression", "{events:#?}");
+        assert_eq!(summary["originator"], expect["originator"], "{events:#?}");
+        assert_eq!(summary["victim"], expect["victim"], "{events:#?}");
+        assert_eq!(summary["false_incidents"], 0, "{events:#?}");
+    }
+}
+
 /// Scenario: everything that looks like a storm and is none.
 /// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
 #[test]

@@ -7,6 +7,7 @@ mod book;
 mod console;
 mod net;
 mod operator;
+mod shop;
 mod sidecar;
 mod truth;
 mod twin;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Seconds of one block.
-const BLOCK_SECONDS: u64 = 60;
+pub(crate) const BLOCK_SECONDS: u64 = 60;
 /// Blocks that are remembered: four hours.
 const BLOCKS_MAX: usize = 240;
 /// A block of fewer attempts says nothing.
@@ -29,13 +29,18 @@ impl Envelope {
         if self.seconds < BLOCK_SECONDS {
             return;
         }
-        if BLOCK_ATTEMPTS_MIN <= self.denominator {
+        self.add_block(self.numerator, self.denominator);
+        self.discard();
+    }
+
+    /// Takes a whole block in which nothing was wrong.
+    pub(crate) fn add_block(&mut self, numerator: f64, denominator: f64) {
+        if BLOCK_ATTEMPTS_MIN <= denominator {
             if BLOCKS_MAX <= self.blocks.len() {
                 self.blocks.pop_front();
             }
-            self.blocks.push_back((self.numerator / self.denominator) as f32);
+            self.blocks.push_back((numerator / denominator) as f32);
         }
-        self.discard();
     }
 
     /// Forgets the block that has begun: something was wrong in it.

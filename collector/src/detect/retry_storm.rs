@@ -17,7 +17,7 @@ use super::baseline::Envelope;
 use super::course::{is_healthy, is_sustained, usual_before};
 use super::factor::factor;
 use super::fanout::{ByRatio, Fanout};
-use super::sequential::{Evidence, ln_alarm};
+use super::sequential::{Evidence, RETRIES, ln_alarm};
 use super::words::{Grade, Phase, Sight, Usual};
 use crate::store::{Served, Tally, Track};
 
@@ -180,7 +180,7 @@ impl Watch {
         let share = self.share_usual();
         for second in from..=to {
             let (attempts, retries) = self.trials(sight, second);
-            self.evidence.step(attempts, retries, share);
+            self.evidence.step(attempts, retries, share, &RETRIES);
             if self.storm.is_none() {
                 self.envelope.add(retries, attempts);
                 let served = sight.caller.and_then(|caller| caller.at(second));
@@ -200,7 +200,7 @@ impl Watch {
         let share = self.share_usual();
         for second in self.closed.map_or(newest, |closed| closed + 1)..=newest {
             let (attempts, retries) = self.trials(sight, second);
-            evidence.step(attempts, retries, share);
+            evidence.step(attempts, retries, share, &RETRIES);
         }
         self.ln_evidence = evidence.ln();
         self.ln_alarm = ln_alarm(sight.edges);

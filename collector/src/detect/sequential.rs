@@ -1,13 +1,11 @@
 //! A test that may look at every second and still means its promise.
 //!
-//! A Shiryaev-Roberts e-detector (Shin, Ramdas, Rinaldo, *E-detectors*, NEJSDS) on the share of
-//! retries among attempts: for each alternative above the usual share p0, every second
-//! multiplies the evidence by its likelihood ratio, and one is added for "it may have begun just
-//! now". While the share stays at or below p0, the mean over the alternatives reaches 1/α on
-//! average no sooner than after 1/α seconds, whatever the traffic looks like.
+//! A Shiryaev-Roberts e-detector (Shin, Ramdas, Rinaldo, *E-detectors*, NEJSDS) on a share: of
+//! retries among attempts, of slow requests among all. For each alternative above the usual share
+//! p0, every second multiplies the evidence by its likelihood ratio, and one is added for "it may
+//! have begun just now". While the share stays at or below p0, the mean over the alternatives
+//! reaches 1/α on average no sooner than after 1/α seconds, whatever the traffic looks like.
 
-/// How much worse than usual the alternatives are.
-const MULTIPLES: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
 /// No alternative is beyond this share.
 const SHARE_MAX: f64 = 0.95;
 /// Evidence is held below e^this: enough for any confidence, and a number.
@@ -20,18 +18,39 @@ pub(crate) fn ln_alarm(edges: usize) -> f64 {
     (SECONDS_PER_FALSE_ALARM * edges.max(1) as f64).ln()
 }
 
-/// The evidence against "the share of retries is p0 at most".
+/// What is held against the usual share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bet {
+    /// How much worse than usual the alternatives are.
+    pub(crate) multiples: [f64; 4],
+    /// One second counts for so much at most, in nats. A limit only lowers the evidence, so the
+    /// promise holds; and no single bad second raises an alarm.
+    pub(crate) ln_ratio_max: f64,
+}
+
+/// Retries come in earnest or not at all.
+pub(crate) const RETRIES: Bet =
+    Bet { multiples: [1.5, 2.0, 3.0, 4.0], ln_ratio_max: f64::INFINITY };
+
+impl Bet {
+    /// ln of the likelihood ratio of one second, `p0 * multiple` against `p0`.
+    pub(crate) fn ln_ratio(&self, trials: f64, hits: f64, p0: f64, multiple: f64) -> f64 {
+        let others = (trials - hits).max(0.0);
+        let p1 = (p0 * multiple).min(SHARE_MAX);
+        let ln_ratio = hits * (p1 / p0).ln() + others * ((1.0 - p1) / (1.0 - p0)).ln();
+        ln_ratio.min(self.ln_ratio_max)
+    }
+}
+
+/// The evidence against "the share is p0 at most".
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Evidence([f64; MULTIPLES.len()]);
+pub(crate) struct Evidence([f64; 4]);
 
 impl Evidence {
-    /// Takes one second of `attempts`, `retries` of which are retries.
-    pub(crate) fn step(&mut self, attempts: f64, retries: f64, p0: f64) {
-        let first = (attempts - retries).max(0.0);
-        for (evidence, multiple) in self.0.iter_mut().zip(MULTIPLES) {
-            let p1 = (p0 * multiple).min(SHARE_MAX);
-            let ln_ratio = retries * (p1 / p0).ln() + first * ((1.0 - p1) / (1.0 - p0)).ln();
-            let ln_after = evidence.ln_1p() + ln_ratio;
+    /// Takes one second of `trials`, `hits` of which are what is looked for.
+    pub(crate) fn step(&mut self, trials: f64, hits: f64, p0: f64, bet: &Bet) {
+        for (evidence, multiple) in self.0.iter_mut().zip(bet.multiples) {
+            let ln_after = evidence.ln_1p() + bet.ln_ratio(trials, hits, p0, multiple);
             *evidence = ln_after.min(LN_EVIDENCE_MAX).exp();
         }
     }
@@ -53,7 +72,7 @@ mod tests {
         let check = |attempts: f64, retries: f64, edges: usize, expected: Option<u32>| {
             let mut evidence = Evidence::default();
             let alarm = (1..=100_000).find(|_| {
-                evidence.step(attempts, retries, 0.1304);
+                evidence.step(attempts, retries, 0.1304, &RETRIES);
                 ln_alarm(edges) <= evidence.ln()
             });
             assert_eq!(alarm, expected, "{retries} of {attempts} on {edges} edges");

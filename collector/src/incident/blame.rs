@@ -7,6 +7,7 @@
 
 use super::Scene;
 use crate::detect::Watch;
+use crate::graph::Graph;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::{BTreeSet, HashSet};
 
@@ -120,6 +121,32 @@ pub(super) fn is_one_cause(scene: &Scene<'_>, a: &Edge, b: &Edge) -> bool {
     a.destination == b.destination
         || failures_lead(scene, &a.destination, &b.source)
         || failures_lead(scene, &b.destination, &a.source)
+}
+
+/// Services within reach of storms: whoever may wait for the ends of these edges, and whom they may
+/// load. A storm makes all of them slow.
+pub(crate) fn reach(graph: &Graph, storms: Vec<&Edge>) -> HashSet<ServiceId> {
+    let mut reached: HashSet<ServiceId> = HashSet::new();
+    for edge in storms {
+        for end in [&edge.source, &edge.destination] {
+            walk(end, &mut reached, |service| graph.callers(service).cloned().collect());
+            walk(end, &mut reached, |service| graph.callees(service).cloned().collect());
+        }
+    }
+    reached
+}
+
+fn walk(
+    from: &ServiceId,
+    reached: &mut HashSet<ServiceId>,
+    next: impl Fn(&ServiceId) -> Vec<ServiceId>,
+) {
+    let mut passed: HashSet<ServiceId> = [from.clone()].into();
+    let mut at = vec![from.clone()];
+    while let Some(service) = at.pop() {
+        at.extend(next(&service).into_iter().filter(|service| passed.insert(service.clone())));
+    }
+    reached.extend(passed);
 }
 
 fn failures_lead(scene: &Scene<'_>, from: &ServiceId, to: &ServiceId) -> bool {

@@ -5,7 +5,8 @@
 //! incident; if not it ends with a note, because when it ended is not known.
 
 use super::before::Before;
-use super::{Incident, Incidents, OPEN_MAX, PAST_MAX};
+use super::regression;
+use super::{Cause, Incident, Incidents, OPEN_MAX, PAST_MAX};
 use crate::incident::sentence::time_of_day;
 use crate::record::IncidentRecord;
 use fusebox_proto::Now;
@@ -77,7 +78,12 @@ impl Incidents {
         let mut records: Vec<&IncidentRecord> = records.iter().collect();
         records.sort_by_key(|record| record.view.resolved_at.unwrap_or(record.view.opened_at));
         for record in records {
+            let cause = match &*record.view.kind {
+                regression::KIND => Cause::Slow(Box::default()),
+                _ => Cause::Storm,
+            };
             let mut incident = Incident {
+                cause,
                 edges: record.edges.clone(),
                 onset: record.onset_unix_s,
                 blame: record.blame.clone(),

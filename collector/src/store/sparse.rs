@@ -25,8 +25,38 @@ impl SparseLatency {
 
     /// The latency below which the share `q` of all lie, in milliseconds; `None` without any.
     pub(crate) fn quantile_ms(&self, q: f64) -> Option<f64> {
-        let count = self.0.iter().map(|(_, count)| count).sum();
-        quantile_ms(self.0.iter().copied(), count, q)
+        quantile_ms(self.0.iter().copied(), self.count(), q)
+    }
+
+    /// How many latencies were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How many lie in buckets above that which ends with `limit_us`.
+    pub(crate) fn count_above(&self, limit_us: u64) -> u64 {
+        let from = self.0.partition_point(|(us, _)| *us <= limit_us);
+        self.0[from..].iter().map(|(_, count)| count).sum()
+    }
+
+    /// The latency of the `rank`-th from above, in µs: 0 is the longest. `None` if there are fewer.
+    pub(crate) fn ranked_us(&self, rank: u64) -> Option<u64> {
+        let mut above = 0;
+        let found = self.0.iter().rev().find(|(_, count)| {
+            above += count;
+            rank < above
+        });
+        found.map(|(us, _)| *us)
+    }
+
+    /// Buckets that hold something, as (highest latency of the bucket in µs, count), sorted.
+    pub(crate) fn buckets(&self) -> &[(u64, u64)] {
+        &self.0
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Adds all of `other`.
@@ -90,6 +120,19 @@ impl LatencyTotal {
         }
         quantile_ms(self.buckets.iter().map(|(us, count)| (*us, *count)), self.count, q)
     }
+}
+
+/// Of latencies in buckets of µs: their count, mean and variance, in ms and ms²; `None` below two.
+pub(crate) fn moments_ms(buckets: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64, f64)> {
+    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for (us, weight) in buckets {
+        let ms = us / 1_000.0;
+        count += weight;
+        sum += weight * ms;
+        squares += weight * ms * ms;
+    }
+    let mean = sum / count;
+    (2.0 <= count).then(|| (count, mean, (squares / count - mean * mean).max(0.0)))
 }
 
 /// The quantile `q` of `count` latencies in buckets, lowest first.

@@ -147,6 +147,8 @@ pub(crate) struct Served {
     pub(crate) cancelled: f64,
     /// Requests in the service at the end of the second, as proxies count them.
     pub(crate) in_flight: f64,
+    /// Requests that were really seen, as in [`Tally`].
+    pub(crate) seen: f64,
 }
 
 impl Served {
@@ -158,6 +160,7 @@ impl Served {
             failures: is(Outcome::Failure),
             cancelled: is(Outcome::Timeout),
             in_flight: 0.0,
+            seen: 1.0,
         }
     }
 }
@@ -169,6 +172,7 @@ impl From<&InboundWindow> for Served {
             failures: window.failures as f64,
             cancelled: window.cancelled as f64,
             in_flight: window.in_flight as f64,
+            seen: window.requests as f64,
         }
     }
 }
@@ -179,5 +183,6 @@ impl Counts for Served {
         self.failures += other.failures;
         self.cancelled += other.cancelled;
         self.in_flight += other.in_flight;
+        self.seen += other.seen;
     }
 }

@@ -1,7 +1,7 @@
 //! One edge or one service over the last minute, from proxies and from spans.
 
 use super::ring::Ring;
-use super::sparse::{LatencyTotal, SparseLatency};
+use super::sparse::{LatencyTotal, SparseLatency, moments_ms};
 use super::tally::Counts;
 
 /// Figures are about this many seconds.
@@ -109,6 +109,11 @@ impl<C: Counts> Track<C> {
         self.seconds.get(second).map(|cell| &cell.counts)
     }
 
+    /// The latencies of `second`; `None` where nothing was counted.
+    pub(crate) fn latency_at(&self, second: u64) -> Option<&SparseLatency> {
+        self.seconds.get(second).map(|cell| &cell.latency)
+    }
+
     /// The sum of the `length` seconds that end with `last`.
     pub(crate) fn sum(&self, last: u64, length: u64) -> C {
         let mut sum = C::default();
@@ -150,6 +155,14 @@ impl<C: Counts> Track<C> {
             total.add(&cell.latency);
         }
         total
+    }
+
+    /// How many latencies the `length` seconds that end with `last` have, their mean and variance, in
+    /// ms and ms²; `None` below two.
+    pub(crate) fn moments_ms(&self, last: u64, length: u64) -> Option<(f64, f64, f64)> {
+        let seconds = self.seconds.range((last + 1).saturating_sub(length), last);
+        let buckets = seconds.flat_map(|(_, cell)| cell.latency.buckets());
+        moments_ms(buckets.map(|(us, count)| (*us as f64, *count as f64)))
     }
 
     /// Latencies of the last minute.

@@ -103,9 +103,10 @@ impl Scenario {
                 }
                 check_client(client).map_err(|e| e.within("client"))
             }
-            Change::Slow { service, factor } => {
+            Change::Slow { service, factor, percent } => {
                 self.known("service", service)?;
-                within("factor", *factor, 0.01..=10_000.0)
+                within("factor", *factor, 0.01..=10_000.0)?;
+                within("percent", *percent, 0.0..=100.0)
             }
             Change::Errors { service, percent } => {
                 self.known("service", service)?;

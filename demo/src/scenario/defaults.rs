@@ -16,6 +16,10 @@ pub(super) const fn patience_ms() -> u64 {
     3_500
 }
 
+pub(super) const fn all_percent() -> f64 {
+    100.0
+}
+
 pub(super) const fn once() -> u32 {
     1
 }

@@ -36,6 +36,14 @@ impl Model {
     /// Who multiplies and who is hit, along the calls; then who suffers for it, back to the entry.
     pub fn chain(&self, incident: &Incident) -> Vec<ChainLink> {
         let mut links = Vec::new();
+        if let (Some(slow), Some(waits)) = (&incident.originator, &incident.victim)
+            && incident.edge.as_ref().is_some_and(|edge| edge.destination == *slow)
+        {
+            // Who is slow is called by who waits for it: all of the chain is a way back.
+            links.push(self.link_of(slow, Relation::Begins));
+            links.push(self.link_of(waits, Relation::Hurts));
+            return self.hurt_by(waits.clone(), links);
+        }
         let layers: Vec<(&str, &str, f64)> = if incident.layers.is_empty() {
             match (&incident.originator, &incident.victim) {
                 (Some(from), Some(to)) => {
@@ -57,8 +65,15 @@ impl Model {
             }
             links.push(self.hit(source, destination));
         }
-        let first = links.first().map(|l| l.service.clone());
-        let mut at = first;
+        match links.first().map(|l| l.service.clone()) {
+            Some(first) => self.hurt_by(first, links),
+            None => links,
+        }
+    }
+
+    /// And who waits for `service` and suffers for it, back to the entry.
+    fn hurt_by(&self, service: String, mut links: Vec<ChainLink>) -> Vec<ChainLink> {
+        let mut at = Some(service);
         while let Some(hurt) = at.and_then(|name| self.worst_caller(&name, &links)) {
             links.push(ChainLink {
                 severity: self.service_severity(hurt),

@@ -3,6 +3,7 @@
 mod leases;
 
 use super::act::Ask;
+use super::chain::Relation;
 use super::commands::Request;
 use super::standing::Standing;
 use super::{Effect, Link, Message, Model, Overlay, Screen};
@@ -441,4 +442,24 @@ fn it_wakes_only_for_what_changes() {
     desk.key('4');
     desk.key('t');
     assert_eq!(after(&desk), Some(Duration::from_millis(40)));
+}
+
+/// Scenario: the incident of a service that is slow by itself, seen by the caller that waits most.
+/// Guarantees: the chain begins with the slow one, and leads back to who waits; nobody multiplies.
+#[test]
+fn the_chain_of_a_slow_service_leads_back() {
+    let mut desk = storm();
+    desk.data(|s| {
+        let incident = &mut s.incidents[0];
+        incident.kind = "latency_regression".into();
+        incident.originator = Some("inventory".into());
+        incident.victim = Some("payment".into());
+        incident.amplification = None;
+        incident.action = None;
+    });
+    let chain = desk.model.chain(&desk.model.snapshot.incidents[0]);
+    let names: Vec<_> = chain.iter().map(|link| (&*link.service, link.relation)).collect();
+    let expected = [("inventory", Relation::Begins), ("payment", Relation::Hurts)];
+    assert_eq!(names[..2], expected, "{names:?}");
+    assert!(names[2..].iter().all(|(_, relation)| *relation == Relation::Hurts), "{names:?}");
 }

@@ -1,0 +1,200 @@
+//! A regression of the p99 in one series of latencies, of an edge or a service.
+//!
+//! ```text
+//!             evidence, effect, still there
+//!   normal ────────────────────────────────▶ slow
+//!     ▲                                        │ evidence that it is over, or
+//!     └────────────────────────────────────────┘ six hours: it has become usual
+//! ```
+//!
+//! A sequential test ([`super::sequential`]) on how many requests take longer than the usual p99,
+//! and one on the usual median ([`quantile`]). Against what is usual speaks the worst of the last
+//! minutes, so that wander and stalls are no news; a second has a limited say; and the difference
+//! must be worth a word: 10 % and 1 ms beyond the bounds of both ([`rank`]). What is usual is
+//! learned over hours, and not while something is wrong ([`usual`]). Sources and simulations:
+//! detection.md §2.
+
+mod quantile;
+mod rank;
+mod usual;
+
+use super::sequential::ln_alarm;
+use crate::store::SparseLatency;
+use quantile::{P50, P99, Quantile};
+use std::collections::VecDeque;
+
+pub(crate) use usual::UsualLatency;
+
+/// More requests than so many times the usual are load, and slow because of it.
+const LOAD_MAX: f64 = 2.0;
+/// Load is looked at over so many seconds, and what queued meanwhile needs as long.
+const LOAD_SECONDS: usize = 10;
+/// Nothing is learned while there is as much evidence as chance gives once in a few minutes.
+const LN_SUSPICIOUS: f64 = 4.6;
+/// But what is suspicious or loaded for so long, and no regression, is learned.
+const DOUBT_SECONDS_MAX: u64 = 600;
+/// What was slow for so long has become usual.
+const SLOW_SECONDS_MAX: u64 = 6 * 3_600;
+
+/// A regression that is not over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Slow {
+    /// The second in which it began.
+    pub(crate) onset: u64,
+    /// The second in which it was found.
+    pub(crate) found: u64,
+    /// Whether the p99 showed it.
+    pub(crate) by_tail: bool,
+    /// Whether the median showed it.
+    pub(crate) by_middle: bool,
+}
+
+/// One second of a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    /// Which.
+    pub(crate) second: u64,
+    /// Latencies that ended in it; `None` where none did.
+    pub(crate) latency: Option<&'a SparseLatency>,
+    /// Share of them that was really seen, 0 … 1: sampled spans stand for others.
+    pub(crate) seen_share: f64,
+    /// Requests that came in it: more than ended, where they queue.
+    pub(crate) requests: f64,
+    /// Whether a storm or a lease explains what it shows.
+    pub(crate) is_explained: bool,
+}
+
+/// The detector of one series.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    usual: UsualLatency,
+    tail: Quantile,
+    middle: Quantile,
+    slow: Option<Slow>,
+    counts: VecDeque<f32>,
+    loaded_until: u64,
+    doubtful_seconds: u64,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self {
+            usual: UsualLatency::default(),
+            tail: Quantile::new(P99),
+            middle: Quantile::new(P50),
+            slow: None,
+            counts: VecDeque::new(),
+            loaded_until: 0,
+            doubtful_seconds: 0,
+        }
+    }
+}
+
+impl Series {
+    /// What is usual.
+    pub(crate) const fn usual(&self) -> &UsualLatency {
+        &self.usual
+    }
+
+    /// The regression, if there is one.
+    pub(crate) const fn slow(&self) -> Option<Slow> {
+        self.slow
+    }
+
+    /// Takes the next second, where `series` are watched.
+    pub(crate) fn judge(&mut self, window: Window<'_>, series: usize) {
+        let is_loaded = self.is_loaded(&window);
+        if window.is_explained {
+            // It is somebody else's finding, also what of it was found here.
+            self.calm();
+            return;
+        }
+        if let Some(slow) = self.slow {
+            self.follow(slow, window);
+            return;
+        }
+        if is_loaded {
+            self.doubt(window);
+            return;
+        }
+        if let Some(latency) = window.latency {
+            self.tail.step(window.second, latency, window.seen_share);
+            self.middle.step(window.second, latency, window.seen_share);
+        }
+        // Two tests on each series.
+        let ln_alarm = ln_alarm(2 * series);
+        let by_tail = self.tail.is_slow(&self.usual, ln_alarm);
+        let by_middle = self.middle.is_slow(&self.usual, ln_alarm);
+        if by_tail || by_middle {
+            let first = if by_tail { &self.tail } else { &self.middle };
+            let onset = first.since();
+            self.slow = Some(Slow { onset, found: window.second, by_tail, by_middle });
+            self.usual.discard();
+        } else if LN_SUSPICIOUS <= self.tail.ln_evidence().max(self.middle.ln_evidence()) {
+            self.doubt(window);
+        } else {
+            self.doubtful_seconds = 0;
+            self.learn(window);
+        }
+    }
+
+    /// Whether more comes than twice the usual, or did a moment ago.
+    fn is_loaded(&mut self, window: &Window<'_>) -> bool {
+        if LOAD_SECONDS <= self.counts.len() {
+            self.counts.pop_front();
+        }
+        self.counts.push_back(window.requests as f32);
+        let Some(usual) = self.usual.rate() else { return false };
+        let expected = usual * LOAD_SECONDS as f64;
+        // Chance alone makes some seconds of a quiet series busy ones.
+        let most = LOAD_MAX * expected + 3.0 * expected.sqrt();
+        let count: f32 = self.counts.iter().sum();
+        if most < f64::from(count) {
+            self.loaded_until = window.second + LOAD_SECONDS as u64;
+        }
+        window.second <= self.loaded_until
+    }
+
+    /// Something is odd: it is not learned, unless it stays so.
+    fn doubt(&mut self, window: Window<'_>) {
+        self.doubtful_seconds += 1;
+        if DOUBT_SECONDS_MAX < self.doubtful_seconds {
+            self.tail.forget();
+            self.middle.forget();
+            self.learn(window);
+        }
+    }
+
+    fn learn(&mut self, window: Window<'_>) {
+        let count = window.latency.map_or(0, SparseLatency::count) as f64;
+        if let Some(block) = self.usual.learn(window.latency, count * window.seen_share) {
+            self.tail.allow(&block);
+            self.middle.allow(&block);
+            self.usual.count(&block);
+            self.tail.aim(&self.usual);
+            self.middle.aim(&self.usual);
+        }
+    }
+
+    fn follow(&mut self, slow: Slow, window: Window<'_>) {
+        if let Some(latency) = window.latency {
+            self.tail.follow(latency, window.seen_share);
+            self.middle.follow(latency, window.seen_share);
+        }
+        let is_over =
+            (!slow.by_tail || self.tail.is_over()) && (!slow.by_middle || self.middle.is_over());
+        if slow.found + SLOW_SECONDS_MAX < window.second {
+            *self = Self::default();
+        } else if is_over {
+            self.calm();
+        }
+    }
+
+    fn calm(&mut self) {
+        self.slow = None;
+        self.tail.forget();
+        self.middle.forget();
+        self.usual.discard();
+        self.doubtful_seconds = 0;
+    }
+}

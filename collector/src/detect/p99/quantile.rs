@@ -1,0 +1,218 @@
+//! The test on one quantile of a series: do more requests take longer than it than used to?
+
+use super::super::baseline::Envelope;
+use super::super::sequential::{Bet, Evidence};
+use super::rank;
+use super::usual::{Block, UsualLatency};
+use crate::store::SparseLatency;
+use std::collections::VecDeque;
+
+/// A second counts for so much at most: alone, none raises an alarm, nor do a few in ten minutes.
+const LN_RATIO_MAX: f64 = 2.0;
+/// The share that is usual is no higher than this: beyond it there is nothing to bet on.
+const SHARE_MAX: f64 = 0.9;
+/// A regression is slower by this at least, in µs.
+const EFFECT_US_MIN: f64 = 1_000.0;
+/// It must still be there: more than usual in both halves of so many seconds, or of more where
+/// few requests come.
+const HELD_SECONDS: [usize; 4] = [10, 20, 30, 60];
+/// Seconds are enough if so many slow requests would be usual in them.
+const HELD_HITS: f64 = 2.0;
+/// A regression is over once ln of the evidence for that is so much.
+const LN_OVER: f64 = 10.0;
+/// And a second counts for so much there: it takes ten to be over.
+const LN_OVER_RATIO_MAX: f64 = 1.0;
+
+/// Which quantile, and what is bet on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) q: f64,
+    bet: Bet,
+    /// Fewer requests since it began prove nothing.
+    samples_min: u64,
+    /// So many times as slow is worth a word, beyond both bounds.
+    effect: f64,
+    /// Who is known for a minute must be slower by so much more, for four minutes by half of it, and
+    /// so on: nobody has seen yet how it varies.
+    effect_young: f64,
+}
+
+/// The tail.
+pub(super) const P99: Kind = Kind {
+    q: 0.99,
+    bet: Bet { multiples: [2.0, 4.0, 8.0, 16.0], ln_ratio_max: LN_RATIO_MAX },
+    samples_min: 299,
+    effect: 1.1,
+    effect_young: 0.2,
+};
+/// The middle: finds what slows all requests, sooner where few come. It wanders more than its bounds
+/// say, and its regressions are of a size.
+pub(super) const P50: Kind = Kind {
+    q: 0.5,
+    bet: Bet { multiples: [1.2, 1.4, 1.6, 1.8], ln_ratio_max: LN_RATIO_MAX },
+    samples_min: 29,
+    effect: 1.3,
+    effect_young: 0.6,
+};
+
+/// The test on one quantile of one series.
+#[derive(Clone, Debug)]
+pub(super) struct Quantile {
+    kind: Kind,
+    /// The quantile is no higher than this, µs; `None` before it is known.
+    limit_us: Option<u64>,
+    /// The share above it that is usual.
+    p0: f64,
+    envelope: Envelope,
+    /// The quantile itself, minute by minute, µs.
+    heights: Envelope,
+    evidence: Evidence,
+    /// Evidence since `since`, which is where it was nothing last.
+    drift: f64,
+    since: u64,
+    latency: SparseLatency,
+    /// Requests, and slow ones among them, of the last minute.
+    recent: VecDeque<(f32, f32)>,
+    over: f64,
+}
+
+impl Quantile {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            limit_us: None,
+            p0: 0.0,
+            envelope: Envelope::default(),
+            heights: Envelope::default(),
+            evidence: Evidence::default(),
+            drift: 0.0,
+            since: 0,
+            latency: SparseLatency::default(),
+            recent: VecDeque::new(),
+            over: 0.0,
+        }
+    }
+
+    /// A minute is about to be counted: what of it is beyond the limit is usual.
+    pub(super) fn allow(&mut self, block: &Block) {
+        if let Some(limit_us) = self.limit_us {
+            let seen = |count: u64| count as f64 * block.seen_share;
+            let beyond = seen(block.latency.count_above(limit_us));
+            self.envelope.add_block(beyond, seen(block.latency.count()));
+        }
+        let count = block.latency.count();
+        let rank = (count as f64 * (1.0 - self.kind.q)) as u64;
+        if self.kind.samples_min <= count
+            && let Some(us) = block.latency.ranked_us(rank)
+        {
+            self.heights.add_block(us as f64 * count as f64, count as f64);
+        }
+    }
+
+    /// Takes aim anew: what is usual has changed.
+    pub(super) fn aim(&mut self, usual: &UsualLatency) {
+        let n = usual.samples();
+        let rank = if usual.is_known() { rank::upper(n, self.kind.q) } else { None };
+        self.limit_us = rank.and_then(|rank| usual.ranked_us(rank, n));
+        let Some(limit_us) = self.limit_us else { return };
+        let share = rank::share_upper(usual.share_above(limit_us) * n, n);
+        self.p0 = self.envelope.upper().map_or(share, |upper| upper.max(share)).min(SHARE_MAX);
+    }
+
+    /// Takes a second. `seen_share`: of the latencies that are counted, so many were really seen.
+    pub(super) fn step(&mut self, second: u64, window: &SparseLatency, seen_share: f64) {
+        let Some(limit_us) = self.limit_us else { return };
+        let (n, hits) = self.count(window, seen_share, limit_us);
+        let Kind { bet, .. } = self.kind;
+        self.evidence.step(n, hits, self.p0, &bet);
+        self.drift = (self.drift + bet.ln_ratio(n, hits, self.p0, bet.multiples[0])).max(0.0);
+        if self.drift <= 0.0 {
+            self.latency.clear();
+            self.since = second + 1;
+        } else {
+            self.latency.merge(window);
+        }
+    }
+
+    /// Takes a second of a regression that this test has found.
+    pub(super) fn follow(&mut self, window: &SparseLatency, seen_share: f64) {
+        let Some(limit_us) = self.limit_us else { return };
+        let (n, hits) = self.count(window, seen_share, limit_us);
+        self.latency.merge(window);
+        let count = self.latency.count().max(1) as f64;
+        let is = self.latency.count_above(limit_us) as f64 / count;
+        // Halfway between what is usual and what it was.
+        let p1 = f64::midpoint(self.p0, is).clamp(1.05 * self.p0, 0.95);
+        let others = n - hits;
+        let ln_ratio = hits * (self.p0 / p1).ln() + others * ((1.0 - self.p0) / (1.0 - p1)).ln();
+        self.over = (self.over.exp().ln_1p() + ln_ratio.min(LN_OVER_RATIO_MAX)).max(-30.0);
+    }
+
+    fn count(&mut self, window: &SparseLatency, seen_share: f64, limit_us: u64) -> (f64, f64) {
+        let n = window.count() as f64 * seen_share;
+        let hits = window.count_above(limit_us) as f64 * seen_share;
+        if HELD_SECONDS[HELD_SECONDS.len() - 1] <= self.recent.len() {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((n as f32, hits as f32));
+        (n, hits)
+    }
+
+    /// Whether a regression is shown.
+    pub(super) fn is_slow(&self, usual: &UsualLatency, ln_alarm: f64) -> bool {
+        ln_alarm <= self.evidence.ln() && self.has_effect(usual) && self.is_held()
+    }
+
+    /// Beyond both bounds, by enough.
+    fn has_effect(&self, usual: &UsualLatency) -> bool {
+        let Some(limit_us) = self.limit_us else { return false };
+        let count = self.latency.count();
+        let lower = rank::lower(count as f64, self.kind.q);
+        let Some(is_us) = lower.and_then(|rank| self.latency.ranked_us(rank)) else {
+            return false;
+        };
+        let Kind { effect, effect_young, samples_min, .. } = self.kind;
+        let effect = effect + effect_young / (usual.minutes().max(1) as f64).sqrt();
+        let was_us = self.heights.upper().unwrap_or(0.0).max(limit_us as f64);
+        samples_min <= count
+            && was_us + EFFECT_US_MIN <= is_us as f64
+            && effect * was_us <= is_us as f64
+    }
+
+    fn is_held(&self) -> bool {
+        let sum = |from: usize, to: usize| {
+            let newest_first = self.recent.iter().rev().skip(from).take(to - from);
+            newest_first
+                .fold((0.0, 0.0), |sum, one| (sum.0 + f64::from(one.0), sum.1 + f64::from(one.1)))
+        };
+        let is_enough = |seconds: &&usize| HELD_HITS <= self.p0 * sum(0, **seconds).0;
+        let seconds = HELD_SECONDS.iter().find(is_enough).copied();
+        let seconds = seconds.unwrap_or(HELD_SECONDS[HELD_SECONDS.len() - 1]);
+        let halves = [sum(0, seconds / 2), sum(seconds / 2, seconds)];
+        halves.iter().all(|(n, hits)| self.p0 * n < *hits)
+    }
+
+    /// Whether a regression that this test has found is over.
+    pub(super) fn is_over(&self) -> bool {
+        LN_OVER <= self.over
+    }
+
+    /// Evidence, ln.
+    pub(super) fn ln_evidence(&self) -> f64 {
+        self.evidence.ln()
+    }
+
+    /// The second in which it began.
+    pub(super) const fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Forgets what was found; what is usual stays.
+    pub(super) fn forget(&mut self) {
+        self.evidence = Evidence::default();
+        self.drift = 0.0;
+        self.over = 0.0;
+        self.latency.clear();
+        self.recent.clear();
+    }
+}

@@ -1,0 +1,132 @@
+//! Verdicts about a shop whose truth is known.
+
+use super::Shop;
+use fusebox_demo::catalogue;
+use fusebox_demo::event::Summary;
+use fusebox_demo::plan::Plan;
+use fusebox_proto::view::{Incident, IncidentState};
+use std::time::Duration;
+
+fn plan(name: &str, seed: u64) -> Plan {
+    Plan::new(catalogue::find(name).expect("a built-in scenario"), seed)
+}
+
+/// Runs a scenario as it is written.
+fn run(name: &str, seed: u64) -> (Summary, Vec<Incident>) {
+    let plan = plan(name, seed);
+    let end = Duration::from_secs_f64(plan.scenario.duration_s);
+    Shop::new(plan).run(end)
+}
+
+/// Runs a scenario whose faults begin late, when all that is usual is known.
+fn run_late(name: &str, seed: u64, minutes: u64) -> (Summary, Vec<Incident>) {
+    let mut plan = plan(name, seed);
+    let later = Duration::from_mins(minutes);
+    let end = later + Duration::from_secs_f64(plan.scenario.duration_s);
+    plan.begin_faults_at(later);
+    Shop::new(plan).run(end)
+}
+
+fn seeds(short: u64, long: u64) -> std::ops::RangeInclusive<u64> {
+    1..=if fusebox_tests::is_asked_for("FUSEBOX_LONG") { long } else { short }
+}
+
+fn told(incidents: &[Incident]) -> Vec<String> {
+    let told = incidents.iter().map(|incident| {
+        let Incident { kind, originator, victim, summary, suspects, .. } = incident;
+        format!("{kind} {originator:?} {victim:?}: {summary} {suspects:?}")
+    });
+    told.collect()
+}
+
+#[track_caller]
+fn check_blamed(name: &str, seed: u64, most_s: f64) {
+    let fault_at = plan(name, seed).first_fault_at().expect("a fault");
+    let expect = plan(name, seed).expect().expect("an expectation");
+    let (summary, incidents) = run(name, seed);
+    assert_eq!(summary.originator.as_ref(), Some(&expect.originator), "{:#?}", told(&incidents));
+    assert_eq!(summary.victim.as_ref(), Some(&expect.victim), "{:#?}", told(&incidents));
+    assert_eq!(summary.false_incidents, 0, "{name}, seed {seed}: {:#?}", told(&incidents));
+    let found = incidents[0].opened_at.0 - super::START_UNIX_MS;
+    let after_s = found as f64 / 1_000.0 - fault_at.as_secs_f64();
+    println!("{name}, seed {seed}: {after_s:.0} s, {}", incidents[0].summary);
+    assert!((0.0..=most_s).contains(&after_s), "{name}, seed {seed}: after {after_s} s");
+    assert_eq!(incidents[0].state, IncidentState::Open, "{name}, seed {seed}");
+    assert!(incidents[0].action.is_none(), "refusing slow answers helps nobody");
+}
+
+/// Scenario: a leaf of which two percent hang, under callers that are just as slow.
+/// Guarantees: the leaf is blamed, nobody else, and nothing is suggested that would harm.
+#[test]
+fn a_slow_leaf_is_blamed() {
+    seeds(3, 40).for_each(|seed| check_blamed("slow-leaf", seed, 120.0));
+}
+
+/// Scenario: a service in the middle that is slow by itself.
+/// Guarantees: it is blamed, neither who calls it nor whom it calls, in time.
+#[test]
+fn a_slow_middle_is_blamed() {
+    seeds(3, 40).for_each(|seed| check_blamed("slow-self", seed, 30.0));
+}
+
+/// Scenario: the slow middle is well again after a minute.
+/// Guarantees: the incident is over soon, and there was one only.
+#[test]
+fn a_regression_ends_once() {
+    for seed in seeds(1, 20) {
+        let mut plan = plan("slow-self", seed);
+        plan.scenario.faults[0].for_s = Some(60.0);
+        let end_s = plan.scenario.faults[0].at_s + 60.0;
+        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(5));
+        let [incident] = &incidents[..] else { panic!("seed {seed}: {:#?}", told(&incidents)) };
+        assert_eq!(incident.state, IncidentState::Resolved, "seed {seed}");
+        let resolved = incident.resolved_at.expect("resolved").0 - super::START_UNIX_MS;
+        let after_s = resolved as f64 / 1_000.0 - end_s;
+        println!("slow-self, seed {seed}: over after {after_s:.0} s, {}", incident.summary);
+        assert!((0.0..=60.0).contains(&after_s), "seed {seed}: over after {after_s} s");
+    }
+}
+
+/// Scenario: the scenarios in which nothing got slow by itself: a long calm day, a surge into
+/// overload; when all that is usual is known.
+/// Guarantees: no incident.
+#[test]
+fn nobody_is_blamed_for_what_is_usual() {
+    for seed in seeds(1, 20) {
+        let (_, incidents) = run_late("surge", seed, 3);
+        assert!(incidents.is_empty(), "surge, seed {seed}: {:#?}", told(&incidents));
+        let plan = plan("calm", seed);
+        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(10));
+        assert!(incidents.is_empty(), "calm, seed {seed}: {:#?}", told(&incidents));
+    }
+}
+
+/// Scenario: the lookalike that slows a callee for half a minute, as it is written, and when all that
+/// is usual is known.
+/// Guarantees: as written nothing is said; later only who is really slow is blamed, never the one
+/// that calls it more often.
+#[test]
+fn more_calls_are_no_regression() {
+    for seed in seeds(1, 20) {
+        let (_, incidents) = run("n-plus-one", seed);
+        assert!(incidents.is_empty(), "n-plus-one, seed {seed}: {:#?}", told(&incidents));
+        let catalog = plan("n-plus-one", seed).name("catalog").to_owned();
+        let (_, incidents) = run_late("n-plus-one", seed, 3);
+        println!("n-plus-one, seed {seed}: {:#?}", told(&incidents));
+        let is_true = |incident: &Incident| incident.originator.as_ref() == Some(&catalog);
+        assert!(incidents.iter().all(is_true), "seed {seed}: {:#?}", told(&incidents));
+    }
+}
+
+/// Scenario: the storms, when all that is usual is known.
+/// Guarantees: they are one incident, their own: what is slow because of them is no other.
+#[test]
+fn a_storm_explains_who_is_slow() {
+    for seed in seeds(1, 20) {
+        for name in ["retry-storm", "metastable"] {
+            let (summary, incidents) = run_late(name, seed, 3);
+            assert_eq!(summary.false_incidents, 0, "{name}, seed {seed}: {:#?}", told(&incidents));
+            assert_eq!(incidents.len(), 1, "{name}, seed {seed}: {:#?}", told(&incidents));
+        }
+    }
+}
