@@ -2,8 +2,9 @@
 //! for it.
 //!
 //! Every edge and service that is slow is followed down to whose time it is ([`super::slow`]). A
-//! verdict counts once it stands for some seconds. What several services began to do at once has a
-//! reason that no trace shows, such as the machine under them: nobody is accused then. Nothing is
+//! verdict counts once it stands for some seconds. What several services began to do at once, or what
+//! slows others, too, that do not wait for it, has a reason that no trace shows, such as the machine
+//! under them: nobody is accused then. Nothing is
 //! suggested: refusing slow answers harms whoever would have got them.
 
 use super::blame::Blame;
@@ -81,7 +82,8 @@ impl Incidents {
             let suspicion = self.suspicions.entry(service.clone());
             let suspicion = suspicion.or_insert(Suspicion { since: now_second, last: now_second });
             suspicion.last = now_second;
-            if suspicion.since + STANDING_SECONDS <= now_second {
+            let is_standing = suspicion.since + STANDING_SECONDS <= now_second;
+            if is_standing && !slow::is_everywhere(scene, &service, charge.onset) {
                 self.suspicions.remove(&service);
                 self.open_slow(scene, charge, happened);
             }

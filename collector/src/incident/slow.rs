@@ -16,6 +16,10 @@ use std::collections::BTreeSet;
 const EXPLAINED_MIN: f64 = 0.5;
 /// An excess of fewer standard errors may be chance.
 const ERRORS_MIN: f64 = 3.0;
+/// A service elsewhere is slower if its requests take so many times as long.
+const ELSEWHERE_MIN: f64 = 1.2;
+/// If it is this share of them, it is everywhere.
+const EVERYWHERE_MIN: f64 = 0.3;
 /// What is now is read from so many seconds at least.
 const SECONDS_MIN: u64 = 10;
 /// A cause reaches no further than over so many edges.
@@ -264,6 +268,27 @@ fn is_mix(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> bool {
     });
     let calls: Vec<bool> = calls.collect();
     !calls.is_empty() && !calls.contains(&true)
+}
+
+/// Whether others got slower, too, that do not wait for `service`: then what slows them all is
+/// beneath them, such as a machine, and no trace shows it.
+pub(super) fn is_everywhere(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> bool {
+    let mut waiting: BTreeSet<&ServiceId> = [service].into();
+    let mut at = vec![service];
+    while let Some(one) = at.pop() {
+        at.extend(scene.graph.callers(one).filter(|caller| waiting.insert(caller)));
+    }
+    let others = scene.store.services().filter(|(other, _)| !waiting.contains(other));
+    let others = others.filter_map(|(other, _)| {
+        let shift = shift(scene, &Subject::Service(other.clone()), onset)?;
+        Some(shift.is_slower() && ELSEWHERE_MIN * shift.usual_ms <= shift.now_ms)
+    });
+    let (mut slower, mut all) = (0, 0);
+    others.for_each(|is_slower| {
+        slower += u32::from(is_slower);
+        all += 1;
+    });
+    2 <= slower && EVERYWHERE_MIN * f64::from(all) <= f64::from(slower)
 }
 
 /// The caller that waits for `service` most: by how much longer its calls take in all.

@@ -4,6 +4,7 @@ use super::Shop;
 use fusebox_demo::catalogue;
 use fusebox_demo::event::Summary;
 use fusebox_demo::plan::Plan;
+use fusebox_demo::scenario::{Change, Fault};
 use fusebox_proto::view::{Incident, IncidentState};
 use std::time::Duration;
 
@@ -84,6 +85,27 @@ fn a_regression_ends_once() {
         let after_s = resolved as f64 / 1_000.0 - end_s;
         println!("slow-self, seed {seed}: over after {after_s:.0} s, {}", incident.summary);
         assert!((0.0..=60.0).contains(&after_s), "seed {seed}: over after {after_s} s");
+    }
+}
+
+/// Scenario: everything gets three times as slow at once, as on a machine that has something else to
+/// do.
+/// Guarantees: nobody is accused.
+#[test]
+fn what_slows_everybody_accuses_nobody() {
+    for seed in seeds(1, 20) {
+        let mut plan = plan("slow-self", seed);
+        let fault = plan.scenario.faults.remove(0);
+        let roles: Vec<String> = plan.scenario.services.keys().cloned().collect();
+        plan.scenario.faults = roles
+            .into_iter()
+            .map(|service| Fault {
+                change: Change::Slow { service, factor: 3.0, percent: 100.0 },
+                ..fault.clone()
+            })
+            .collect();
+        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(3));
+        assert!(incidents.is_empty(), "seed {seed}: {:#?}", told(&incidents));
     }
 }
 

@@ -125,13 +125,12 @@ impl Quantile {
         let (n, hits) = self.count(window, seen_share, limit_us);
         let Kind { bet, .. } = self.kind;
         self.evidence.step(n, hits, self.p0, &bet);
-        self.drift = (self.drift + bet.ln_ratio(n, hits, self.p0, bet.multiples[0])).max(0.0);
         if self.drift <= 0.0 {
             self.latency.clear();
-            self.since = second + 1;
-        } else {
-            self.latency.merge(window);
+            self.since = second;
         }
+        self.drift = (self.drift + bet.ln_ratio(n, hits, self.p0, bet.multiples[0])).max(0.0);
+        self.latency.merge(window);
     }
 
     /// Takes a second of a regression that this test has found.
