@@ -147,16 +147,16 @@ fn check_found(name: &str, nature: Nature, usual_s: u64, change: Change, most: u
 
 /// Scenario: a thousand series are watched; one of them, bursty or even, becomes slow: all of it or
 /// a share.
-/// Guarantees: in the median of some seeds it is found within the time of the bars, from whatever
-/// is usual after one minute or one hour.
+/// Guarantees: in the median of some seeds it is found within the time of the bars where an hour is
+/// known, and within twice that where a minute is.
 #[test]
 fn regressions_are_found_in_time() {
     let all = |factor| Change { share: 1.0, factor, load: 1.0 };
     let some = |share, factor| Change { share, factor, load: 1.0 };
     check_found("x2, 50/s, bursty, an hour", BURSTY, 3_600, all(2.0), 15);
-    check_found("x2, 50/s, even, a minute", EVEN, 60, all(2.0), 15);
+    check_found("x2, 50/s, even, a minute", EVEN, 60, all(2.0), 30);
     check_found("5 % x4, 50/s, bursty, an hour", BURSTY, 3_600, some(0.05, 4.0), 180);
-    check_found("5 % x4, 50/s, even, a minute", EVEN, 60, some(0.05, 4.0), 180);
+    check_found("5 % x4, 50/s, even, a minute", EVEN, 60, some(0.05, 4.0), 360);
     check_found("2 % x10, 50/s, even, ten minutes", EVEN, 600, some(0.02, 10.0), 180);
     let quiet = Nature { rate: 5.0, ..EVEN };
     check_found("x2, 5/s, even, an hour", quiet, 3_600, all(2.0), 60);
