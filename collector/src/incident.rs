@@ -310,11 +310,11 @@ impl Incident {
         } else {
             Phase::Draining
         };
-        let is_leased = scene.lease(&self.blame.edge).is_some();
-        let phase = if is_leased { Phase::Draining } else { phase };
+        // Under a lease an edge does not rage. Where another still does, the verdict was one of the
+        // first seconds: layers above show later.
         let is_raging =
             self.edges.iter().any(|edge| scene.detectors.get(edge).is_some_and(Watch::is_raging));
-        if is_raging && !is_leased {
+        if is_raging {
             let is_live = |edge: &&Edge| phase_of(edge).is_storm();
             let live: BTreeSet<Edge> = self.edges.iter().filter(is_live).cloned().collect();
             let onsets = live.iter().filter_map(|edge| scene.detectors.get(edge)?.onset());
@@ -323,6 +323,8 @@ impl Incident {
                 self.accuse(scene, blame);
             }
         }
+        let is_leased = scene.lease(&self.blame.edge).is_some();
+        let phase = if is_leased { Phase::Draining } else { phase };
         self.tell(scene, phase);
     }
 

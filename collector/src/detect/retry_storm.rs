@@ -228,6 +228,17 @@ impl Watch {
         factor.unwrap_or(1.0)
     }
 
+    /// The factor of the newest seconds at most, where chance is on its side: few attempts say little
+    /// of what it is, but may say that it is no longer what it was.
+    fn factor_at_most(&self, sight: &Sight<'_>, newest: u64) -> f64 {
+        let recent = sight.track.sum(newest, 3);
+        if self.by_ratio.is_some() || ATTEMPTS_MIN <= recent.attempts() {
+            return self.factor_lately(sight, newest);
+        }
+        let retries = recent.retries() + 2.0 * recent.retries().max(1.0).sqrt();
+        if 0.0 < recent.first { 1.0 + retries / recent.first } else { self.factor }
+    }
+
     /// Whether what happens is a storm and not only retries: over three seconds, over ten where
     /// there is little traffic, and over one or two only where chance could not do it.
     fn passes_gates(&self, sight: &Sight<'_>, newest: u64) -> bool {
@@ -294,9 +305,10 @@ impl Watch {
 
     /// Follows a storm to its end.
     fn follow(&mut self, sight: &Sight<'_>, newest: u64) {
-        let is_raging = !sight.is_refused && self.passes_gates(sight, newest);
+        let is_raging =
+            !sight.is_refused && self.passes_gates(sight, newest) && !is_past(sight, newest);
         let recent = self.factor_lately(sight, sight.front);
-        let now = self.factor_lately(sight, newest);
+        let now = self.factor_at_most(sight, newest);
         let Some(storm) = &mut self.storm else { return };
         storm.is_raging = is_raging;
         storm.attempts = sight.track.sum(newest, newest + 1 - storm.onset.min(newest)).attempts();
@@ -331,4 +343,12 @@ impl Watch {
             _ => Phase::Storm,
         };
     }
+}
+
+/// Whether the newest seconds show that what made attempts fail is over, while ten seconds are still
+/// full of it.
+fn is_past(sight: &Sight<'_>, newest: u64) -> bool {
+    let recent = sight.track.sum(newest, 3);
+    ATTEMPTS_WIDE_MIN <= recent.ended()
+        && recent.failure_ratio().is_some_and(|failed| failed < FAILED_MIN)
 }
