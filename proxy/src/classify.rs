@@ -23,14 +23,20 @@
 //! invites too, but never renews a key: 10 s after the last attempt that was forwarded the next one
 //! is first, so that no loop is refused for ever.
 //!
+//! Where several layers repeat, a lower one gets the same order again, in the same trace. What it
+//! sends then is *first* again: the trace came in anew at this proxy after the last attempt ended
+//! ([`Arrivals`]). Only probable retries are told apart so: a span is of one order anyway.
+//!
 //! It costs two hashes and two looks into tables that do not allocate once they have grown: no
 //! strings are kept. A request that succeeds is forgotten at once, so the tables
 //! hold what is in flight and what failed in the last 10 s.
 
+mod arrivals;
 mod head;
 mod request;
 mod table;
 
+pub use arrivals::{ARRIVALS_MAX, Arrivals};
 pub use head::{BODY_PREFIX_LEN_MAX, BodyDigest, RequestHead};
 
 use head::{Hash, Keys};
@@ -223,8 +229,9 @@ impl Classifier {
         let known = |key: Option<Key>| {
             key.and_then(|key| self.requests.get(key, now_us)).filter(|r| r.is_fresh(now_us))
         };
-        let (narrow, wide) = (known(keys.narrow), known(keys.wide));
         let says_so = 0 < head.grpc_previous_attempts;
+        let (narrow, wide) = (known(keys.narrow), known(keys.wide));
+        let wide = wide.filter(|request| says_so || !self.is_asked_anew(now, request, head));
         let grade = if says_so { Grade::Certain } else { Grade::Probable };
         let class = narrow
             .and_then(|request| request.judge(Grade::Certain))
@@ -260,7 +267,8 @@ impl Classifier {
     pub fn refused(&mut self, attempt: Attempt, status: u16) {
         if !matches!(attempt.class, Class::Retry { .. }) {
             for key in attempt.keys.both() {
-                self.requests.get_or_insert(key, attempt.at_us).refused(attempt.at_us, status);
+                let request = self.requests.get_or_insert(key, attempt.at_us);
+                request.refused(attempt.at_us, attempt.class, status);
             }
         }
     }
@@ -302,6 +310,14 @@ impl Classifier {
     /// Requests that were forgotten before their time.
     pub const fn forgotten(&self) -> u64 {
         self.requests.evicted()
+    }
+
+    /// Whether a request is asked for anew by a caller of the own application. Looked up only for
+    /// what would else be a repetition.
+    fn is_asked_anew(&self, now: Instant, request: &Request, head: &RequestHead<'_>) -> bool {
+        let arrived = (head.arrivals.zip(head.trace.as_ref()))
+            .and_then(|(arrivals, trace)| arrivals.last(now, trace));
+        arrived.is_some_and(|at| request.is_asked_anew(self.ticks(at)))
     }
 
     /// Whether a trace is short and small enough to tell repetitions by. Counts its keys.

@@ -11,7 +11,7 @@
 mod request;
 mod window;
 
-pub use crate::classify::{BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
+pub use crate::classify::{Arrivals, BODY_PREFIX_LEN_MAX, BodyDigest, Original, RequestHead};
 pub use request::{Decision, Ended, Outcome, Overflow, Reason, Refusal, Ticket, Tunnel, Way};
 
 use crate::breaker::{Breaker, Crossing, Permit, ShadowStatus, ShadowTrip, Standing};

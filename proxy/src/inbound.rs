@@ -9,7 +9,7 @@ use crate::access_log::{LogRing, Logged, Logging, Side, Trail};
 use crate::admission::{Admitted, Rules};
 use crate::arrived::Arrived;
 use crate::body::{End, Guard, ResponseBody};
-use crate::edge::Outcome;
+use crate::edge::{Arrivals, Outcome};
 use crate::exchange::{self, Answer, Verdict};
 use crate::forward::{self, Exchange, SendError};
 use crate::forwarded::{self, Peer};
@@ -49,6 +49,8 @@ pub(crate) struct Inbound {
     pub(crate) upgrades: Upgrades,
     /// What may be added to traces.
     pub(crate) tracing: Tracing,
+    /// When traces came in.
+    pub(crate) arrivals: Option<Arc<Arrivals>>,
     /// Where spans go.
     pub(crate) spans: Arc<SpanRing>,
     /// Where lines go, if somebody wants them.
@@ -89,6 +91,9 @@ impl Inbound {
         let is_grpc = exchange::protocol(head) == Protocol::Grpc;
         let now = Now::read();
         let context = propagate::read(&mut head.headers);
+        if let (Some(arrivals), Some(context)) = (&self.arrivals, &context) {
+            arrivals.came_in(now.instant, context);
+        }
         let is_logged = logging.is_some();
         if let Some(logging) = logging {
             logging.trace(context);

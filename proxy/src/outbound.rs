@@ -13,7 +13,7 @@ use crate::access_log::{LogRing, Logged, Side, Trail};
 use crate::admission::{Admitted, Rules};
 use crate::arrived::Arrived;
 use crate::body::{ResponseBody, read_ahead};
-use crate::edge::{BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
+use crate::edge::{Arrivals, BodyDigest, Decision, EdgeCore, Refusal, RequestHead};
 use crate::exchange;
 use crate::forwarded::{self, Peer};
 use crate::gate::Rejected;
@@ -54,6 +54,8 @@ pub(crate) struct Edge {
     pub(crate) is_call: bool,
     /// Held for one decision or one count at a time, never over an await.
     pub(crate) core: Mutex<EdgeCore>,
+    /// When traces came in at this proxy; `None` where nothing does.
+    pub(crate) arrivals: Option<Arc<Arrivals>>,
     /// Where spans go.
     pub(crate) spans: Arc<SpanRing>,
 }
@@ -271,6 +273,7 @@ impl Target {
             grpc_previous_attempts: previous.unwrap_or(0).saturating_add(retries),
             body,
             protocol: call.protocol,
+            arrivals: self.edge.arrivals.as_deref(),
         };
         self.edge.core.lock().admit_on(now, &request, self.way.as_ref())
     }

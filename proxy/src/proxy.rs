@@ -8,7 +8,7 @@ use crate::by_host::{self, ByHost, Originals};
 use crate::config::{Config, Inbound as InboundConfig, Outbound as OutboundConfig};
 use crate::dns::{Found, Names};
 use crate::drain::Drain;
-use crate::edge::EdgeCore;
+use crate::edge::{Arrivals, EdgeCore};
 use crate::inbound::{Inbound, InboundCore};
 use crate::ingress::{Ingress, Parts};
 use crate::outbound::{Common, Edge, Outbound, Tally};
@@ -76,6 +76,8 @@ pub(crate) struct Proxy {
     pub(crate) inbound: Vec<Arc<Inbound>>,
     /// Counters of all inbound listeners.
     pub(crate) inbound_core: Arc<Mutex<InboundCore>>,
+    /// When traces came in at them; `None` where there are none.
+    arrivals: Option<Arc<Arrivals>>,
     /// Its end.
     pub(crate) drain: Arc<Drain>,
     /// Spans that wait for export.
@@ -110,6 +112,8 @@ impl Proxy {
             ingress: None,
             inbound: Vec::new(),
             inbound_core: Arc::default(),
+            arrivals: (!config.inbound.is_empty())
+                .then(|| Arc::new(Arrivals::new(now.instant, rand::random()))),
             drain: Arc::default(),
             spans: Arc::default(),
             // The wall clock counts the lives of a process, unless it is set back for longer than
@@ -181,6 +185,7 @@ impl Proxy {
             is_call: true,
             core: Mutex::new(EdgeCore::new(now, edge.destination.clone(), seed)),
             destination: edge.destination.clone(),
+            arrivals: self.arrivals.clone(),
             spans: Arc::clone(&self.spans),
         })
     }
@@ -194,6 +199,7 @@ impl Proxy {
             is_call: false,
             core: Mutex::new(EdgeCore::new(now, destination.clone(), common.seed)),
             destination,
+            arrivals: None,
             spans: Arc::clone(&self.spans),
         });
         let pool = Pool::new(now.instant, &[], self.config.limits, &Settings::default());
@@ -254,6 +260,7 @@ impl Proxy {
             speaks: Speaks::default(),
             upgrades: common.upgrades.clone(),
             tracing: common.tracing,
+            arrivals: self.arrivals.clone(),
             spans: Arc::clone(&self.spans),
             log: common.log.clone(),
             trusted_hops: self.config.operation.trusted_hops,

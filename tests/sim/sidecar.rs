@@ -165,6 +165,7 @@ impl Sidecar {
             grpc_previous_attempts: 0,
             body: BodyDigest::Empty,
             protocol: Protocol::Http1,
+            arrivals: None,
         };
         let decision = edge.core.admit(now, &head);
         edge.shadow.check(now, &decision, edge.core.status(now).state)?;

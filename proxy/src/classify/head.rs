@@ -1,5 +1,6 @@
 //! What tells two attempts of one request from two requests.
 
+use super::arrivals::Arrivals;
 use super::table::Key;
 use foldhash::quality::FixedState;
 use fusebox_proto::report::Protocol;
@@ -28,6 +29,8 @@ pub struct RequestHead<'a> {
     pub body: BodyDigest,
     /// What the bytes are.
     pub protocol: Protocol,
+    /// When traces came in at this proxy; `None` where nothing does.
+    pub arrivals: Option<&'a Arrivals>,
 }
 
 /// What is known of a request body before it is forwarded.

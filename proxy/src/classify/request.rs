@@ -8,6 +8,8 @@ use super::{Class, End, Grade, OVERTAKING_MAX, Original, REQUEST_AGE_MAX};
 pub(super) struct Request {
     /// Last start or end of an attempt that was forwarded, or else the first refusal.
     touched_us: u64,
+    /// Start of the last attempt that was first.
+    first_us: u64,
     /// Last success beside which other attempts were in flight.
     succeeded_us: u64,
     /// Start of the last attempt that was taken for a hedge.
@@ -63,6 +65,15 @@ impl Request {
         }
     }
 
+    /// Whether a caller of the own application asked for this request anew, when the trace came in
+    /// at `arrived_us`: what comes now is the first attempt for it. That was after the last first
+    /// attempt; and where one failed that nobody repeated, after its end. Whoever gives up may be
+    /// heard from again before that is seen.
+    pub(super) const fn is_asked_anew(&self, arrived_us: u64) -> bool {
+        let seen_us = arrived_us.saturating_add(OVERTAKING_MAX.as_micros() as u64);
+        self.first_us < arrived_us && (self.owed == 0 || self.touched_us <= seen_us)
+    }
+
     /// Attempts that were forwarded.
     pub(super) const fn attempts(&self) -> u16 {
         self.attempts
@@ -74,7 +85,7 @@ impl Request {
     }
 
     pub(super) fn forwarded(&mut self, now_us: u64, class: Class) {
-        self.begin_anew_if_stale(now_us);
+        self.before(now_us, class);
         self.touched_us = now_us;
         self.in_flight = self.in_flight.saturating_add(1);
         self.attempts = self.attempts.saturating_add(1);
@@ -86,8 +97,8 @@ impl Request {
     }
 
     /// A refused attempt invites a retry like a failed one, but it renews nothing.
-    pub(super) fn refused(&mut self, now_us: u64, status: u16) {
-        self.begin_anew_if_stale(now_us);
+    pub(super) fn refused(&mut self, now_us: u64, class: Class, status: u16) {
+        self.before(now_us, class);
         if self.touched_us == 0 {
             self.touched_us = now_us;
         }
@@ -148,12 +159,26 @@ impl Request {
         self.of_refused = of_refused;
     }
 
-    /// What is too old to judge by says nothing any more. Attempts in flight still are, and may
-    /// still have lost to an earlier success.
+    /// A first attempt has nothing to do with those before it.
+    fn before(&mut self, now_us: u64, class: Class) {
+        if class == Class::First {
+            self.begin_anew();
+            self.first_us = now_us;
+        } else {
+            self.begin_anew_if_stale(now_us);
+        }
+    }
+
+    /// What is too old to judge by says nothing any more.
     fn begin_anew_if_stale(&mut self, now_us: u64) {
         if !self.is_fresh(now_us) {
-            let Self { succeeded_us, in_flight, .. } = *self;
-            *self = Self { succeeded_us, in_flight, ..Self::default() };
+            self.begin_anew();
         }
+    }
+
+    /// Attempts in flight still are, and may still have lost to an earlier success.
+    fn begin_anew(&mut self) {
+        let Self { succeeded_us, in_flight, .. } = *self;
+        *self = Self { succeeded_us, in_flight, ..Self::default() };
     }
 }

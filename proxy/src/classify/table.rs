@@ -44,6 +44,11 @@ impl Key {
         Self(if hash == 0 { 1 } else { hash })
     }
 
+    /// The hash, never zero.
+    pub(super) const fn hash(self) -> u64 {
+        self.0
+    }
+
     const fn is_vacant(self) -> bool {
         self.0 == 0
     }

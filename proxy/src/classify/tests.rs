@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 struct Life {
     now: Now,
     classifier: Classifier,
+    arrivals: Arrivals,
     trace: u64,
     span: u64,
     in_flight: VecDeque<(char, Attempt)>,
@@ -26,6 +27,7 @@ fn head(letter: char, trace: TraceContext) -> RequestHead<'static> {
         grpc_previous_attempts: 0,
         body: BodyDigest::Empty,
         protocol: Protocol::Http1,
+        arrivals: None,
     };
     let post = RequestHead { method: "POST", path_and_query: "/reserve", ..get };
     match letter.to_ascii_lowercase() {
@@ -59,10 +61,10 @@ fn context(trace: u64, span: u64) -> TraceContext {
 impl Life {
     fn new() -> Self {
         let now = Now::read();
-        let classifier = Classifier::new(now.instant, 42);
         Self {
             now,
-            classifier,
+            classifier: Classifier::new(now.instant, 42),
+            arrivals: Arrivals::new(now.instant, 43),
             trace: 1,
             span: 1_000,
             in_flight: VecDeque::new(),
@@ -77,8 +79,9 @@ impl Life {
     fn classify(&mut self, letter: char) -> Attempt {
         self.span += 1;
         let span = if letter.is_ascii_uppercase() { self.span } else { u64::from(letter as u32) };
-        let attempt =
-            self.classifier.classify(self.now.instant, &head(letter, context(self.trace, span)));
+        let arrivals = Some(&self.arrivals);
+        let head = RequestHead { arrivals, ..head(letter, context(self.trace, span)) };
+        let attempt = self.classifier.classify(self.now.instant, &head);
         self.log.push(match attempt.class() {
             Class::First => '1',
             Class::Unclassified => '?',
@@ -118,6 +121,8 @@ impl Life {
         let chars: Vec<char> = word.chars().collect();
         match chars[..] {
             ['T'] => self.trace += 1,
+            ['>'] => self.arrivals.came_in(self.now.instant, &context(self.trace, 9)),
+            ['<'] => self.arrivals.came_in(self.now.instant, &context(self.trace + 1_000, 9)),
             [letter] => self.start(letter),
             [letter, 'x'] => {
                 let attempt = self.classify(letter);
@@ -155,7 +160,8 @@ impl Life {
 ///
 /// `a-` an attempt at request `a` (see [`head`]) that fails after 5 ms, `a+` that succeeds, `a!`
 /// whose caller gives up, `ax` that is refused, `aw` that is withdrawn; `a` one that stays in
-/// flight, `+a`, `-a`, `!a` its end; `T` a new trace; `3s`, `7ms` time passes. An end that shows
+/// flight, `+a`, `-a`, `!a` its end; `T` a new trace; `>` the trace comes in at this proxy, `<` another one; `3s`, `7ms`
+/// time passes. An end that shows
 /// something adds `L` (a hedge loser), `W` (a winner, for each loser given up before), `C` or `P`
 /// (its hedge was a retry).
 fn run(script: &str) -> String {
@@ -206,6 +212,54 @@ fn siblings_are_not_retries() {
     check("P- Q- P+ Q+", "11pp");
     check("a- T a- T a-", "111");
     check("A- T A- T A-", "111");
+}
+
+/// Scenario: three layers of three: the same order comes in again and again in one trace, and each
+/// time the library makes three attempts. Some callers give up above before their callee does.
+/// Guarantees: with each arrival the count begins at a first attempt; within one nothing changes,
+/// however soon attempts fail; another trace's arrival means nothing, nor does one of long ago.
+#[test]
+fn what_is_asked_anew_is_first() {
+    check("> A- A- A- > A- A- A- > A- A- A+", "1pp1pp1pp");
+    check("> 1ms A 1ms -A A 1ms -A A", "1pp");
+    check("> P- P- > P- P-", "1p1p");
+    check("> A- B- > B- A- B- A-", "1111pp");
+    check("A- A- A-", "1pp"); // nothing comes in here
+    check("> A- < A- < A- T > A-", "1pp1");
+    // The trace came in for something else before the failure: that asks for nothing.
+    check("> A 3ms > 3ms -A A- A-", "1pp");
+    // The caller above was heard from again before the end of the attempt that it gave up.
+    check("> A 50ms > 1ms !A A- A-", "11p");
+    check("> A! A 50ms > A- A- +A", "1p1p");
+    check("> A 50ms > A 50ms A", "11h");
+    // Refused, and withdrawn.
+    check("> Ax Ax Ax > Ax Ax", "1pp1p");
+    check("> A- Ax > A- Ax", "1p1p");
+    check("> Aw Aw > Aw Aw", "1p1p");
+    // Certain is certain.
+    check("> a- a- > a- a-", "1ccc");
+    check("> g- g- > g-", "ccc");
+    check("> 11s A- A-", "1p");
+}
+
+/// Scenario: more traces come in than are remembered, and one comes in long before it matters.
+/// Guarantees: the newest are known, to the microsecond; what is unknown changes no verdict.
+#[test]
+fn arrivals_are_bounded() {
+    let start = Now::read();
+    let arrivals = Arrivals::new(start.instant, 7);
+    let many = 4 * ARRIVALS_MAX as u64;
+    let at = |trace: u64| start.plus(Duration::from_micros(trace)).instant;
+    for trace in 1..=many {
+        arrivals.came_in(at(trace), &context(trace, 1));
+    }
+    let last = |trace: u64, now: u64| arrivals.last(at(now), &context(trace, 2));
+    assert_eq!(last(many, many), Some(at(many)));
+    assert_eq!(last(many, many + 9_999_999), Some(at(many)));
+    assert_eq!(last(many, many + 10_000_000), None);
+    let known = (1..=many).filter(|&trace| last(trace, many).is_some()).count();
+    assert!((ARRIVALS_MAX / 2..=ARRIVALS_MAX).contains(&known), "{known}");
+    assert!((1..=many).all(|trace| last(trace, many).is_none_or(|it| it == at(trace))));
 }
 
 /// Scenario: the same request again after it went well: polling, fan-out, a redirect and its
@@ -344,6 +398,7 @@ fn a_retry_knows_what_it_repeats() {
     check("ax ax", Original::Status(503), true, 0);
     check("ax a!", Original::Timeout, false, 1);
     check("A- A- A- a!", Original::Timeout, false, 4);
+    check("> A- A- > A- a!", Original::Timeout, false, 2);
     check("a! aw", Original::Timeout, false, 1);
     assert_eq!(Original::Timeout.to_string(), "timeout");
     assert_eq!(Original::Status(503).to_string(), "503");

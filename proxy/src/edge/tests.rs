@@ -36,6 +36,7 @@ pub(super) fn head(trace: u64, span: u64) -> RequestHead<'static> {
         grpc_previous_attempts: 0,
         body: BodyDigest::Empty,
         protocol: Protocol::Http1,
+        arrivals: None,
     }
 }
 

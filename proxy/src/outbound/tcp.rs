@@ -79,6 +79,7 @@ impl Behind for Outbound {
             grpc_previous_attempts: 0,
             body: BodyDigest::Unknown,
             protocol: Protocol::Tcp,
+            arrivals: None,
         };
         let decision = target.edge.core.lock().admit_on(now, &head, target.way.as_ref());
         let ticket = match decision {
