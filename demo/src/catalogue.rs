@@ -14,6 +14,7 @@ macro_rules! built_in {
 built_in!(
     "calm",
     "retry-storm",
+    "layered-retries",
     "metastable",
     "slow-leaf",
     "slow-self",

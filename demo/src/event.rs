@@ -4,7 +4,7 @@
 //! one line for people.
 
 use crate::scenario::Expect;
-use fusebox_proto::view::Stamp;
+use fusebox_proto::view::{Layer, Stamp};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -166,9 +166,13 @@ pub struct Summary {
     pub false_incidents: u64,
     /// Attempts per request as the incident says it at the end.
     pub amplification: Option<f64>,
-    /// And as the callers on the expected edge counted it in the ten seconds before the action, or
-    /// before the end.
+    /// And as the callers counted it in the last ten seconds of the storm: before the action, before
+    /// the end of the fault where it ended with that, else before the end.
     pub amplification_true: Option<f64>,
+    /// Attempts per request of each layer, uppermost first, as the incident says it.
+    pub layers: Vec<Layer>,
+    /// And as the callers counted it, in the same time.
+    pub layers_true: Vec<Layer>,
 }
 
 /// One line for people: time, then what happened.
@@ -244,6 +248,16 @@ impl fmt::Display for Summary {
         writeln!(f, "  goodput        before {before}, during {during}, after {after}")?;
         let [said, counted] = [self.amplification, self.amplification_true].map(|v| figure(v, "×"));
         writeln!(f, "  amplification  {said}, counted by the callers {counted}")?;
+        if 1 < self.layers_true.len() {
+            writeln!(f, "  layers         {}", layers(&self.layers))?;
+            writeln!(f, "  counted        {}", layers(&self.layers_true))?;
+        }
         write!(f, "  false incidents {}", self.false_incidents)
     }
+}
+
+fn layers(layers: &[Layer]) -> String {
+    let one =
+        |layer: &Layer| format!("{} → {} {:.1}×", layer.source, layer.destination, layer.factor);
+    layers.iter().map(one).collect::<Vec<_>>().join(", ")
 }

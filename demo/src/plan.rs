@@ -51,6 +51,7 @@ impl Plan {
         self.scenario.expect.as_ref().map(|expect| Expect {
             kind: expect.kind.clone(),
             originator: self.name(&expect.originator).to_owned(),
+            through: expect.through.iter().map(|role| self.name(role).to_owned()).collect(),
             victim: self.name(&expect.victim).to_owned(),
         })
     }

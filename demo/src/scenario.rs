@@ -51,8 +51,21 @@ pub struct Expect {
     pub kind: String,
     /// Who causes it.
     pub originator: String,
+    /// Who lies between the two, from above: every call on the way is a layer that multiplies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<String>,
     /// Who suffers.
     pub victim: String,
+}
+
+impl Expect {
+    /// Caller and callee of each layer, uppermost first.
+    pub fn layers(&self) -> Vec<(&str, &str)> {
+        let ends = (std::iter::once(&self.originator), std::iter::once(&self.victim));
+        let on_the_way: Vec<&str> =
+            ends.0.chain(&self.through).chain(ends.1).map(String::as_str).collect();
+        on_the_way.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    }
 }
 
 /// Factors between which another seed draws.

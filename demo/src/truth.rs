@@ -3,7 +3,7 @@
 
 use crate::client::Outcome;
 use crate::plan::Plan;
-use crate::scenario::Change;
+use crate::scenario::{Change, Expect};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -73,20 +73,28 @@ pub enum First {
     Refusal,
 }
 
+/// Attempts on an edge of the expected incident.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    source: String,
+    destination: String,
+    /// First attempts.
+    firsts: Bins,
+    /// All attempts.
+    attempts: Bins,
+}
+
 /// The truth so far.
 #[derive(Clone, Debug)]
 pub struct Truth {
     /// Entry requests that succeeded.
     goodput: Bins,
-    /// Caller and callee whose attempts are counted: those of the expected incident.
-    edge: Option<(String, String)>,
-    /// First attempts on that edge.
-    firsts: Bins,
-    /// All attempts on that edge.
-    attempts: Bins,
+    /// The layers of the expected incident, uppermost first.
+    layers: Vec<Counted>,
     /// Roles whose failures are the fault's.
     touched: BTreeSet<String>,
     fault_at: Option<Duration>,
+    fault_ended_at: Option<Duration>,
     action_at: Option<Duration>,
     failure_at: Option<Duration>,
     refusal_at: Option<Duration>,
@@ -100,11 +108,10 @@ impl Truth {
     pub fn new(plan: &Plan) -> Self {
         Self {
             goodput: Bins::default(),
-            edge: plan.scenario.expect.clone().map(|expect| (expect.originator, expect.victim)),
-            firsts: Bins::default(),
-            attempts: Bins::default(),
+            layers: plan.scenario.expect.as_ref().map(counted).unwrap_or_default(),
             touched: touched(plan),
             fault_at: None,
+            fault_ended_at: None,
             action_at: None,
             failure_at: None,
             refusal_at: None,
@@ -116,6 +123,11 @@ impl Truth {
     /// A fault begins; only the first counts.
     pub fn fault(&mut self, now: Duration) {
         self.fault_at.get_or_insert(now);
+    }
+
+    /// A fault ends; only the last counts.
+    pub fn fault_ended(&mut self, now: Duration) {
+        self.fault_ended_at = Some(now);
     }
 
     /// The action is sent; only the first counts.
@@ -147,13 +159,13 @@ impl Truth {
     }
 
     fn count(&mut self, now: Duration, seen: Seen<'_>) {
-        let is_counted = self.edge.as_ref().is_some_and(|(source, destination)| {
-            seen.source == Some(source) && seen.destination == destination
-        });
-        if is_counted {
-            self.attempts.add(now);
+        let is_it = |layer: &&mut Counted| {
+            seen.source == Some(&layer.source) && seen.destination == layer.destination
+        };
+        if let Some(layer) = self.layers.iter_mut().find(is_it) {
+            layer.attempts.add(now);
             if seen.attempt == 1 {
-                self.firsts.add(now);
+                layer.firsts.add(now);
             }
         }
     }
@@ -195,13 +207,34 @@ impl Truth {
         self.goodput.between(end.saturating_sub(STRETCH), end)
     }
 
-    /// Attempts per request on the expected edge that were let through and ended in the ten seconds
-    /// before the action, or before `end`.
+    /// Attempts per request on each layer of the expected incident, uppermost first, that were let
+    /// through and ended in the last ten seconds of it: before the action; before the end of the
+    /// fault, where it ended with that; else before `end`. `None` where there was no request.
+    pub fn factors(&self, end: Duration) -> Vec<Option<f64>> {
+        let ended_with_fault = self.fault_ended_at.filter(|_| self.is_back(end));
+        let to = self.action_at.or(ended_with_fault).unwrap_or(end);
+        let mut from = to.saturating_sub(STRETCH);
+        if self.action_at.is_none() && ended_with_fault.is_some() {
+            from = from.max(self.fault_at.unwrap_or_default());
+        }
+        let factor = |layer: &Counted| {
+            let firsts = layer.firsts.between(from, to).filter(|firsts| 0.0 < *firsts)?;
+            Some(layer.attempts.between(from, to)? / firsts)
+        };
+        self.layers.iter().map(factor).collect()
+    }
+
+    /// The product of all [`factors`](Self::factors).
     pub fn amplification(&self, end: Duration) -> Option<f64> {
-        let to = self.action_at.unwrap_or(end);
-        let from = to.saturating_sub(STRETCH);
-        let firsts = self.firsts.between(from, to).filter(|firsts| 0.0 < *firsts)?;
-        Some(self.attempts.between(from, to)? / firsts)
+        let factors = self.factors(end);
+        if factors.is_empty() { None } else { factors.into_iter().product() }
+    }
+
+    /// Whether goodput is what it was before the fault.
+    fn is_back(&self, end: Duration) -> bool {
+        let before = self.before().filter(|before| 0.0 < *before);
+        let enough = before.map(|before| RECOVERED_RATIO * before);
+        enough.zip(self.after(end)).is_some_and(|(enough, after)| enough <= after)
     }
 
     /// When the first call failed because of the fault.
@@ -218,6 +251,15 @@ impl Truth {
     pub fn recovery_after(&self) -> Option<Duration> {
         Some(self.recovered_at?.saturating_sub(self.action_at?))
     }
+}
+
+fn counted(expect: &Expect) -> Vec<Counted> {
+    let layer = |(source, destination): (&str, &str)| Counted {
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        ..Counted::default()
+    };
+    expect.layers().into_iter().map(layer).collect()
 }
 
 fn ceil(at: Duration) -> Duration {

@@ -3,7 +3,7 @@
 use crate::event::{Event, Summary};
 use crate::scenario::Expect;
 use crate::truth::Truth;
-use fusebox_proto::view::{Incident, IncidentState, SuggestedAction};
+use fusebox_proto::view::{Incident, IncidentState, Layer, SuggestedAction};
 use std::time::Duration;
 
 /// More incidents than this are not followed; a run that has as many has failed anyway.
@@ -115,7 +115,18 @@ pub fn summary(run: &Run<'_>, truth: &Truth, verdict: &Verdict) -> Summary {
         false_incidents: false_incidents as u64,
         amplification: incident.and_then(|incident| incident.amplification).map(tenth),
         amplification_true: truth.amplification(run.end).map(tenth),
+        layers: incident.map(|incident| incident.layers.clone()).unwrap_or_default(),
+        layers_true: layers_true(run, truth),
     }
+}
+
+fn layers_true(run: &Run<'_>, truth: &Truth) -> Vec<Layer> {
+    let expected = run.expect.map(Expect::layers).unwrap_or_default();
+    let layer = |((source, destination), factor): ((&str, &str), Option<f64>)| {
+        let (source, destination) = (source.to_owned(), destination.to_owned());
+        factor.map(|factor| Layer { source, destination, factor })
+    };
+    expected.into_iter().zip(truth.factors(run.end)).filter_map(layer).collect()
 }
 
 fn tenth(value: f64) -> f64 {

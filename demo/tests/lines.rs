@@ -21,6 +21,7 @@ fn expect() -> Expect {
     Expect {
         kind: "retry_storm".to_owned(),
         originator: "payment".to_owned(),
+        through: Vec::new(),
         victim: "inventory".to_owned(),
     }
 }
@@ -76,7 +77,8 @@ fn lines_are_those_of_the_contract() {
                "incident": null, "originator": null, "victim": null, "act_ms": null,
                "first_refusal_ms": null, "recovered_ms": null, "goodput_before": null,
                "goodput_during": null, "goodput_after": 21.9, "false_incidents": 0,
-               "amplification": null, "amplification_true": null}),
+               "amplification": null, "amplification_true": null,
+               "layers": [], "layers_true": []}),
     );
 }
 
@@ -147,6 +149,41 @@ fn amplification_is_counted_by_the_callers() {
     assert!((found(&truth, 4_000) - 2.0).abs() < 1e-9);
     truth.action(at(6_000));
     assert!((found(&truth, 60_000) - 2.5).abs() < 1e-9);
+}
+
+/// Scenario: three layers under a fault that ends, with goodput that returns or does not; nobody
+/// acts.
+/// Guarantees: each layer is counted, and the product; a storm that ended with its fault is counted
+/// during it, one that goes on is counted at the end.
+#[test]
+fn layers_are_counted_while_they_multiply() {
+    let path = [("frontend", "checkout"), ("checkout", "payment"), ("payment", "inventory")];
+    let check = |returns: bool, expected: [f64; 3]| {
+        let mut truth = Truth::new(&plan("layered-retries"));
+        entries(&mut truth, 0, 12_000);
+        truth.fault(at(12_000));
+        truth.fault_ended(at(20_000));
+        for ms in (11_000..60_000).step_by(500) {
+            for (layer, (source, destination)) in path.into_iter().enumerate() {
+                let attempts = if (12_000..20_000).contains(&ms) { 3 + layer as u32 } else { 1 };
+                for attempt in 1..=attempts {
+                    let outcome = Outcome::Answered(500);
+                    let source = Some(source);
+                    let seen = Seen { source, destination, attempt, outcome, refusal: None };
+                    truth.call_ended(at(ms), seen);
+                }
+            }
+        }
+        if returns {
+            entries(&mut truth, 20_000, 60_000);
+        }
+        let found: Vec<f64> = truth.factors(at(60_000)).into_iter().flatten().collect();
+        assert_eq!(found, expected);
+        let product: f64 = expected.iter().product();
+        assert!((truth.amplification(at(60_000)).expect("requests") - product).abs() < 1e-9);
+    };
+    check(true, [3.0, 4.0, 5.0]);
+    check(false, [1.0, 1.0, 1.0]);
 }
 
 /// Scenario: calls that fail, but not because of the fault: before it, of another service, refused.

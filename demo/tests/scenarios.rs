@@ -29,7 +29,7 @@ fn all_that_come_with_the_demo_are_sound() {
     assert_eq!(found, catalogue::names());
     for scenario in &scenarios {
         assert_eq!(scenario.services.len(), 12, "{}", scenario.name);
-        let known = ["retry-storm", "metastable", "slow-leaf", "slow-self"];
+        let known = ["retry-storm", "layered-retries", "metastable", "slow-leaf", "slow-self"];
         let is_expected = known.contains(&scenario.name.as_str());
         assert_eq!(scenario.expect.is_some(), is_expected, "{}", scenario.name);
         for fault in &scenario.faults {
@@ -69,7 +69,7 @@ fn invalid_files_say_what_is_wrong() {
 fn an_unknown_name_lists_the_known_ones() {
     let error = catalogue::find("retry-strom").expect_err("no such scenario").to_string();
     assert!(error.contains("retry-strom"), "{error}");
-    assert!(error.contains("calm, retry-storm, metastable"), "{error}");
+    assert!(error.contains("calm, retry-storm, layered-retries, metastable"), "{error}");
 }
 
 /// Scenario: the founding story under the default seed, twice under another, and under many.

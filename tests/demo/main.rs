@@ -93,6 +93,39 @@ fn who_is_slow_is_blamed() {
     }
 }
 
+/// Scenario: three layers of three attempts, while inventory fails; nobody acts.
+/// Guarantees: the uppermost is the originator; each layer's factor is within a tenth of what the
+/// callers counted, and so is the product.
+#[test]
+fn layers_of_retries_are_told_apart() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let seeds = if is_long() { 1..=5 } else { 1..=1 };
+    for seed in seeds {
+        let events = demo("layered-retries", seed, 60, "none");
+        let summary = events.last().expect("a summary");
+        let expect = &event(&events, "started")["expect"];
+        assert_eq!(summary["originator"], expect["originator"], "{summary}");
+        assert_eq!(summary["victim"], expect["victim"], "{summary}");
+        assert_eq!(summary["false_incidents"], 0, "{summary}");
+        assert_near(&summary["amplification"], &summary["amplification_true"], summary);
+        let layers = |name: &str| summary[name].as_array().expect("layers").clone();
+        let (said, counted) = (layers("layers"), layers("layers_true"));
+        assert_eq!((said.len(), counted.len()), (3, 3), "{summary}");
+        for (said, counted) in said.iter().zip(&counted) {
+            assert_eq!(said["source"], counted["source"], "{summary}");
+            assert_eq!(said["destination"], counted["destination"], "{summary}");
+            assert_near(&said["factor"], &counted["factor"], summary);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_near(said: &Value, truth: &Value, summary: &Value) {
+    let figure = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value}: {summary}"));
+    let (said, truth) = (figure(said), figure(truth));
+    assert!((said - truth).abs() <= 0.1 * truth, "{said} for {truth}: {summary}");
+}
+
 /// Scenario: everything that looks like a storm and is none.
 /// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
 #[test]

@@ -4,7 +4,9 @@
 //! 4,096 under `FUSEBOX_LONG=1`.
 
 mod book;
+mod chain;
 mod console;
+mod layers;
 mod net;
 mod operator;
 mod shop;
@@ -26,14 +28,21 @@ pub(crate) enum Plant {
     LeasesNeverEnd,
     /// The console takes an answer for that to another request.
     AnswersAreMixedUp,
+    /// A proxy takes what is asked of its application again for a repetition of its application.
+    AllRepetitionsAreOwn,
 }
 
 fn seeds() -> std::ops::RangeInclusive<u64> {
+    seeds_of(256, 4_096)
+}
+
+/// So many seeds in plain `cargo test`, and under `FUSEBOX_LONG=1`.
+fn seeds_of(short: u64, long: u64) -> std::ops::RangeInclusive<u64> {
     if let Some(seed) = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return seed..=seed;
     }
     let is_long = fusebox_tests::is_asked_for("FUSEBOX_LONG");
-    if is_long { 1..=4_096 } else { 1..=256 }
+    1..=if is_long { long } else { short }
 }
 
 /// Scenario: half a minute of traffic, keys, trips, resets, cut streams and crashes, by many seeds;

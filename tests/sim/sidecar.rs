@@ -8,7 +8,7 @@ use fusebox_proto::trace::TraceContext;
 use fusebox_proto::view::EdgeName;
 use fusebox_proto::{Now, ProxyId, ServiceId};
 use fusebox_proxy::edge::{
-    BodyDigest, Decision, EdgeCore, Ended, Outcome, Reason, RequestHead, Ticket,
+    Arrivals, BodyDigest, Decision, EdgeCore, Ended, Outcome, Reason, RequestHead, Ticket,
 };
 use fusebox_proxy::report_log::{ReportLog, Window};
 use std::collections::BTreeMap;
@@ -41,6 +41,7 @@ pub(crate) struct Sidecar {
     destinations: Vec<ServiceId>,
     boot: u64,
     edges: BTreeMap<ServiceId, Edge>,
+    arrivals: Arrivals,
     log: ReportLog,
     plant: Plant,
     next_attempt: u64,
@@ -72,6 +73,7 @@ impl Sidecar {
             destinations,
             boot: 0,
             edges: BTreeMap::new(),
+            arrivals: Arrivals::new(now.instant, 0),
             log: ReportLog::new(now, 0),
             plant,
             next_attempt: 0,
@@ -84,6 +86,7 @@ impl Sidecar {
     pub(crate) fn restart(&mut self, now: Now) {
         self.boot += 1;
         self.log = ReportLog::new(now, self.boot);
+        self.arrivals = Arrivals::new(now.instant, self.boot);
         for destination in &self.destinations {
             let core = EdgeCore::new(now, destination.clone(), self.boot);
             let fresh = Edge {
@@ -148,6 +151,13 @@ impl Sidecar {
         Ok(Ack { id, revision, destination, result })
     }
 
+    /// A request to the application comes in.
+    pub(crate) fn came_in(&self, now: Now, trace: &TraceContext) {
+        if self.plant != Plant::AllRepetitionsAreOwn {
+            self.arrivals.came_in(now.instant, trace);
+        }
+    }
+
     /// The application calls `destination`: the number of the attempt, if it went out.
     pub(crate) fn call(
         &mut self,
@@ -165,7 +175,7 @@ impl Sidecar {
             grpc_previous_attempts: 0,
             body: BodyDigest::Empty,
             protocol: Protocol::Http1,
-            arrivals: None,
+            arrivals: Some(&self.arrivals),
         };
         let decision = edge.core.admit(now, &head);
         edge.shadow.check(now, &decision, edge.core.status(now).state)?;

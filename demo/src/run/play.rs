@@ -164,6 +164,7 @@ impl<F: FnMut(&Line) + Send> Play<F> {
             self.stage.truth().fault(now);
             self.tell_at(now, Event::FaultInjected { fault });
         } else {
+            self.stage.truth().fault_ended(now);
             self.tell_at(now, Event::FaultEnded { fault });
         }
     }

@@ -1,6 +1,6 @@
 //! What a scenario's values must be, beyond their types.
 
-use super::{Call, Change, Client, Fault, Load, Scenario, Service};
+use super::{Call, Change, Client, Expect, Fault, Load, Scenario, Service};
 use fusebox_proto::Invalid;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -38,10 +38,23 @@ impl Scenario {
             self.check_fault(fault).map_err(|e| e.within(format!("faults[{i}]")))?;
         }
         if let Some(expect) = &self.expect {
-            self.known("expect.originator", &expect.originator)?;
-            self.known("expect.victim", &expect.victim)?;
+            self.check_expect(expect).map_err(|e| e.within("expect"))?;
         }
         self.check_circles()
+    }
+
+    fn check_expect(&self, expect: &Expect) -> Checked {
+        self.known("originator", &expect.originator)?;
+        expect.through.iter().try_for_each(|role| self.known("through", role))?;
+        self.known("victim", &expect.victim)?;
+        let is_none =
+            |(source, destination): &&(&str, &str)| !self.callees(source).contains(destination);
+        match expect.layers().iter().find(is_none) {
+            Some((source, destination)) => {
+                Err(Invalid::new("through", format!("{source} calls no {destination}")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_service(&self, role: &str, service: &Service) -> Checked {

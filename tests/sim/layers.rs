@@ -1,0 +1,70 @@
+//! Layers of retries: who began, and by how much each multiplies, against what the callers counted.
+
+use crate::chain::Chain;
+use crate::{Plant, seeds_of};
+use fusebox_demo::scenario::Expect;
+use std::time::Duration;
+
+/// A figure may be wrong by this share of the truth.
+const WITHIN: f64 = 0.1;
+
+/// A whole run: the storm, its end with the fault, and health.
+fn live(seed: u64, plant: Plant) -> Result<(), String> {
+    let mut chain = Chain::new("layered-retries", seed, plant);
+    let expect = chain.plan().expect().expect("an incident");
+    chain.run_until(Duration::from_secs(36));
+    check(&chain, &expect, "open")?;
+    chain.run_until(Duration::from_mins(1));
+    check(&chain, &expect, "resolved")
+}
+
+/// The one incident, held against the expected one and what the callers counted.
+fn check(chain: &Chain, expect: &Expect, state: &str) -> Result<(), String> {
+    let incidents = chain.snapshot().incidents;
+    let [incident] = &incidents[..] else { return Err(format!("not one: {incidents:#?}")) };
+    let names = [&incident.kind, &incident.originator.clone().unwrap_or_default()];
+    if names != [&expect.kind, &expect.originator]
+        || incident.victim.as_ref() != Some(&expect.victim)
+    {
+        return Err(format!("expected {expect:?}: {incident:#?}"));
+    }
+    let is_resolved = incident.resolved_at.is_some();
+    if is_resolved != (state == "resolved") {
+        return Err(format!("not {state}: {incident:#?}"));
+    }
+    let factors = chain.truth().factors(chain.elapsed());
+    let is_near = |said: f64, truth: f64| (said - truth).abs() <= WITHIN * truth;
+    let is_layer =
+        |((layer, (source, destination)), factor): ((&_, (&str, &str)), &Option<f64>)| {
+            let layer: &fusebox_proto::view::Layer = layer;
+            layer.source == source
+                && layer.destination == destination
+                && factor.is_some_and(|factor| is_near(layer.factor, factor))
+        };
+    let layers = incident.layers.iter().zip(expect.layers()).zip(&factors);
+    let product = chain.truth().amplification(chain.elapsed());
+    let is_right = incident.layers.len() == factors.len()
+        && layers.into_iter().all(is_layer)
+        && (incident.amplification.zip(product)).is_some_and(|(said, truth)| is_near(said, truth));
+    let said = (incident.amplification, &incident.layers);
+    if is_right { Ok(()) } else { Err(format!("{factors:?} {state}, not {said:?}")) }
+}
+
+/// Scenario: the demo's three layers of three in virtual time, by many seeds: other rates, instance
+/// counts, names and delays.
+/// Guarantees: one incident; the upper edge is the originator; each factor is within a tenth of what
+/// the callers counted, and so is the product, while it storms and when it is over.
+#[test]
+fn three_layers_of_three_are_told_apart() {
+    for seed in seeds_of(16, 512) {
+        let life = live(seed, Plant::Nothing);
+        assert!(life.is_ok(), "FUSEBOX_SEED={seed}: {}", life.unwrap_err());
+    }
+}
+
+/// Scenario: proxies that take every repetition for one of their own application.
+/// Guarantees: the simulation finds it: it can fail.
+#[test]
+fn repetitions_from_above_are_not_own() {
+    assert!((1..=4).any(|seed| live(seed, Plant::AllRepetitionsAreOwn).is_err()));
+}
