@@ -322,6 +322,8 @@ impl Incident {
             if let Some(blame) = blame::blame(scene, &live) {
                 self.accuse(scene, blame);
             }
+        } else {
+            self.hold(scene);
         }
         let is_leased = scene.lease(&self.blame.edge).is_some();
         let phase = if is_leased { Phase::Draining } else { phase };
@@ -339,6 +341,15 @@ impl Incident {
             }
         }
         self.blame = blame;
+    }
+
+    /// Takes the factors as they were: the last that were seen may be of the way out.
+    fn hold(&mut self, scene: &Scene<'_>) {
+        for (edge, factor) in &mut self.blame.layers {
+            let watch = scene.detectors.get(edge).filter(|watch| watch.phase().is_storm());
+            *factor = watch.map_or(*factor, Watch::factor);
+        }
+        self.blame.amplification = self.blame.layers.iter().map(|layer| layer.1).product();
     }
 
     fn tell(&mut self, scene: &Scene<'_>, phase: Phase) {

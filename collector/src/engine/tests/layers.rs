@@ -1,9 +1,11 @@
 //! Storms of several edges: one cause, one incident.
 
-use super::bench::{Bench, Sidecar, counts, inbound, window};
+use super::bench::{Bench, Sidecar, counts, inbound, service, window};
 use crate::engine::Output;
+use crate::observe::{AttemptClass, Ending, Observation, Outcome};
+use fusebox_proto::Edge;
 use fusebox_proto::command::{AckResult, ActionKind};
-use fusebox_proto::report::EdgeCounts;
+use fusebox_proto::report::{EdgeCounts, Protocol};
 use std::time::Duration;
 
 /// One edge of a made-up mesh in one second: caller, callee, counts.
@@ -80,6 +82,73 @@ fn three_layers_of_three() {
     assert_eq!(incident.phase, "resolved");
     let amplification = incident.amplification.unwrap();
     assert!((24.3..=27.0).contains(&amplification), "{amplification}, as it was");
+}
+
+/// Scenario: the lowest of three layers shows first, and its retries are muted; the layers above go
+/// on.
+/// Guarantees: the lease does not hide them: the uppermost is the originator in the end, what is
+/// suggested is about its edge, and the muted layer keeps the factor that it had.
+#[test]
+fn a_lease_below_does_not_hide_the_layers_above() {
+    let mut shop = Shop::open(&["gateway", "checkout", "payment", "inventory"]);
+    let path = ["gateway", "checkout", "payment", "inventory"];
+    let edge = |at: usize, counts| (path[at], path[at + 1], counts);
+    shop.seconds(30, &[0, 1, 2].map(|at| edge(at, counts(30, 0, 0))));
+    let low = [edge(0, counts(30, 0, 5)), edge(1, counts(30, 0, 20)), edge(2, counts(30, 60, 85))];
+    shop.seconds(3, &low);
+    assert_eq!(shop.bench.incident().originator.as_deref(), Some("payment"));
+    shop.bench.trip("t1", ("payment", "inventory"), ActionKind::MuteRetries, 60);
+    let (connection, command) = shop.bench.pushed().remove(0);
+    shop.bench.ack(connection, &command, AckResult::Applied);
+    let muted = EdgeCounts { retries_refused: 540, ..counts(270, 0, 265) };
+    let above = [edge(0, counts(30, 60, 85)), edge(1, counts(90, 180, 265)), edge(2, muted)];
+    shop.seconds(12, &above);
+    let incident = shop.bench.incident();
+    assert_eq!(incident.originator.as_deref(), Some("gateway"));
+    assert_eq!(incident.victim.as_deref(), Some("inventory"));
+    let suggested = incident.action.expect("something to do about it");
+    assert_eq!((&*suggested.source, &*suggested.destination), ("gateway", "checkout"));
+    let factors: Vec<f64> = incident.layers.iter().map(|layer| layer.factor).collect();
+    assert!(factors.len() == 3 && factors[..2].iter().all(|f| (2.7..=3.1).contains(f)));
+    assert!((1.5..=3.1).contains(&factors[2]), "{factors:?}: as it was after three seconds");
+}
+
+/// Scenario: three layers of three that only spans tell, one in ten, in batches of five seconds.
+/// Guarantees: the same verdict, with the same factors.
+#[test]
+fn layers_that_only_spans_tell() {
+    let mut bench = Bench::new();
+    let path = ["gateway", "checkout", "payment", "inventory"];
+    for batch in 0..10 {
+        let mut seen = Vec::new();
+        for second in 0..5 {
+            bench.advance(Duration::from_secs(1));
+            for at in 0..3 {
+                let each = if batch < 5 { [4, 0] } else { [4 * 3_u32.pow(at), 8 * 3_u32.pow(at)] };
+                let outcome = if batch < 5 { Outcome::Success } else { Outcome::Failure };
+                for (class, count) in
+                    [AttemptClass::First, AttemptClass::Retry].into_iter().zip(each)
+                {
+                    let made = Observation::Attempt {
+                        edge: Edge::new(service(path[at as usize]), service(path[at as usize + 1])),
+                        protocol: Protocol::Http1,
+                        ending: Ending { class, outcome },
+                        latency_us: Some(20_000),
+                        weight: 10.0,
+                        at_unix_ms: bench.now.unix_ms - 200 * second,
+                        from_proxy: false,
+                    };
+                    seen.extend((0..count).map(|_| made.clone()));
+                }
+            }
+        }
+        bench.engine.observe(bench.now, &seen);
+    }
+    let incident = bench.incident();
+    assert_eq!(incident.originator.as_deref(), Some("gateway"));
+    assert_eq!(incident.victim.as_deref(), Some("inventory"));
+    let factors: Vec<f64> = incident.layers.iter().map(|layer| layer.factor).collect();
+    assert!(factors.len() == 3 && factors.iter().all(|f| (2.7..=3.3).contains(f)), "{factors:?}");
 }
 
 /// Scenario: storms whose layers differ, that share a victim, whose victim lies below the storm,

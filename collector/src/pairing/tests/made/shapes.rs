@@ -380,3 +380,72 @@ fn a_guess_without_an_address_is_not_remembered() {
         assert_eq!(Sums::of(&told(arrivals)).edges(), expected);
     }
 }
+
+/// Scenario: an order through three layers that make three attempts each, all of which fail; each
+/// library makes a span for each attempt, or one for all.
+/// Guarantees: each layer multiplies by three and not by what the layers above repeat: a request
+/// that came in again is not its callee's retry.
+#[test]
+fn layers_of_retries_multiply_each_for_itself() {
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    struct Order {
+        spans: Vec<Draft>,
+        is_one_span: bool,
+        id: u8,
+        at_ms: u64,
+    }
+    impl Order {
+        fn next(&mut self) -> u8 {
+            self.id += 1;
+            self.at_ms += 5;
+            self.id
+        }
+
+        /// What the service `layer` does below its span `parent`.
+        fn repeat(&mut self, layer: usize, parent: u8) {
+            let (mut top, callee) = (0, NAMES[layer + 1]);
+            for attempt in 0..3 {
+                let begun = self.at_ms;
+                if attempt == 0 || !self.is_one_span {
+                    top = self.next();
+                }
+                let entry = self.next();
+                let entered = self.at_ms;
+                if layer + 2 < NAMES.len() {
+                    self.repeat(layer + 1, entry);
+                }
+                self.at_ms += 5;
+                let served = server(callee, entry, top, entered, self.at_ms).http("/r").status(502);
+                self.spans.push(served);
+                if attempt == 2 || !self.is_one_span {
+                    self.at_ms += 5;
+                    let begun = if self.is_one_span { self.begun(top, begun) } else { begun };
+                    let call = client(NAMES[layer], top, parent, begun, self.at_ms).http("/r");
+                    self.spans.push(call.status(502).to(&format!("{callee}:1")));
+                }
+            }
+        }
+
+        /// A span around all attempts began before the first of them.
+        fn begun(&self, top: u8, or: u64) -> u64 {
+            let entries =
+                self.spans.iter().filter(|it| it.0.parent_id == SpanId::from_bytes(&[top; 8]));
+            let first = entries.map(|it| (it.0.start_unix_ns - T0_NS) / 1_000_000).min();
+            first.unwrap_or(or).saturating_sub(5)
+        }
+    }
+    for is_one_span in [false, true] {
+        let mut order = Order { spans: Vec::new(), is_one_span, id: 0, at_ms: 0 };
+        let root = order.next();
+        order.repeat(0, root);
+        order.spans.push(server("a", root, 0, 0, order.at_ms).http("/r").status(502));
+        check(
+            &order.spans,
+            &[
+                "a > b: 1 first, 2 retry; 3 failure",
+                "b > c: 3 first, 6 retry; 9 failure",
+                "c > d: 9 first, 18 retry; 27 failure",
+            ],
+        );
+    }
+}
