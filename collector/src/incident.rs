@@ -345,11 +345,9 @@ impl Incident {
 
     /// Takes the factors as they were: the last that were seen may be of the way out.
     fn hold(&mut self, scene: &Scene<'_>) {
-        for (edge, factor) in &mut self.blame.layers {
-            let watch = scene.detectors.get(edge).filter(|watch| watch.phase().is_storm());
-            *factor = watch.map_or(*factor, Watch::factor);
-        }
-        self.blame.amplification = self.blame.layers.iter().map(|layer| layer.1).product();
+        let known = |edge: &Edge| scene.detectors.get(edge).filter(|it| it.phase().is_storm());
+        let blame = self.blame.with_factors(|edge| known(edge).map(Watch::factor));
+        self.accuse(scene, blame);
     }
 
     fn tell(&mut self, scene: &Scene<'_>, phase: Phase) {

@@ -78,11 +78,24 @@ pub(super) fn blame(scene: &Scene<'_>, edges: &BTreeSet<Edge>) -> Option<Blame> 
     let is_layer = |edge: &Edge| LAYER_MIN <= factor(edge) || edges.contains(edge);
     let layers: Vec<(Edge, f64)> =
         path.into_iter().filter(is_layer).map(|edge| (edge.clone(), factor(&edge))).collect();
-    let heaviest = layers.iter().map(|layer| layer.1.ln()).fold(0.0, f64::max);
-    let first = layers.iter().find(|layer| (1.0 - EQUAL) * heaviest <= layer.1.ln());
-    let edge = first.map_or_else(|| last.clone(), |layer| layer.0.clone());
-    let amplification = layers.iter().map(|layer| layer.1).product();
-    Some(Blame { edge, victim, layers, amplification })
+    Some(Blame::of(&last, victim, layers))
+}
+
+impl Blame {
+    /// Of layers, uppermost first; of `last` where there are none.
+    fn of(last: &Edge, victim: ServiceId, layers: Vec<(Edge, f64)>) -> Self {
+        let heaviest = layers.iter().map(|layer| layer.1.ln()).fold(0.0, f64::max);
+        let first = layers.iter().find(|layer| (1.0 - EQUAL) * heaviest <= layer.1.ln());
+        let edge = first.map_or_else(|| last.clone(), |layer| layer.0.clone());
+        let amplification = layers.iter().map(|layer| layer.1).product();
+        Self { edge, victim, layers, amplification }
+    }
+
+    /// The same layers by other factors, where there are any.
+    pub(super) fn with_factors(&self, factor: impl Fn(&Edge) -> Option<f64>) -> Self {
+        let layer = |(edge, known): &(Edge, f64)| (edge.clone(), factor(edge).unwrap_or(*known));
+        Self::of(&self.edge, self.victim.clone(), self.layers.iter().map(layer).collect())
+    }
 }
 
 /// From `edge` down, for as long as the callee's own failing calls explain its failures.
