@@ -43,6 +43,9 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
+/// The kind of incident that has layers.
+const RETRY_STORM: &str = "retry_storm";
+
 /// The truth about a scenario: in roles here, in the names of a run after [`crate::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,8 +62,11 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// Caller and callee of each layer, uppermost first.
+    /// Caller and callee of each layer, uppermost first: of a storm. Who is slow multiplies nothing.
     pub fn layers(&self) -> Vec<(&str, &str)> {
+        if self.kind != RETRY_STORM {
+            return Vec::new();
+        }
         let ends = (std::iter::once(&self.originator), std::iter::once(&self.victim));
         let on_the_way: Vec<&str> =
             ends.0.chain(&self.through).chain(ends.1).map(String::as_str).collect();
