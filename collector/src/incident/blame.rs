@@ -142,24 +142,24 @@ pub(crate) fn reach(graph: &Graph, storms: Vec<&Edge>) -> HashSet<ServiceId> {
     let mut reached: HashSet<ServiceId> = HashSet::new();
     for edge in storms {
         for end in [&edge.source, &edge.destination] {
-            walk(end, &mut reached, |service| graph.callers(service).cloned().collect());
-            walk(end, &mut reached, |service| graph.callees(service).cloned().collect());
+            reached.extend(walk(end, |service| graph.callers(service).cloned().collect()));
+            reached.extend(walk(end, |service| graph.callees(service).cloned().collect()));
         }
     }
     reached
 }
 
-fn walk(
+/// `from`, and all that `next` leads to from there.
+pub(super) fn walk(
     from: &ServiceId,
-    reached: &mut HashSet<ServiceId>,
     next: impl Fn(&ServiceId) -> Vec<ServiceId>,
-) {
+) -> HashSet<ServiceId> {
     let mut passed: HashSet<ServiceId> = [from.clone()].into();
     let mut at = vec![from.clone()];
     while let Some(service) = at.pop() {
         at.extend(next(&service).into_iter().filter(|service| passed.insert(service.clone())));
     }
-    reached.extend(passed);
+    passed
 }
 
 fn failures_lead(scene: &Scene<'_>, from: &ServiceId, to: &ServiceId) -> bool {

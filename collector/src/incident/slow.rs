@@ -7,6 +7,7 @@
 //! one clock.
 
 use super::Scene;
+use super::blame::walk;
 use crate::detect::{Subject, UsualLatency};
 use crate::store::{LatencyTotal, MINUTE};
 use fusebox_proto::{Edge, ServiceId};
@@ -273,12 +274,8 @@ fn is_mix(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> bool {
 /// Whether others got slower, too, that do not wait for `service`: then what slows them all is
 /// beneath them, such as a machine, and no trace shows it.
 pub(super) fn is_everywhere(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> bool {
-    let mut waiting: BTreeSet<&ServiceId> = [service].into();
-    let mut at = vec![service];
-    while let Some(one) = at.pop() {
-        at.extend(scene.graph.callers(one).filter(|caller| waiting.insert(caller)));
-    }
-    let others = scene.store.services().filter(|(other, _)| !waiting.contains(other));
+    let waiting = walk(service, |service| scene.graph.callers(service).cloned().collect());
+    let others = scene.store.services().filter(|(other, _)| !waiting.contains(*other));
     let others = others.filter_map(|(other, _)| {
         let shift = shift(scene, &Subject::Service(other.clone()), onset)?;
         Some(shift.is_slower() && ELSEWHERE_MIN * shift.usual_ms <= shift.now_ms)
