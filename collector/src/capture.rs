@@ -12,14 +12,18 @@
 
 mod json;
 mod protobuf;
+mod proxies;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
-use crate::decode::DecodeError;
+pub(crate) use proxies::{ProxySaid, Said};
+
+use crate::decode::{self, DecodeError};
 use crate::frames::Frames;
 use crate::spans::SpanBatch;
 use flate2::bufread::MultiGzDecoder;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::ops::ControlFlow;
@@ -92,6 +96,31 @@ pub type Each<'f> = &'f mut dyn FnMut(SpanBatch) -> ControlFlow<()>;
 /// # Errors
 /// If it cannot be read, or is no capture. What came before the fault has been given.
 pub fn read(path: &Path, each: Each<'_>) -> Result<Told, ReadError> {
+    let (mut spans, mut rejected) = (0, 0);
+    let told = parts(path, &mut |part| {
+        let Part::Traces(request) = part else { return ControlFlow::Continue(()) };
+        let batch = decode::batch(&request);
+        spans += batch.spans.len() as u64;
+        rejected += batch.rejected.count;
+        if batch.spans.is_empty() { ControlFlow::Continue(()) } else { each(batch) }
+    })?;
+    Ok(Told { spans, rejected, ..told })
+}
+
+/// One thing that a capture holds.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// Some spans, as they were sent; never none.
+    Traces(ExportTraceServiceRequest),
+    /// What a proxy of ours told its collector.
+    Proxy(ProxySaid),
+}
+
+/// As [`read`], with all that a replay needs. Spans are not looked at, and so not counted.
+pub(crate) fn parts(
+    path: &Path,
+    each: &mut dyn FnMut(Part) -> ControlFlow<()>,
+) -> Result<Told, ReadError> {
     let mut walk = Walk { each, told: Told::default(), line: None };
     let result = File::open(path).map_err(Why::from).and_then(|file| walk.file(file));
     match result {
@@ -102,7 +131,7 @@ pub fn read(path: &Path, each: Each<'_>) -> Result<Told, ReadError> {
 
 /// The way through one file.
 struct Walk<'f> {
-    each: Each<'f>,
+    each: &'f mut dyn FnMut(Part) -> ControlFlow<()>,
     told: Told,
     /// Where it is.
     line: Option<u64>,
@@ -140,14 +169,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Passes a batch on.
-    fn give(&mut self, batch: SpanBatch) -> ControlFlow<()> {
-        self.told.spans += batch.spans.len() as u64;
-        self.told.rejected += batch.rejected.count;
-        if batch.spans.is_empty() {
-            self.told.other += u64::from(batch.rejected.count == 0);
+    /// Passes a request on, if there are spans in it.
+    fn give(&mut self, request: ExportTraceServiceRequest) -> ControlFlow<()> {
+        let mut scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        if scopes.all(|scope| scope.spans.is_empty()) {
+            self.told.other += 1;
             return ControlFlow::Continue(());
         }
-        (self.each)(batch)
+        (self.each)(Part::Traces(request))
     }
 }

@@ -76,8 +76,13 @@ pub struct Count {
 /// # Errors
 /// If the body is malformed or has too many parts.
 pub fn protobuf(body: &[u8]) -> Result<SpanBatch, DecodeError> {
+    Ok(batch(&protobuf_request(body)?))
+}
+
+/// As [`protobuf`], up to the message.
+pub(crate) fn protobuf_request(body: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
     wire::count(body, Message::Traces, PARTS_MAX)?;
-    Ok(batch(&ExportTraceServiceRequest::decode(body)?))
+    Ok(ExportTraceServiceRequest::decode(body)?)
 }
 
 /// Reads an OTLP/JSON `ExportTraceServiceRequest`.
@@ -85,16 +90,24 @@ pub fn protobuf(body: &[u8]) -> Result<SpanBatch, DecodeError> {
 /// # Errors
 /// As [`protobuf`].
 pub fn json(body: &[u8]) -> Result<SpanBatch, DecodeError> {
-    check_json_parts(body)?;
-    Ok(batch(&json::traces(body)?))
+    Ok(batch(&json_request(body)?))
 }
 
-/// Reads a document of Jaeger's JSON, `{"data":[…]}`, and gives each trace as one batch.
+/// As [`json`], up to the message.
+pub(crate) fn json_request(body: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
+    check_json_parts(body)?;
+    Ok(json::traces(body)?)
+}
+
+/// Reads a document of Jaeger's JSON, `{"data":[…]}`, and gives each trace as one request.
 ///
 /// # Errors
 /// If the document is malformed: then what came before has been given.
-pub fn jaeger(body: &[u8], mut each: impl FnMut(SpanBatch)) -> Result<(), DecodeError> {
-    Ok(jaeger::traces(body, &mut |request| each(batch(&request)))?)
+pub(crate) fn jaeger(
+    body: &[u8],
+    mut each: impl FnMut(ExportTraceServiceRequest),
+) -> Result<(), DecodeError> {
+    Ok(jaeger::traces(body, &mut each)?)
 }
 
 /// Reads a protobuf `ExportMetricsServiceRequest`.
@@ -138,7 +151,8 @@ fn check_json_parts(body: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn batch(request: &ExportTraceServiceRequest) -> SpanBatch {
+/// The spans of a message, each refused alone where it cannot be one.
+pub(crate) fn batch(request: &ExportTraceServiceRequest) -> SpanBatch {
     let mut batch = SpanBatch::default();
     let mut operations = Operations::default();
     for of_resource in &request.resource_spans {

@@ -29,6 +29,7 @@
 //! | `otlp` | OTLP/gRPC and OTLP/HTTP, up to the engine's inbox |
 //! | `serve` | proxies and consoles over gRPC |
 //! | [`capture`] | files of traces that somebody kept, in three formats |
+//! | [`replay`] | all that such files hold happens again |
 //! | `http` | health, metrics, the JSON API |
 //! | `tally` | what the shell counts |
 
@@ -52,6 +53,7 @@ mod otlp;
 pub mod pairing;
 mod policy;
 pub mod record;
+pub mod replay;
 #[cfg(test)]
 mod samples;
 mod serve;

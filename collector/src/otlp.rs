@@ -188,16 +188,18 @@ impl Received {
 /// The process behind a request: by its resource where spans name it, else by its address, so that
 /// twelve services on one machine are twelve.
 fn sender(batch: &SpanBatch, ends: Ends) -> Option<Arc<str>> {
-    let Some(Span { origin, emitter, .. }) = batch.spans.first() else {
-        return Some(ends.remote.ip().to_string().into());
-    };
-    if *emitter == Emitter::Proxy {
-        return None;
+    let ip = || ends.remote.ip().to_string();
+    match batch.spans.first() {
+        Some(span) => sender_of(span, ip),
+        None => Some(ip().into()),
     }
-    Some(match &origin.instance {
-        Some(instance) => format!("{} {instance}", origin.service).into(),
-        None => format!("{} {}", origin.service, ends.remote.ip()).into(),
-    })
+}
+
+/// The process that made a span; `place` is told where its resource does not say which it is.
+pub(crate) fn sender_of(span: &Span, place: impl FnOnce() -> String) -> Option<Arc<str>> {
+    let Span { origin, emitter, .. } = span;
+    let instance = || origin.instance.as_ref().map_or_else(place, |instance| instance.to_string());
+    (*emitter != Emitter::Proxy).then(|| format!("{} {}", origin.service, instance()).into())
 }
 
 /// The message of a success; `partial_success` only where something was refused for good.

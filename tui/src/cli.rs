@@ -21,7 +21,7 @@ mod query;
 mod render;
 pub(crate) mod table;
 
-use crate::{demo, diagnose};
+use crate::{demo, diagnose, replay};
 use anyhow::Context as _;
 use args::{COLLECTOR_DEFAULT, Cli, Command, Global};
 use clap::{CommandFactory as _, Parser as _};
@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Demo(demo)) => demo::run(&demo, &global),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Diagnose(diagnose)) => diagnose::run(&diagnose, out),
+        Some(Command::Replay(replay)) => replay::run(&replay, &global),
         Some(command) => {
             let target = target(&global)?;
             one_thread()?.block_on(ask(command, &target, &global, out))

@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod diagnose;
 mod embedded;
+mod replay;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -1,6 +1,6 @@
 //! Lines of OTLP JSON, and documents over many lines.
 
-use super::{DOCUMENT_LEN_MAX, PART_LEN_MAX, Walk, Why};
+use super::{DOCUMENT_LEN_MAX, PART_LEN_MAX, Part, Walk, Why, proxies};
 use crate::decode;
 use serde::de::IgnoredAny;
 use std::io::{BufRead, Read as _};
@@ -42,9 +42,16 @@ impl Walk<'_> {
                 return Err(Why::TooLong { len_max: PART_LEN_MAX });
             }
             is_first = false;
-            match decode::json(&line) {
-                Ok(batch) => {
-                    if self.give(batch).is_break() {
+            if proxies::is_said(&line) {
+                let mut said = proxies::read(&line)?.into_iter().map(Part::Proxy);
+                if said.any(|part| (self.each)(part).is_break()) {
+                    break;
+                }
+                continue;
+            }
+            match decode::json_request(&line) {
+                Ok(request) => {
+                    if self.give(request).is_break() {
                         break;
                     }
                 }
@@ -66,15 +73,15 @@ impl Walk<'_> {
         self.line = None;
         let result = if is_jaeger(&head) {
             let mut flow = ControlFlow::Continue(());
-            decode::jaeger(&head, |batch| {
+            decode::jaeger(&head, |request| {
                 if flow.is_continue() {
-                    flow = self.give(batch);
+                    flow = self.give(request);
                 }
             })
         } else {
-            decode::json(&head).map(|batch| {
+            decode::json_request(&head).map(|request| {
                 // The last part: there is nothing to break off.
-                let _ = self.give(batch);
+                let _ = self.give(request);
             })
         };
         match result {

@@ -62,7 +62,7 @@ impl Walk<'_> {
             if read < len {
                 return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
             }
-            if self.give(decode::protobuf(&part)?).is_break() {
+            if self.give(decode::protobuf_request(&part)?).is_break() {
                 break;
             }
         }

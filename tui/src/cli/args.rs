@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Shift(Shift),
     /// Whose fault it is and since when, from files of traces alone
     Diagnose(Diagnose),
+    /// Files of traces happen again: on the dashboard, line by line, or for a collector elsewhere
+    Replay(Replay),
     /// Completions for a shell, to be sourced by it
     Completions {
         /// Which shell
@@ -123,6 +125,7 @@ impl Command {
             | Self::Lint(_)
             | Self::Shift(_)
             | Self::Diagnose(_)
+            | Self::Replay(_)
             | Self::Completions { .. } => None,
         }
     }
@@ -241,6 +244,32 @@ pub(crate) struct Diagnose {
     pub(crate) since: Option<Stamp>,
 
     /// How to print
+    #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
+    pub(crate) output: Lines,
+}
+
+/// `fusebox replay`
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct Replay {
+    /// Recordings of `fusebox record`, or any traces that were kept: OTLP JSON lines, OTLP protobuf
+    /// or Jaeger's JSON; plain, gzip or zstd
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// So many times as fast as it was, 0.1 to 1000 [default: 1, with --headless as fast as it goes]
+    #[arg(long, env = "FUSEBOX_SPEED", value_name = "N", value_parser = parse::speed)]
+    pub(crate) speed: Option<f64>,
+
+    /// No dashboard: tell what is found, line by line, the summary last
+    #[arg(long, env = "FUSEBOX_HEADLESS", value_parser = FalseyValueParser::new())]
+    pub(crate) headless: bool,
+
+    /// Send the spans to this OTLP endpoint as if they were made now, such as
+    /// <http://127.0.0.1:4318>; over HTTP or gRPC, as it answers
+    #[arg(long, env = "FUSEBOX_TO", value_name = "OTLP-URL", value_parser = parse::otlp)]
+    pub(crate) to: Option<String>,
+
+    /// How to print the lines of --headless and --to
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
     pub(crate) output: Lines,
 }

@@ -9,6 +9,11 @@ use std::time::Duration;
 /// The longest demo.
 const LENGTH_MAX: Duration = Duration::from_hours(24);
 
+/// The slowest replay.
+const SPEED_MIN: f64 = 0.1;
+/// The fastest; without any the machine decides.
+const SPEED_MAX: f64 = 1_000.0;
+
 /// A control address.
 pub(super) fn collector(text: &str) -> Result<String, String> {
     const ALLOWED: &str = "a control address is http://HOST:PORT, such as http://127.0.0.1:4319";
@@ -18,6 +23,23 @@ pub(super) fn collector(text: &str) -> Result<String, String> {
         return Err(ALLOWED.into());
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// An OTLP endpoint, with or without a path.
+pub(super) fn otlp(text: &str) -> Result<String, String> {
+    const ALLOWED: &str = "an OTLP endpoint is http://HOST:PORT, such as http://127.0.0.1:4318";
+    let uri: tonic::transport::Uri = text.parse().map_err(|_| ALLOWED.to_owned())?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(ALLOWED.into());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// How many times as fast.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.trim_end_matches(['x', '×']).parse().ok();
+    let speed = speed.filter(|speed| (SPEED_MIN..=SPEED_MAX).contains(speed));
+    speed.ok_or_else(|| format!("a number from {SPEED_MIN} to {SPEED_MAX}, such as 10"))
 }
 
 /// An action, by its name.

@@ -1,0 +1,33 @@
+//! `fusebox replay`: files of traces happen again, on the dashboard, line by line, or for a collector
+//! elsewhere.
+
+mod headless;
+mod line;
+mod send;
+
+use crate::cli::args::{Global, Replay};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::many_threads;
+use fusebox_collector::replay::{LoadError, Recording};
+use fusebox_proto::text;
+use std::path::PathBuf;
+
+/// Reads the files, and lets them happen.
+pub(crate) fn run(replay: &Replay, _global: &Global) -> Result<Exit, Failure> {
+    let recording = load(&replay.files)?;
+    match &replay.to {
+        Some(url) => many_threads()?.block_on(send::run(&recording, url, replay)),
+        None => headless::run(&recording, replay),
+    }
+}
+
+fn load(files: &[PathBuf]) -> Result<Recording, Failure> {
+    let visible = |message: String| Failure::Usage(text::visible(&message).into_owned());
+    Recording::load(files.iter().map(PathBuf::as_path)).map_err(|error| match error {
+        LoadError::Empty => {
+            let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+            visible(format!("{}: {error}", files.join(", ")))
+        }
+        error => visible(error.to_string()),
+    })
+}

@@ -1,0 +1,67 @@
+//! A replay line by line, as fast as it goes or at a speed.
+
+use super::line::{Event, Line, Quality, Summary, Told};
+use crate::cli::args::{Lines, Replay};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::out;
+use fusebox_collector::replay::{Player, Recording, Stretch};
+use fusebox_proto::Now;
+use std::time::Duration;
+
+/// Verdicts are looked at so often, in the recording's time.
+const LOOK_MS: u64 = 500;
+
+/// Plays to the end, and tells what is found.
+pub(super) fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failure> {
+    let window = recording.window();
+    let output = replay.output;
+    let say = |t_ms: u64, event: Event| out::print(&text(&Line { t_ms, event }, output));
+    say(0, Event::Started { window })?;
+    let started = Now::read();
+    let mut player = Player::new(recording, started);
+    let mut told = Told::default();
+    let mut looked_ms = 0;
+    loop {
+        let stretch = player.step(recording);
+        let now_ms = player.now().unix_ms;
+        let t_ms = now_ms.saturating_sub(window.from.0);
+        if looked_ms + LOOK_MS <= now_ms || stretch == Stretch::Over {
+            looked_ms = now_ms;
+            told.news(&player.snapshot()).into_iter().try_for_each(|event| say(t_ms, event))?;
+        }
+        if stretch == Stretch::Over {
+            break say(t_ms, summary(recording, &player, told))?;
+        }
+        if let Some(speed) = replay.speed {
+            pace(started, Duration::from_millis(t_ms).div_f64(speed));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn summary(recording: &Recording, player: &Player, told: Told) -> Event {
+    let of_files = recording.told();
+    let data_quality = Quality {
+        rejected: of_files.rejected + player.rejected(),
+        other: of_files.other,
+        truncated: of_files.truncated,
+        skipped_s: player.skipped().as_secs(),
+        dropped: player.snapshot().status.collector.dropped,
+    };
+    let (incidents, advisories) = told.end();
+    let window = recording.window();
+    Event::Summary(Box::new(Summary { window, incidents, advisories, data_quality }))
+}
+
+/// Waits until so much time has passed since the start.
+fn pace(started: Now, passed: Duration) {
+    let so_far = Now::read().instant.saturating_duration_since(started.instant);
+    std::thread::sleep(passed.saturating_sub(so_far));
+}
+
+fn text(line: &Line, output: Lines) -> String {
+    match output {
+        Lines::Text => format!("{line}\n"),
+        Lines::Json => serde_json::to_string(line).expect("plain data") + "\n",
+    }
+}
