@@ -54,7 +54,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Demo(demo)) => demo::run(&demo, &global),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Diagnose(diagnose)) => diagnose::run(&diagnose, out),
-        Some(Command::Replay(replay)) => replay::run(&replay, &global),
+        Some(Command::Replay(replay)) => replay::run(&replay, &global, out),
         Some(command) => {
             let target = target(&global)?;
             one_thread()?.block_on(ask(command, &target, &global, out))

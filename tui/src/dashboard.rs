@@ -2,13 +2,16 @@
 
 use crate::address::Address;
 use crate::link::Collector;
+use crate::model::playback::{Control, Playback};
 use crate::model::{Model, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use crate::{plain, run as screen};
 use anyhow::Context as _;
 use fusebox_proto::Now;
+use fusebox_proto::view::Snapshot;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::IsTerminal as _;
+use tokio::sync::mpsc;
 
 /// What the dashboard needs to know before its first frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,24 @@ pub struct Options {
     pub notice: Option<String>,
 }
 
+/// Where a recording is played.
+#[derive(Debug)]
+pub struct Feed {
+    /// What is shown; the newest replaces.
+    pub updates: mpsc::Receiver<Played>,
+    /// What the operator wants of the player.
+    pub controls: mpsc::Sender<Control>,
+}
+
+/// A moment of a recording.
+#[derive(Debug)]
+pub struct Played {
+    /// Everything at that moment.
+    pub snapshot: Box<Snapshot>,
+    /// Which moment it is.
+    pub playback: Playback,
+}
+
 /// Addresses that take telemetry, for the instructions on an empty screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingest {
@@ -54,16 +75,35 @@ pub struct Ingest {
 /// If an option makes no sense, or the terminal cannot be had.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let address = Address::new(&options.collector, options.token.as_deref())?;
+    start(options, || Collector::follow(address)).await
+}
+
+/// As [`run`], for a recording: nothing can be done to it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn replay(options: Options, feed: Feed) -> anyhow::Result<()> {
+    start(Options { read_only: true, ..options }, || Collector::play_back(feed)).await
+}
+
+async fn start(
+    options: Options,
+    source: impl FnOnce() -> Collector + Send + 'static,
+) -> anyhow::Result<()> {
     let theme = theme(&options)?;
     let (done, result) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("dashboard".into()).spawn(move || {
         // Nobody waits for the result of a dashboard that was given up.
-        drop(done.send(run_here(options, address, theme)));
+        drop(done.send(run_here(options, source, theme)));
     })?;
     result.await.context("the dashboard panicked")?
 }
 
-fn run_here(options: Options, address: Address, theme: Theme) -> anyhow::Result<()> {
+fn run_here(
+    options: Options,
+    source: impl FnOnce() -> Collector,
+    theme: Theme,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let is_plain = options.plain || dumb || !std::io::stdout().is_terminal();
@@ -77,7 +117,7 @@ fn run_here(options: Options, address: Address, theme: Theme) -> anyhow::Result<
     };
     let model = Model::new(session, Now::read());
     let result = runtime.block_on(async {
-        let collector = Collector::follow(address);
+        let collector = source();
         if is_plain {
             plain::run(model, collector).await
         } else {

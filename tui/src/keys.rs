@@ -101,6 +101,16 @@ pub enum Action {
     Unfold,
     /// Lay the graph out anew.
     Relayout,
+    /// Stand still, or go on.
+    Pause,
+    /// Twice as fast.
+    Faster,
+    /// Half as fast.
+    Slower,
+    /// Half a minute back.
+    JumpBack,
+    /// Half a minute on.
+    JumpOn,
     /// Every key of this view.
     Help,
     /// Paint everything anew.
@@ -126,6 +136,8 @@ pub enum Place {
     On(&'static [Screen]),
     /// While a panel asks for `y`.
     Asking,
+    /// On every screen of a recording without an overlay.
+    Replay,
 }
 
 /// One row of the table.
@@ -174,6 +186,11 @@ pub const TABLE: &[Binding] = &[
     row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the target's circuit"),
     row(&[char('m')], Action::Mute, Place::Screens, "mute retries", "refuse its retries only"),
     row(&[char('o')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
+    row(&[char('p'), char(' ')], Action::Pause, Place::Replay, "pause", "pause, or go on"),
+    row(&[char('{')], Action::JumpBack, Place::Replay, "{ } 30 s", "half a minute back"),
+    row(&[char('}')], Action::JumpOn, Place::Replay, "", "half a minute on"),
+    row(&[char('+'), char('=')], Action::Faster, Place::Replay, "- + speed", "twice as fast"),
+    row(&[char('-')], Action::Slower, Place::Replay, "", "half as fast"),
     row(&[char('r')], Action::Reset, Place::Screens, "reset", "close it through the ramp"),
     row(&[char('u')], Action::Undo, Place::Screens, "undo", "undo my last, at once"),
     row(&[key(Key::Up), char('k')], Action::Up, Place::Screens, "", "up"),
@@ -241,6 +258,7 @@ impl Binding {
         match (self.place, &model.overlay) {
             (Place::Everywhere, _) | (Place::Screens, None) => true,
             (Place::On(screens), None) => screens.contains(&model.screen),
+            (Place::Replay, None) => model.playback.is_some(),
             (Place::Asking, Some(Overlay::Ask(ask))) => ask.typed.is_none(),
             _ => false,
         }

@@ -1,11 +1,13 @@
-//! The collector over gRPC: follows it for ever, carries commands to it.
+//! The collector over gRPC (or a recording in its place): follows it for ever, carries commands to it.
 //!
 //! One task follows: connect, watch, and when that ends say why and try again, at first soon, then
 //! every few seconds. Each command is a task of its own with a deadline; a command that found no
 //! connection is sent again under its id, which makes a second arrival harmless.
 
 use crate::address::{Address, Client};
+use crate::dashboard::{Feed, Played};
 use crate::model::commands::{COMMANDS_MAX, Request};
+use crate::model::playback::Control;
 use crate::model::{Link, Message};
 use fusebox_proto::view::{TripResult, Update};
 use fusebox_proto::wire::v1;
@@ -28,10 +30,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause: someone who looks at the screen waits for it.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The collector, as the loop sees it. Dropping it ends its tasks.
+/// The collector, as the loop sees it, or who plays a recording in its place. Dropping it ends its
+/// tasks.
 pub(crate) struct Collector {
     inbox: mpsc::Receiver<Message>,
-    requests: mpsc::Sender<Request>,
+    requests: Option<mpsc::Sender<Request>>,
+    controls: Option<mpsc::Sender<Control>>,
     _tasks: JoinSet<()>,
 }
 
@@ -43,7 +47,23 @@ impl Collector {
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(address.clone(), messages.clone()));
         tasks.spawn(command(address, outbox, messages));
-        Self { inbox, requests, _tasks: tasks }
+        Self { inbox, requests: Some(requests), controls: None, _tasks: tasks }
+    }
+
+    /// Shows what somebody plays.
+    pub(crate) fn play_back(feed: Feed) -> Self {
+        let Feed { updates, controls } = feed;
+        let (messages, inbox) = mpsc::channel(INBOX_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(hand_on(updates, messages));
+        Self { inbox, requests: None, controls: Some(controls), _tasks: tasks }
+    }
+
+    /// Tells whoever plays a recording; a full queue means that it is told enough already.
+    pub(crate) fn play(&self, control: Control) {
+        if let Some(controls) = &self.controls {
+            let _ = controls.try_send(control);
+        }
     }
 
     /// What came next.
@@ -53,10 +73,27 @@ impl Collector {
 
     /// Sends a command; where it cannot, the answer comes at once.
     pub(crate) fn send(&self, request: Request) -> Option<Message> {
-        let refused = self.requests.try_send(request).err()?;
-        let id = refused.into_inner().id().to_owned();
-        Some(Message::Answer { id, result: Err("too many commands are on their way".into()) })
+        let (id, why) = match &self.requests {
+            None => (request.id().to_owned(), "this is a recording: nobody is there"),
+            Some(requests) => {
+                let refused = requests.try_send(request).err()?.into_inner();
+                (refused.id().to_owned(), "too many commands are on their way")
+            }
+        };
+        Some(Message::Answer { id, result: Err(why.into()) })
     }
+}
+
+/// Hands on what is played. After the last of it nothing comes any more, which is no loss.
+async fn hand_on(mut updates: mpsc::Receiver<Played>, messages: mpsc::Sender<Message>) {
+    while let Some(Played { snapshot, playback }) = updates.recv().await {
+        for message in [Message::Playback(playback), Message::Snapshot(snapshot)] {
+            if messages.send(message).await.is_err() {
+                return;
+            }
+        }
+    }
+    messages.closed().await;
 }
 
 /// Connects and watches, again and again.

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod graph;
 pub mod guard;
 pub mod history;
+pub mod playback;
 pub mod rows;
 pub mod select;
 pub mod severity;
@@ -29,6 +30,7 @@ use fusebox_proto::view::{
 use graph::Graph;
 use guard::Guard;
 use history::History;
+use playback::{Control, Phase, Playback};
 use rows::Sort;
 use std::time::{Duration, Instant};
 
@@ -160,6 +162,8 @@ pub enum Message {
     Delta(Box<Delta>),
     /// The connection changed.
     Link(Link),
+    /// Where the recording is that is shown instead of a mesh.
+    Playback(Playback),
     /// The collector answered a request.
     Answer {
         /// Of the request.
@@ -176,6 +180,8 @@ pub enum Message {
 pub enum Effect {
     /// Send this to the collector.
     Send(Request),
+    /// Tell this to whoever plays the recording.
+    Play(Control),
     /// Paint everything anew.
     Redraw,
     /// Leave to the shell and come back.
@@ -191,6 +197,8 @@ pub struct Model {
     pub session: Session,
     /// The connection.
     pub link: Link,
+    /// The recording that is shown instead of a mesh; [`None`] where what is shown is live.
+    pub playback: Option<Playback>,
     /// Facts.
     pub snapshot: Snapshot,
     /// Facts of the last minute.
@@ -238,6 +246,7 @@ impl Model {
         Self {
             session,
             link: Link::Connecting,
+            playback: None,
             snapshot: Snapshot::default(),
             history: History::default(),
             screen: Screen::Triage,
@@ -263,7 +272,11 @@ impl Model {
     }
 
     /// Whether what is shown is too old to act on. Without any sender there is nothing to be stale.
+    /// A recording is never stale: it is past.
     pub fn is_stale(&self) -> bool {
+        if self.playback.is_some() {
+            return false;
+        }
         self.link != Link::Live || self.data_age().is_none_or(|age| STALE_AFTER < age)
     }
 
@@ -274,6 +287,9 @@ impl Model {
 
     /// Wall clock of the collector now, as far as we know: leases run by it.
     pub fn wall(&self) -> Stamp {
+        if let Some(playback) = &self.playback {
+            return playback.at;
+        }
         let age = self.data_age().unwrap_or_default();
         Stamp(self.snapshot.at.0.saturating_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -309,6 +325,10 @@ impl Model {
             Action::Reset => !self.session.read_only && self.resettable().is_some(),
             Action::Undo => !self.session.read_only && self.undoable().is_some(),
             Action::Confirm => !self.session.read_only,
+            Action::Pause => self.playback.is_some_and(|playback| playback.phase != Phase::Over),
+            Action::Faster | Action::Slower | Action::JumpBack | Action::JumpOn => {
+                self.playback.is_some()
+            }
             Action::Incident => self.open_incidents().next().is_some(),
             Action::Up | Action::Down if self.screen == Screen::Triage => {
                 1 < self.open_incidents().count()
@@ -342,6 +362,9 @@ impl Model {
     /// Whether something on the screen counts seconds without new data: a lease, a command under
     /// way, the age of stale data.
     fn shows_seconds(&self) -> bool {
+        if self.playback.is_some() {
+            return false;
+        }
         let counts_age = self.arrival.is_some() && self.is_stale();
         counts_age
             || self.commands.is_waiting()

@@ -5,6 +5,7 @@ use crate::format;
 use crate::keys::{self, Chord, Key};
 use crate::link::Collector;
 use crate::model::act::incident_edge;
+use crate::model::playback::Phase;
 use crate::model::standing::Standing;
 use crate::model::{Effect, Link, Message, Model, Overlay, update};
 use crate::run::Signals;
@@ -78,6 +79,7 @@ fn tell(model: &mut Model, collector: &Collector, message: Message) -> bool {
     for effect in update(model, Now::read(), message) {
         match effect {
             Effect::Quit => return false,
+            Effect::Play(control) => collector.play(control),
             Effect::Send(request) => {
                 if let Some(refused) = collector.send(request) {
                     update(model, Now::read(), refused);
@@ -162,6 +164,11 @@ fn tell_once(told: &mut Option<String>, now: Option<String>, lines: &mut Vec<Str
 
 fn link(model: &Model) -> String {
     let address = &model.session.collector;
+    match model.playback.map(|playback| playback.phase) {
+        Some(Phase::Over) => return format!("{address}: that was all"),
+        Some(_) => return address.clone(),
+        None => (),
+    }
     match &model.link {
         Link::Connecting => format!("connecting to {address}"),
         Link::Live => format!("connected to {address}"),

@@ -3,22 +3,29 @@
 
 mod headless;
 mod line;
+mod otlp;
 mod send;
+mod watched;
 
 use crate::cli::args::{Global, Replay};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::out::Out;
 use crate::cli::many_threads;
 use fusebox_collector::replay::{LoadError, Recording};
 use fusebox_proto::text;
 use std::path::PathBuf;
 
 /// Reads the files, and lets them happen.
-pub(crate) fn run(replay: &Replay, _global: &Global) -> Result<Exit, Failure> {
+pub(crate) fn run(replay: &Replay, global: &Global, out: Out) -> Result<Exit, Failure> {
     let recording = load(&replay.files)?;
-    match &replay.to {
-        Some(url) => many_threads()?.block_on(send::run(&recording, url, replay)),
-        None => headless::run(&recording, replay),
+    if let Some(url) = &replay.to {
+        return many_threads()?.block_on(send::run(&recording, url, replay));
     }
+    // Where nobody sees a screen, lines are what is wanted.
+    if replay.headless || (out.width.is_none() && !global.plain) {
+        return headless::run(&recording, replay);
+    }
+    watched::run(recording, replay, global)
 }
 
 fn load(files: &[PathBuf]) -> Result<Recording, Failure> {

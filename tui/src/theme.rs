@@ -43,6 +43,10 @@ pub enum Role {
     Done,
     /// The same while it is not complete.
     Partial,
+    /// What says that this is a recording.
+    Replay,
+    /// Header and footer of a recording.
+    BarReplay,
     /// A node of the graph.
     Node,
     /// A node of the graph that is worth a look.
@@ -135,6 +139,8 @@ impl Theme {
             Role::Key => (p.back, p.critical),
             Role::Done => (p.back, p.ok),
             Role::Partial => (p.back, p.warn),
+            Role::Replay => (p.back, p.cause),
+            Role::BarReplay => (p.text, p.bar_replay),
             Role::Node => (p.text, p.node),
             Role::NodeWarn => (p.text, p.node_warn),
             Role::NodeBad => (p.strong, p.node_bad),
@@ -184,7 +190,12 @@ fn plain(role: Role) -> Style {
     let style = Style::new();
     match role {
         Role::Faint | Role::Dim => style.add_modifier(Modifier::DIM),
-        Role::Tab | Role::Selected | Role::NodeSelected | Role::Key | Role::Done => {
+        Role::Tab
+        | Role::Selected
+        | Role::NodeSelected
+        | Role::Key
+        | Role::Done
+        | Role::Replay => {
             style.add_modifier(Modifier::REVERSED)
         }
         Role::Partial => style.add_modifier(Modifier::REVERSED | Modifier::UNDERLINED),
@@ -203,6 +214,7 @@ fn is_heavy(role: Role) -> bool {
             | Role::Key
             | Role::Done
             | Role::Partial
+            | Role::Replay
             | Role::NodeBad
             | Role::Accent
     )

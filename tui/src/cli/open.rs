@@ -56,7 +56,7 @@ pub(crate) async fn show(
 }
 
 /// Where a collector elsewhere most probably takes telemetry: it tells only proxies.
-fn ingest(url: &str) -> Ingest {
+pub(crate) fn ingest(url: &str) -> Ingest {
     let host = url.trim_start_matches("http://");
     let host = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
     let host = host.map_or("127.0.0.1", |(host, _)| host);

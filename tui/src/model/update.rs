@@ -21,6 +21,7 @@ pub fn update(model: &mut Model, now: Now, message: Message) -> Vec<Effect> {
         Message::Snapshot(snapshot) => model.snapshot(*snapshot),
         Message::Delta(delta) => model.delta(*delta),
         Message::Link(link) => model.link(link),
+        Message::Playback(playback) => model.playback(playback),
         Message::Answer { id, result } => model.answer(&id, result),
         Message::Tick => {}
     }
@@ -119,6 +120,11 @@ impl Model {
             Action::Relayout => self.graph.forget(),
             Action::Incident => self.show_incident(),
             Action::Open => self.show_on_graph(),
+            Action::Pause
+            | Action::Faster
+            | Action::Slower
+            | Action::JumpBack
+            | Action::JumpOn => return self.play(action),
             action => self.move_selection(action),
         }
         Vec::new()

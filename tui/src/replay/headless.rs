@@ -1,7 +1,7 @@
 //! A replay line by line, as fast as it goes or at a speed.
 
 use super::line::{Event, Line, Quality, Summary, Told};
-use crate::cli::args::{Lines, Replay};
+use crate::cli::args::Replay;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
 use fusebox_collector::replay::{Player, Recording, Stretch};
@@ -14,8 +14,7 @@ const LOOK_MS: u64 = 500;
 /// Plays to the end, and tells what is found.
 pub(super) fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failure> {
     let window = recording.window();
-    let output = replay.output;
-    let say = |t_ms: u64, event: Event| out::print(&text(&Line { t_ms, event }, output));
+    let say = |t_ms, event| out::print(&Line { t_ms, event }.text(replay.output));
     say(0, Event::Started { window })?;
     let started = Now::read();
     let mut player = Player::new(recording, started);
@@ -57,11 +56,4 @@ fn summary(recording: &Recording, player: &Player, told: Told) -> Event {
 fn pace(started: Now, passed: Duration) {
     let so_far = Now::read().instant.saturating_duration_since(started.instant);
     std::thread::sleep(passed.saturating_sub(so_far));
-}
-
-fn text(line: &Line, output: Lines) -> String {
-    match output {
-        Lines::Text => format!("{line}\n"),
-        Lines::Json => serde_json::to_string(line).expect("plain data") + "\n",
-    }
 }

@@ -1,5 +1,6 @@
 //! What a replay tells, a line each: as a demo does, one JSON object or one line for people.
 
+use crate::cli::args::Lines;
 use fusebox_collector::replay::Window;
 use fusebox_proto::view::{Advisory, Incident, IncidentState, Snapshot, Stamp};
 use serde::Serialize;
@@ -43,6 +44,44 @@ pub(super) enum Event {
     Advisory(Advisory),
     /// The recording is over.
     Summary(Box<Summary>),
+    /// With `--to`: the recording begins.
+    #[serde(rename = "started")]
+    Sending {
+        /// What it covers.
+        window: Window,
+        /// Where it goes.
+        to: String,
+        /// `http/protobuf` or `grpc`.
+        transport: String,
+        /// So many times as fast as it was.
+        speed: f64,
+        /// As long it will take.
+        length_s: f64,
+    },
+    /// With `--to`: so far.
+    Progress(Sent),
+    /// With `--to`: the end.
+    #[serde(rename = "summary")]
+    Sent(Sent),
+}
+
+/// What was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Sent {
+    /// Spans that were taken.
+    pub(super) spans: u64,
+    /// In so many requests.
+    pub(super) requests: u64,
+    /// Spans that were refused for good.
+    pub(super) refused: u64,
+    /// Attempts that were refused for now, or failed, and were repeated.
+    pub(super) repeated: u64,
+    /// The longest that a request left after its time, ms.
+    pub(super) behind_ms_max: u64,
+    /// Spans that were not sent, because the end came before.
+    pub(super) not_sent: u64,
+    /// OTLP has no place for what proxies tell their collector: it is not sent.
+    pub(super) proxy_messages_not_sent: u64,
 }
 
 /// An incident in a line.
@@ -145,6 +184,16 @@ fn change(before: Option<&Incident>, now: &Incident) -> Option<Event> {
     is_new.then(|| Event::IncidentChanged(line()))
 }
 
+impl Line {
+    /// The line with its end.
+    pub(super) fn text(&self, output: Lines) -> String {
+        match output {
+            Lines::Text => format!("{self}\n"),
+            Lines::Json => serde_json::to_string(self).expect("plain data") + "\n",
+        }
+    }
+}
+
 /// One line for people: time, then what happened.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,7 +221,31 @@ impl fmt::Display for Event {
             Self::IncidentResolved { id, kind } => write!(f, "incident {id} ({kind}) resolved"),
             Self::Advisory(advisory) => write!(f, "worth knowing: {}", advisory.summary),
             Self::Summary(summary) => write!(f, "{summary}"),
+            Self::Sending { window, to, transport, speed, length_s } => write!(
+                f,
+                "{} spans of {} traces to {to} over {transport}, {speed} times as fast as they \
+                 were: {length_s:.0} s",
+                window.spans, window.traces
+            ),
+            Self::Progress(sent) => write!(f, "{} spans sent", sent.spans),
+            Self::Sent(sent) => write!(f, "{sent}"),
         }
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} spans sent in {} requests", self.spans, self.requests)?;
+        let counts = [
+            (self.refused, "spans refused for good"),
+            (self.not_sent, "spans not sent"),
+            (self.repeated, "attempts repeated"),
+            (self.proxy_messages_not_sent, "messages of proxies left out: OTLP has no place for them"),
+        ];
+        counts
+            .into_iter()
+            .filter(|(count, _)| 0 < *count)
+            .try_for_each(|(count, what)| write!(f, ", {count} {what}"))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The bottom: keys that do something now, what they would act on, and what the console says.
 
+use super::header;
 use super::pen::Pen;
 use crate::keys::{self, Action, Binding};
+use crate::model::playback::Phase;
 use crate::model::standing::Standing;
 use crate::model::{Model, Overlay};
 use crate::theme::Role;
@@ -10,7 +12,7 @@ use ratatui::layout::Rect;
 
 /// Keys that do something now, from the table.
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
-    pen.fill(area, Role::Bar);
+    pen.fill(area, header::bar(model));
     if model.overlay == Some(Overlay::Filter) {
         let text = format!("/{}", model.filter);
         let x = pen.text(area.x + 1, area.y, &text, Role::Accent, area.width - 2);
@@ -40,7 +42,7 @@ fn draw_key(pen: &mut Pen<'_>, x: u16, area: Rect, model: &Model, binding: &Bind
     let key = if role == Role::Key { format!(" {key} ") } else { key };
     // `↑↓ pick` carries its keys in its label.
     let (key, label) = match label.split_once(' ') {
-        Some((keys, rest)) if !keys.is_ascii() && !binding.acts() => {
+        Some((keys, rest)) if !binding.acts() && !keys.chars().all(char::is_alphabetic) => {
             (keys.to_owned(), rest.to_owned())
         }
         _ => (key, label),
@@ -61,6 +63,7 @@ fn label(model: &Model, binding: &Binding) -> String {
     };
     match binding.action {
         Action::Quit if model.overlay.is_some() => "close".into(),
+        Action::Pause if is_paused(model) => "go on".into(),
         Action::Trip => model.target().map_or_else(String::new, edge),
         Action::Undo => {
             let undoable = model.undoable().map(|command| command.edge.clone());
@@ -73,6 +76,10 @@ fn label(model: &Model, binding: &Binding) -> String {
         }
         _ => binding.short.to_owned(),
     }
+}
+
+fn is_paused(model: &Model) -> bool {
+    model.playback.is_some_and(|playback| playback.phase == Phase::Paused)
 }
 
 /// Whether the collector suggests what this key does, and it is not done yet.

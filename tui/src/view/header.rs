@@ -3,6 +3,7 @@
 use super::card;
 use super::pen::Pen;
 use crate::format;
+use crate::model::playback::{Phase, Playback};
 use crate::model::{Link, Model, Screen};
 use crate::theme::Role;
 use fusebox_proto::view::History;
@@ -11,7 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 /// Tabs, state of the data, incidents.
 pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
-    pen.fill(area, Role::Bar);
+    pen.fill(area, bar(model));
     let mut end = area.right();
     for (text, role) in chips(model).into_iter().rev() {
         let width = u16::try_from(text.width()).unwrap_or(0);
@@ -35,6 +36,11 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model) {
     }
 }
 
+/// The frame of a recording has another colour: it is never taken for what is now.
+pub(super) fn bar(model: &Model) -> Role {
+    if model.playback.is_some() { Role::BarReplay } else { Role::Bar }
+}
+
 /// What the right side says, the most important last.
 fn chips(model: &Model) -> Vec<(String, Role)> {
     let mut chips = Vec::new();
@@ -51,10 +57,10 @@ fn chips(model: &Model) -> Vec<(String, Role)> {
     if 0 < dropped {
         chips.push((format!(" dropped {} ", format::count(dropped as f64)), Role::Warn));
     }
-    if model.session.read_only {
+    if model.session.read_only && model.playback.is_none() {
         chips.push((" RO ".into(), Role::Partial));
     }
-    if model.snapshot.status.embedded && !model.has_no_data() {
+    if model.snapshot.status.embedded && !model.has_no_data() && model.playback.is_none() {
         chips.push((" EMBEDDED ".into(), Role::Dim));
     }
     chips.push(freshness(model));
@@ -68,6 +74,9 @@ fn chips(model: &Model) -> Vec<(String, Role)> {
 
 /// How far the screen can be trusted.
 fn freshness(model: &Model) -> (String, Role) {
+    if let Some(playback) = &model.playback {
+        return (replay(playback), Role::Replay);
+    }
     let age = model.data_age().map(format::age);
     match (&model.link, age) {
         (Link::Connecting, _) => (" CONNECTING ".into(), Role::Warn),
@@ -78,6 +87,17 @@ fn freshness(model: &Model) -> (String, Role) {
         (Link::Live, _) if model.has_no_data() => (format!(" {} ", senders(model)), Role::Warn),
         (Link::Live, Some(age)) if model.is_stale() => (format!(" STALE {age} "), Role::Critical),
         (Link::Live, _) => (format!(" ● LIVE {} ", format::clock(model.snapshot.at)), Role::Ok),
+    }
+}
+
+/// `REPLAY ×10 14:02:31`: where a recording stands.
+fn replay(playback: &Playback) -> String {
+    let at = format::clock(playback.at);
+    match playback.phase {
+        Phase::Playing => format!(" REPLAY ×{} {at} ", playback.speed),
+        Phase::Paused => format!(" REPLAY PAUSED {at} "),
+        Phase::Seeking => format!(" REPLAY … {at} "),
+        Phase::Over => format!(" REPLAY ENDED {at} "),
     }
 }
 

@@ -42,6 +42,7 @@ fn is_listed(binding: &Binding, model: &Model) -> bool {
     let here = match binding.place {
         Place::Everywhere | Place::Screens => true,
         Place::On(screens) => screens.contains(&model.screen),
+        Place::Replay => model.playback.is_some(),
         Place::Asking => false,
     };
     let picks = !matches!(binding.action, Action::Up | Action::Down)
