@@ -8,6 +8,7 @@ use crate::history::{self, OpenError, Outbox, Writer};
 use crate::otlp::{self, Intake};
 use crate::record::Restored;
 use crate::tally::Tally;
+use crate::tape::Tape;
 use crate::{http, listen, serve};
 use axum::Router;
 use driver::{Driver, Inboxes};
@@ -102,13 +103,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
-    let intake = Intake::new(delivery_sender, Arc::clone(&tally));
+    let tape = Arc::new(Tape::default());
+    let intake = Intake::new(delivery_sender, Arc::clone(&tally), Arc::clone(&tape));
     let messages = message_sender;
     let shared = serve::Shared {
         messages: messages.clone(),
         snapshots: snapshots.clone(),
         otlp_grpc: otlp_grpc.address,
         tally: Arc::clone(&tally),
+        tape,
         stop: stop.clone(),
         streams: connections.clone(),
     };

@@ -17,7 +17,7 @@ mod proxies;
 mod tests;
 mod unpack;
 
-pub(crate) use proxies::{ProxySaid, Said};
+pub(crate) use proxies::{ProxySaid, Said, line as proxy_line};
 
 use crate::decode::{self, DecodeError};
 use crate::frames::Frames;

@@ -31,6 +31,7 @@
 //! | [`capture`] | files of traces that somebody kept, in three formats |
 //! | [`replay`] | all that such files hold happens again |
 //! | `http` | health, metrics, the JSON API |
+//! | `tape` | the last minutes of telemetry as it came, for recordings |
 //! | `tally` | what the shell counts |
 
 mod app;
@@ -63,6 +64,7 @@ mod snapshot;
 pub mod spans;
 mod store;
 mod tally;
+mod tape;
 mod token;
 
 pub use app::{Running, StartError, start};

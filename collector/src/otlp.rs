@@ -17,9 +17,11 @@ use crate::decode::{self, DecodeError};
 use crate::listen::Ends;
 use crate::spans::{Emitter, Rejected, Span, SpanBatch};
 use crate::tally::Tally;
+use crate::tape::{self, Tape};
 use ::http::HeaderValue;
 use body::Compression;
 use bytes::Bytes;
+use fusebox_proto::Now;
 use ledger::{Charge, Ledger};
 use opentelemetry_proto::tonic::collector::trace;
 use prost::Message as _;
@@ -96,13 +98,30 @@ pub(crate) struct Intake {
     deliveries: mpsc::Sender<Delivery>,
     ledger: Arc<Ledger>,
     tally: Arc<Tally>,
+    tape: Arc<Tape>,
 }
 
-/// A body as it came, and what it holds of the memory.
-struct Received {
-    packed: Bytes,
+/// A body as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Posted {
+    /// Its bytes, packed if they were.
+    pub(crate) packed: Bytes,
     compression: Compression,
-    encoding: Encoding,
+    /// How it is written.
+    pub(crate) encoding: Encoding,
+}
+
+impl Posted {
+    /// What is in it, once more.
+    pub(crate) fn unfolded(&self) -> Result<Bytes, Refusal> {
+        let charge = Arc::new(Ledger::default()).charge();
+        self.compression.unfold(self.packed.clone(), &charge)
+    }
+}
+
+/// A body, and what it holds of the memory until it is delivered.
+struct Received {
+    posted: Posted,
     charge: Charge,
 }
 
@@ -111,9 +130,13 @@ struct Received {
 const INLINE_LEN_MAX: usize = 64 * 1024;
 
 impl Intake {
-    /// A door to `deliveries`.
-    pub(crate) fn new(deliveries: mpsc::Sender<Delivery>, tally: Arc<Tally>) -> Self {
-        Self { deliveries, ledger: Arc::default(), tally }
+    /// A door to `deliveries`; what comes through it stays on the tape for a while.
+    pub(crate) fn new(
+        deliveries: mpsc::Sender<Delivery>,
+        tally: Arc<Tally>,
+        tape: Arc<Tape>,
+    ) -> Self {
+        Self { deliveries, ledger: Arc::default(), tally, tape }
     }
 
     /// Takes one request, counts it, and makes the answer's message.
@@ -151,7 +174,8 @@ impl Intake {
             TrySendError::Full(()) => Refusal::Overloaded,
             TrySendError::Closed(()) => Refusal::ShuttingDown,
         })?;
-        let (mut batch, charge) = if received.packed.len() <= INLINE_LEN_MAX {
+        let posted = received.posted.clone();
+        let (mut batch, charge) = if posted.packed.len() <= INLINE_LEN_MAX {
             received.read(signal)
         } else {
             match tokio::task::spawn_blocking(move || received.read(signal)).await {
@@ -161,6 +185,9 @@ impl Intake {
             }
         }?;
         let rejected = std::mem::take(&mut batch.rejected);
+        if !batch.spans.is_empty() {
+            self.tape.push(Now::read().unix_ms, tape::What::Traces(posted));
+        }
         place.send(Delivery { sender: sender(&batch, ends), batch, _charge: charge });
         Ok(rejected)
     }
@@ -169,7 +196,7 @@ impl Intake {
 impl Received {
     /// Unfolds and decodes it. Metrics and logs are checked, and leave no spans.
     fn read(self, signal: Signal) -> Result<(SpanBatch, Charge), Refusal> {
-        let Self { packed, compression, encoding, charge } = self;
+        let Self { posted: Posted { packed, compression, encoding }, charge } = self;
         let body = compression.unfold(packed, &charge)?;
         let nothing = |_| SpanBatch::default();
         let batch = match (signal, encoding) {
@@ -198,7 +225,7 @@ fn sender(batch: &SpanBatch, ends: Ends) -> Option<Arc<str>> {
 /// The process that made a span; `place` is told where its resource does not say which it is.
 pub(crate) fn sender_of(span: &Span, place: impl FnOnce() -> String) -> Option<Arc<str>> {
     let Span { origin, emitter, .. } = span;
-    let instance = || origin.instance.as_ref().map_or_else(place, |instance| instance.to_string());
+    let instance = || origin.instance.as_ref().map_or_else(place, ToString::to_string);
     (*emitter != Emitter::Proxy).then(|| format!("{} {}", origin.service, instance()).into())
 }
 
@@ -239,13 +266,14 @@ mod tests {
     async fn a_full_inbox_refuses_retryably() {
         let (deliveries, inbox) = mpsc::channel(1);
         let tally = Arc::new(Tally::default());
-        let intake = Intake::new(deliveries, Arc::clone(&tally));
+        let intake = Intake::new(deliveries, Arc::clone(&tally), Arc::default());
         let loopback = "127.0.0.1:1".parse().expect("an address");
         let ends = Ends { remote: loopback, local: loopback };
         let take = async |body: &'static [u8]| {
             let charge = intake.ledger.charge();
             let (compression, encoding) = (Compression::Identity, Encoding::Protobuf);
-            let received = Received { packed: body.into(), compression, encoding, charge };
+            let posted = Posted { packed: body.into(), compression, encoding };
+            let received = Received { posted, charge };
             intake.take(Signal::Traces, Ok(received), ends).await
         };
         assert_eq!(take(b"").await, Ok(Rejected::default()));

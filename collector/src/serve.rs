@@ -5,6 +5,7 @@ mod control;
 
 use crate::app::driver::Message;
 use crate::tally::Tally;
+use crate::tape::Tape;
 use crate::token::{self, Token};
 use axum::Router;
 use fusebox_proto::view::Snapshot;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) otlp_grpc: SocketAddr,
     /// What the shell counts.
     pub(crate) tally: Arc<Tally>,
+    /// What came in of late.
+    pub(crate) tape: Arc<Tape>,
     /// Ends all streams.
     pub(crate) stop: CancellationToken,
     /// Owns the tasks that read from proxies.

@@ -8,4 +8,5 @@ mod failure;
 mod history;
 mod policy;
 mod refusal;
+mod replay;
 mod trip;

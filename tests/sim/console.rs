@@ -96,7 +96,7 @@ impl Console {
                     requests.push(request);
                 }
                 Effect::Quit => return Ok(None),
-                Effect::Redraw | Effect::Suspend => (),
+                Effect::Redraw | Effect::Suspend | Effect::Play(_) | Effect::Save(_) => (),
             }
         }
         self.wakes_at = self.model.poll_timeout();

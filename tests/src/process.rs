@@ -156,9 +156,18 @@ impl Process {
     }
 
     /// SIGTERM, then waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
-        let term = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        assert!(term.expect("kill runs").success(), "{} is gone already", self.name);
+    pub fn terminate(self) -> ExitStatus {
+        self.signal("-TERM")
+    }
+
+    /// SIGINT, as Ctrl-C sends it, then waits for the end.
+    pub fn interrupt(self) -> ExitStatus {
+        self.signal("-INT")
+    }
+
+    fn signal(mut self, signal: &str) -> ExitStatus {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "{} is gone already", self.name);
         self.child.wait().expect("a child of ours")
     }
 

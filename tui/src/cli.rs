@@ -21,7 +21,7 @@ mod query;
 mod render;
 pub(crate) mod table;
 
-use crate::{demo, diagnose, replay};
+use crate::{demo, diagnose, record, replay};
 use anyhow::Context as _;
 use args::{COLLECTOR_DEFAULT, Cli, Command, Global};
 use clap::{CommandFactory as _, Parser as _};
@@ -74,11 +74,15 @@ async fn ask(
     if let Command::Lint(lint) = command {
         return policy::lint(target, lint).await;
     }
-    let is_trial = matches!(&command, Command::Apply(apply) if apply.dry_run);
+    let is_trial = match &command {
+        Command::Apply(apply) => apply.dry_run,
+        command => matches!(command, Command::Record(_)),
+    };
     if global.read_only && !is_trial {
         return Err(Failure::Usage("--read-only: this session changes nothing".into()));
     }
     match command {
+        Command::Record(record) => record::run(target, record).await,
         Command::Trip(trip) => act::trip(target, trip, operator()).await,
         Command::Reset(reset) => act::reset(target, reset, operator()).await,
         Command::Apply(apply) => policy::apply(target, apply, operator(), out.ascii).await,
@@ -112,7 +116,7 @@ fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
 }
 
 /// For commands that wait for one answer at a time.
-fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("the system gives no runtime")?)
 }

@@ -83,7 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub async fn replay(options: Options, feed: Feed) -> anyhow::Result<()> {
-    start(Options { read_only: true, ..options }, || Collector::play_back(feed)).await
+    start(options, || Collector::play_back(feed)).await
 }
 
 async fn start(

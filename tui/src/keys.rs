@@ -101,6 +101,8 @@ pub enum Action {
     Unfold,
     /// Lay the graph out anew.
     Relayout,
+    /// Keep the incident as a file.
+    Save,
     /// Stand still, or go on.
     Pause,
     /// Twice as fast.
@@ -186,6 +188,7 @@ pub const TABLE: &[Binding] = &[
     row(&[char('t')], Action::Trip, Place::Screens, "trip", "open the target's circuit"),
     row(&[char('m')], Action::Mute, Place::Screens, "mute retries", "refuse its retries only"),
     row(&[char('o')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
+    row(&[char('W')], Action::Save, Place::Screens, "", "the incident as a file"),
     row(&[char('p'), char(' ')], Action::Pause, Place::Replay, "pause", "pause, or go on"),
     row(&[char('{')], Action::JumpBack, Place::Replay, "{ } 30 s", "half a minute back"),
     row(&[char('}')], Action::JumpOn, Place::Replay, "", "half a minute on"),

@@ -11,6 +11,7 @@
 //! | [`keys`] | the one table of keys: dispatch, footer and help are made from it |
 //! | [`arrange`] | the graph on integer cells, stable |
 //! | [`address`] | how to reach a collector; the command line uses it too |
+//! | [`recorder`] | what a collector records, as a file; the command line uses it too |
 //! | [`theme`], [`format`] | colours by meaning, figures for people |
 //! | [`export`] | a buffer as a picture |
 //! | `run`, `terminal`, `link`, `plain` | the shells: loop, terminal, collector, lines of text |
@@ -22,6 +23,7 @@ pub mod export;
 pub mod format;
 pub mod keys;
 pub mod model;
+pub mod recorder;
 pub mod theme;
 pub mod view;
 

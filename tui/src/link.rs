@@ -9,8 +9,12 @@ use crate::dashboard::{Feed, Played};
 use crate::model::commands::{COMMANDS_MAX, Request};
 use crate::model::playback::Control;
 use crate::model::{Link, Message};
+use crate::recorder::{self, RecordError};
 use fusebox_proto::view::{TripResult, Update};
 use fusebox_proto::wire::v1;
+use fusebox_proto::wire::v1::record_request::Period;
+use std::future::pending;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -36,7 +40,9 @@ pub(crate) struct Collector {
     inbox: mpsc::Receiver<Message>,
     requests: Option<mpsc::Sender<Request>>,
     controls: Option<mpsc::Sender<Control>>,
-    _tasks: JoinSet<()>,
+    /// Where incidents are kept from, and who is told.
+    recorder: Option<(Address, mpsc::Sender<Message>)>,
+    tasks: JoinSet<()>,
 }
 
 impl Collector {
@@ -46,8 +52,9 @@ impl Collector {
         let (requests, outbox) = mpsc::channel(COMMANDS_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(address.clone(), messages.clone()));
-        tasks.spawn(command(address, outbox, messages));
-        Self { inbox, requests: Some(requests), controls: None, _tasks: tasks }
+        tasks.spawn(command(address.clone(), outbox, messages.clone()));
+        let recorder = Some((address, messages));
+        Self { inbox, requests: Some(requests), controls: None, recorder, tasks }
     }
 
     /// Shows what somebody plays.
@@ -56,7 +63,18 @@ impl Collector {
         let (messages, inbox) = mpsc::channel(INBOX_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(hand_on(updates, messages));
-        Self { inbox, requests: None, controls: Some(controls), _tasks: tasks }
+        Self { inbox, requests: None, controls: Some(controls), recorder: None, tasks }
+    }
+
+    /// Keeps what came in around an incident as a file in the working directory.
+    pub(crate) fn save(&mut self, incident: String) {
+        let Some((address, messages)) = self.recorder.clone() else { return };
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(async move {
+            let result = save(&address, incident).await;
+            // Only a console that ends no longer listens.
+            drop(messages.send(Message::Saved(result)).await);
+        });
     }
 
     /// Tells whoever plays a recording; a full queue means that it is told enough already.
@@ -82,6 +100,23 @@ impl Collector {
         };
         Some(Message::Answer { id, result: Err(why.into()) })
     }
+}
+
+/// The file's name, or why there is none. An id is a word of the collector's.
+async fn save(address: &Address, incident: String) -> Result<String, String> {
+    let word = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let name = format!("fusebox-{}.otlp.jsonl.zst", incident.chars().map(word).collect::<String>());
+    let mut client = address.connect().await?;
+    let period = Period::Incident(incident);
+    let recorded = recorder::record(&mut client, period, Path::new(&name), pending()).await;
+    let recorded = recorded.map_err(|error| match error {
+        RecordError::Refused(status) | RecordError::Cut(status) => words(&status),
+        error @ RecordError::File { .. } => {
+            fusebox_proto::text::visible(&error.to_string()).into_owned()
+        }
+    })?;
+    let missing = if recorded.lost == 0 { "" } else { ", without what the collector had let go" };
+    Ok(format!("{name}{missing}"))
 }
 
 /// Hands on what is played. After the last of it nothing comes any more, which is no loss.

@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod diagnose;
 mod embedded;
+mod record;
 mod replay;
 
 fn main() -> std::process::ExitCode {

@@ -162,6 +162,8 @@ pub enum Message {
     Delta(Box<Delta>),
     /// The connection changed.
     Link(Link),
+    /// What came of keeping an incident as a file: which, or why not.
+    Saved(Result<String, String>),
     /// Where the recording is that is shown instead of a mesh.
     Playback(Playback),
     /// The collector answered a request.
@@ -180,6 +182,8 @@ pub enum Message {
 pub enum Effect {
     /// Send this to the collector.
     Send(Request),
+    /// Keep what came in around this incident as a file.
+    Save(String),
     /// Tell this to whoever plays the recording.
     Play(Control),
     /// Paint everything anew.
@@ -294,6 +298,11 @@ impl Model {
         Stamp(self.snapshot.at.0.saturating_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// Whether no key changes anything: it was asked for, or this is a recording.
+    pub fn is_read_only(&self) -> bool {
+        self.session.read_only || self.playback.is_some()
+    }
+
     /// Open incidents, newest first.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
         self.snapshot.incidents.iter().filter(|i| i.state == IncidentState::Open)
@@ -320,15 +329,16 @@ impl Model {
     /// Whether this action would do something now: the footer shows only what would.
     pub fn can(&self, action: Action) -> bool {
         match action {
-            Action::Trip | Action::Mute => !self.session.read_only && self.target().is_some(),
-            Action::Suggested => !self.session.read_only && self.suggested_kind().is_some(),
-            Action::Reset => !self.session.read_only && self.resettable().is_some(),
-            Action::Undo => !self.session.read_only && self.undoable().is_some(),
-            Action::Confirm => !self.session.read_only,
+            Action::Trip | Action::Mute => !self.is_read_only() && self.target().is_some(),
+            Action::Suggested => !self.is_read_only() && self.suggested_kind().is_some(),
+            Action::Reset => !self.is_read_only() && self.resettable().is_some(),
+            Action::Undo => !self.is_read_only() && self.undoable().is_some(),
+            Action::Confirm => !self.is_read_only(),
             Action::Pause => self.playback.is_some_and(|playback| playback.phase != Phase::Over),
             Action::Faster | Action::Slower | Action::JumpBack | Action::JumpOn => {
                 self.playback.is_some()
             }
+            Action::Save => self.playback.is_none() && self.incident().is_some(),
             Action::Incident => self.open_incidents().next().is_some(),
             Action::Up | Action::Down if self.screen == Screen::Triage => {
                 1 < self.open_incidents().count()

@@ -46,7 +46,7 @@ pub(crate) async fn run(mut model: Model, mut collector: Collector) -> anyhow::R
             message = collector.recv() => message.unwrap_or(Message::Tick),
             () = sleep_until(deadline) => Message::Tick,
         };
-        if !tell(&mut model, &collector, message) {
+        if !tell(&mut model, &mut collector, message) {
             return Ok(());
         }
     }
@@ -75,10 +75,11 @@ fn typed(model: &Model, line: &str) -> anyhow::Result<Message> {
     })
 }
 
-fn tell(model: &mut Model, collector: &Collector, message: Message) -> bool {
+fn tell(model: &mut Model, collector: &mut Collector, message: Message) -> bool {
     for effect in update(model, Now::read(), message) {
         match effect {
             Effect::Quit => return false,
+            Effect::Save(incident) => collector.save(incident),
             Effect::Play(control) => collector.play(control),
             Effect::Send(request) => {
                 if let Some(refused) = collector.send(request) {

@@ -10,7 +10,7 @@ mod watched;
 use crate::cli::args::{Global, Replay};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::Out;
-use crate::cli::many_threads;
+use crate::cli::{many_threads, one_thread};
 use fusebox_collector::replay::{LoadError, Recording};
 use fusebox_proto::text;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) fn run(replay: &Replay, global: &Global, out: Out) -> Result<Exit, Fa
     }
     // Where nobody sees a screen, lines are what is wanted.
     if replay.headless || (out.width.is_none() && !global.plain) {
-        return headless::run(&recording, replay);
+        return one_thread()?.block_on(headless::run(&recording, replay));
     }
     watched::run(recording, replay, global)
 }

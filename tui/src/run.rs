@@ -131,6 +131,7 @@ impl Desk {
                 Effect::Quit => return Ok(false),
                 Effect::Redraw => self.terminal.forget(),
                 Effect::Suspend => self.terminal.suspend()?,
+                Effect::Save(incident) => self.collector.save(incident),
                 Effect::Play(control) => self.collector.play(control),
                 Effect::Send(request) => {
                     if let Some(refused) = self.collector.send(request) {

@@ -190,12 +190,7 @@ fn plain(role: Role) -> Style {
     let style = Style::new();
     match role {
         Role::Faint | Role::Dim => style.add_modifier(Modifier::DIM),
-        Role::Tab
-        | Role::Selected
-        | Role::NodeSelected
-        | Role::Key
-        | Role::Done
-        | Role::Replay => {
+        Role::Tab | Role::Selected | Role::NodeSelected | Role::Key | Role::Done | Role::Replay => {
             style.add_modifier(Modifier::REVERSED)
         }
         Role::Partial => style.add_modifier(Modifier::REVERSED | Modifier::UNDERLINED),

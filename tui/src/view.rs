@@ -111,7 +111,7 @@ fn draw_tiny(pen: &mut Pen<'_>, area: Rect, model: &Model) {
     let (text, role) = match (model.incident(), model.target()) {
         _ if model.has_no_data() => ("no data".to_owned(), Role::Warn),
         (Some(incident), Some(edge)) => {
-            let key = if model.session.read_only { "" } else { " · t trip" };
+            let key = if model.is_read_only() { "" } else { " · t trip" };
             let kind = card::title(&incident.kind);
             (format!("{kind} {}→{}{key}", edge.source, edge.destination), Role::Critical)
         }

@@ -6,7 +6,7 @@
 
 use super::body::{self, BODY_LEN_MAX, Compression};
 use super::http::text;
-use super::{Encoding, Intake, Received, Refusal, Signal, success};
+use super::{Encoding, Intake, Posted, Received, Refusal, Signal, success};
 use crate::listen::Ends;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -65,7 +65,8 @@ async fn receive(intake: &Intake, request: Request) -> Result<Received, Refusal>
     let framed = body::read(request.into_body(), &charge, PREFIX_LEN + BODY_LEN_MAX).await?;
     let (is_compressed, packed) = unframe(framed)?;
     let compression = if is_compressed { compression } else { Compression::Identity };
-    Ok(Received { packed, compression, encoding: Encoding::Protobuf, charge })
+    let posted = Posted { packed, compression, encoding: Encoding::Protobuf };
+    Ok(Received { posted, charge })
 }
 
 /// The one message of a unary call, and whether it is compressed.

@@ -1,7 +1,7 @@
 //! OTLP/HTTP: protobuf and JSON, answered as they were asked.
 
 use super::body::{self, BODY_LEN_MAX, Compression};
-use super::{Encoding, Intake, Received, Refusal, Signal, success};
+use super::{Encoding, Intake, Posted, Received, Refusal, Signal, success};
 use crate::listen::Ends;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -51,7 +51,7 @@ async fn receive(
     let compression = Compression::parse(&name).ok_or(Refusal::UnknownCompression { name })?;
     let charge = intake.ledger.charge();
     let packed = body::read(request.into_body(), &charge, BODY_LEN_MAX).await?;
-    Ok(Received { packed, compression, encoding, charge })
+    Ok(Received { posted: Posted { packed, compression, encoding }, charge })
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {

@@ -104,10 +104,11 @@ impl Player {
 
     /// Time in which nothing happens: once it is long, all that was known has aged out.
     fn skip(&mut self, quiet: Duration) {
-        let lived = Duration::from_millis(QUIET_MS_MAX).min(quiet);
-        self.pass(lived);
-        self.skipped += quiet - lived;
-        self.now = self.now.plus(quiet - lived);
+        let lived = Duration::from_millis(QUIET_MS_MAX);
+        self.pass(lived.min(quiet));
+        let rest = quiet.saturating_sub(lived);
+        self.skipped += rest;
+        self.now = self.now.plus(rest);
     }
 
     /// Lets `time` pass, with all timeouts in it.

@@ -1,6 +1,7 @@
 //! `Console`: a snapshot, then what changes; and what an operator can do.
 
 mod policy;
+mod record;
 
 use super::{Answers, Shared, engine_gone};
 use crate::app::driver::{Answer, Message, Reply};
@@ -34,6 +35,7 @@ pub(super) struct Service {
     shared: Shared,
     watching: Arc<Semaphore>,
     asking: Semaphore,
+    recording: Arc<Semaphore>,
 }
 
 impl Service {
@@ -41,7 +43,8 @@ impl Service {
     pub(super) fn new(shared: Shared) -> Self {
         let watching = Arc::new(Semaphore::new(CONSOLES_MAX));
         let asking = Semaphore::new(REQUESTS_MAX);
-        Self { shared, watching, asking }
+        let recording = Arc::new(Semaphore::new(record::RECORDINGS_MAX));
+        Self { shared, watching, asking, recording }
     }
 
     async fn ask(&self, request_id: String, event: Event) -> Result<Reply, Status> {
@@ -99,6 +102,14 @@ fn invalid(invalid: &Invalid) -> Status {
 #[async_trait]
 impl v1::console_server::Console for Service {
     type WatchStream = Answers<v1::Update>;
+    type RecordStream = Answers<v1::RecordChunk>;
+
+    async fn record(
+        &self,
+        request: Request<v1::RecordRequest>,
+    ) -> Result<Response<Self::RecordStream>, Status> {
+        self.recording(request.into_inner())
+    }
 
     async fn watch(
         &self,

@@ -8,10 +8,14 @@ use super::{Answers, Shared, engine_gone};
 use crate::app::driver::Message;
 use crate::engine::{ConnectionId, Event};
 use crate::listen::Ends;
+use crate::tape;
+use bytes::Bytes;
+use fusebox_proto::Now;
 use fusebox_proto::command::{ToProxy, Welcome};
 use fusebox_proto::report::{FromProxy, Hello};
 use fusebox_proto::wire::v1::control_server::Control;
 use fusebox_proto::wire::v1::{CollectorMessage, ProxyMessage};
+use prost::Message as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -80,10 +84,11 @@ impl Stream {
             () = stop.cancelled() => Err(engine_gone()),
             hello = self.hello(&mut incoming) => hello,
         };
-        let hello = match hello {
+        let (hello, introduction) = match hello {
             Ok(hello) => hello,
             Err(status) => return self.end(&status),
         };
+        self.keep(&introduction, Some(introduction.clone()));
         tracing::info!(
             proxy = %hello.proxy, service = %hello.service, peer = %self.ends.remote,
             connection = self.connection.0, "a proxy attached"
@@ -96,8 +101,9 @@ impl Stream {
         }
         let ended = tokio::select! {
             () = stop.cancelled() => Err(engine_gone()),
-            ended = self.listen(&mut incoming) => ended,
+            ended = self.listen(&mut incoming, &introduction) => ended,
         };
+        self.keep(&introduction, None);
         tracing::info!(connection = self.connection.0, "a proxy left");
         // Fails only if the engine has ended.
         let _ = self.shared.messages.send(Message::Detach { connection: self.connection }).await;
@@ -106,11 +112,22 @@ impl Stream {
         }
     }
 
-    /// The first message, answered with where to send spans.
-    async fn hello(&self, incoming: &mut Streaming<ProxyMessage>) -> Result<Hello, Status> {
+    /// What the proxy says stays on the tape for a while; nothing: it left.
+    fn keep(&self, introduction: &Bytes, message: Option<Bytes>) {
+        let (stream, hello) = (self.connection.0, introduction.clone());
+        let what = tape::What::Proxy { stream, hello, message };
+        self.shared.tape.push(Now::read().unix_ms, what);
+    }
+
+    /// The first message, also as it came; answered with where to send spans.
+    async fn hello(
+        &self,
+        incoming: &mut Streaming<ProxyMessage>,
+    ) -> Result<(Hello, Bytes), Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("a proxy says hello first"))??;
         let first = first.ok_or_else(|| Status::invalid_argument("a proxy says hello first"))?;
+        let introduction = Bytes::from(first.encode_to_vec());
         match FromProxy::try_from(first).map_err(|e| self.invalid(&e))? {
             FromProxy::Hello(hello) => {
                 let welcome = Welcome {
@@ -119,16 +136,21 @@ impl Stream {
                 };
                 // The queue is empty: this is the first message.
                 let _ = self.commands.try_send(Ok(ToProxy::Welcome(welcome)));
-                Ok(hello)
+                Ok((hello, introduction))
             }
             _ => Err(Status::invalid_argument("a proxy says hello first")),
         }
     }
 
     /// Hands on what the proxy says, until it says no more.
-    async fn listen(&self, incoming: &mut Streaming<ProxyMessage>) -> Result<(), Status> {
+    async fn listen(
+        &self,
+        incoming: &mut Streaming<ProxyMessage>,
+        introduction: &Bytes,
+    ) -> Result<(), Status> {
         let connection = self.connection;
         while let Some(message) = incoming.message().await? {
+            let bytes = Bytes::from(message.encode_to_vec());
             let event = match FromProxy::try_from(message).map_err(|e| self.invalid(&e))? {
                 FromProxy::Hello(_) => {
                     return Err(Status::invalid_argument("a proxy says hello once a stream"));
@@ -137,6 +159,7 @@ impl Stream {
                 FromProxy::Ack(ack) => Event::Ack { connection, ack },
                 FromProxy::PolicyAck(ack) => Event::PolicyAck { connection, ack },
             };
+            self.keep(introduction, Some(bytes));
             self.shared
                 .messages
                 .send(Message::FromProxy(event))

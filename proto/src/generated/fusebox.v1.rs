@@ -2189,6 +2189,48 @@ impl Mtls {
         }
     }
 }
+/// What is to be recorded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordRequest {
+    /// Which time. One without it is refused.
+    #[prost(oneof = "record_request::Period", tags = "1, 2")]
+    pub period: ::core::option::Option<record_request::Period>,
+}
+/// Nested message and enum types in `RecordRequest`.
+pub mod record_request {
+    /// Which time. One without it is refused.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Period {
+        /// From now on for so many ms, at most a day.
+        #[prost(uint64, tag = "1")]
+        ForMs(u64),
+        /// From some minutes before this incident opened until it was over, or now.
+        #[prost(string, tag = "2")]
+        Incident(::prost::alloc::string::String),
+    }
+}
+/// A piece of a recording.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordChunk {
+    /// The next bytes of it; a line may be spread over several pieces.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+    /// Requests of spans in it so far.
+    #[prost(uint64, tag = "2")]
+    pub requests: u64,
+    /// Messages of proxies in it so far.
+    #[prost(uint64, tag = "3")]
+    pub proxy_messages: u64,
+    /// Requests and messages so far that had gone before they could be given.
+    #[prost(uint64, tag = "4")]
+    pub lost: u64,
+    /// When the first of it came in, ms since the Unix epoch; 0 before there is any.
+    #[prost(uint64, tag = "5")]
+    pub from_unix_ms: u64,
+    /// When the last of it came in, ms since the Unix epoch.
+    #[prost(uint64, tag = "6")]
+    pub to_unix_ms: u64,
+}
 /// Nothing to choose yet: everything is watched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {}
@@ -2512,6 +2554,32 @@ pub mod console_client {
             req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Lint"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives the telemetry that came in, as it came, as lines of a capture: OTLP JSON. What has already
+        /// gone from the collector's memory is missing from it, and counted. NOT_FOUND for an unknown
+        /// incident. Ends by itself.
+        pub async fn record(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RecordChunk>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fusebox.v1.Console/Record",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Record"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2575,6 +2643,19 @@ pub mod console_server {
             &self,
             request: tonic::Request<super::LintRequest>,
         ) -> std::result::Result<tonic::Response<super::LintReply>, tonic::Status>;
+        /// Server streaming response type for the Record method.
+        type RecordStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RecordChunk, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives the telemetry that came in, as it came, as lines of a capture: OTLP JSON. What has already
+        /// gone from the collector's memory is missing from it, and counted. NOT_FOUND for an unknown
+        /// incident. Ends by itself.
+        async fn record(
+            &self,
+            request: tonic::Request<super::RecordRequest>,
+        ) -> std::result::Result<tonic::Response<Self::RecordStream>, tonic::Status>;
     }
     /// What consoles and collector say to each other.
     #[derive(Debug)]
@@ -2953,6 +3034,52 @@ pub mod console_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Record" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecordSvc<T: Console>(pub Arc<T>);
+                    impl<
+                        T: Console,
+                    > tonic::server::ServerStreamingService<super::RecordRequest>
+                    for RecordSvc<T> {
+                        type Response = super::RecordChunk;
+                        type ResponseStream = T::RecordStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::record(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

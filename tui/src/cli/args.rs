@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Shift(Shift),
     /// Whose fault it is and since when, from files of traces alone
     Diagnose(Diagnose),
+    /// Keep what comes in, or what came in around an incident, as a file that can be replayed
+    Record(Record),
     /// Files of traces happen again: on the dashboard, line by line, or for a collector elsewhere
     Replay(Replay),
     /// Completions for a shell, to be sourced by it
@@ -125,6 +127,7 @@ impl Command {
             | Self::Lint(_)
             | Self::Shift(_)
             | Self::Diagnose(_)
+            | Self::Record(_)
             | Self::Replay(_)
             | Self::Completions { .. } => None,
         }
@@ -246,6 +249,24 @@ pub(crate) struct Diagnose {
     /// How to print
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
     pub(crate) output: Lines,
+}
+
+/// `fusebox record`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Record {
+    /// Where to: OTLP JSON lines, packed if the name ends in .gz or .zst; a file of that name is
+    /// replaced
+    #[arg(long, env = "FUSEBOX_OUT", value_name = "FILE")]
+    pub(crate) out: PathBuf,
+
+    /// From now on for so long; Ctrl-C ends it well before [default: 60s]
+    #[arg(long = "for", env = "FUSEBOX_FOR", value_name = "TIME", value_parser = parse::length, conflicts_with = "incident")]
+    pub(crate) length: Option<Duration>,
+
+    /// From five minutes before this incident until it was over, or now, as far as the collector
+    /// still has it
+    #[arg(long, env = "FUSEBOX_INCIDENT", value_name = "ID")]
+    pub(crate) incident: Option<String>,
 }
 
 /// `fusebox replay`

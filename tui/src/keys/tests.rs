@@ -16,11 +16,25 @@ fn places() -> Vec<Model> {
         why: String::new(),
         typed: None,
     };
+    let playback = crate::model::playback::Playback {
+        from: desk.model.snapshot.at,
+        to: desk.model.snapshot.at,
+        at: desk.model.snapshot.at,
+        speed: 1.0,
+        phase: crate::model::playback::Phase::Playing,
+    };
+    let recorded = [None, Some(playback)];
     let overlays = [None, Some(Overlay::Help), Some(Overlay::Ask(ask))];
     let screens = Screen::ALL.into_iter();
     screens
         .flat_map(|screen| overlays.clone().map(|overlay| (screen, overlay)))
-        .map(|(screen, overlay)| Model { screen, overlay, ..desk.model.clone() })
+        .flat_map(|(screen, overlay)| recorded.map(|playback| (screen, overlay.clone(), playback)))
+        .map(|(screen, overlay, playback)| Model {
+            playback,
+            screen,
+            overlay,
+            ..desk.model.clone()
+        })
         .collect()
 }
 

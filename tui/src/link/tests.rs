@@ -26,6 +26,15 @@ fn wants_token<T>(call: &Call<T>) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl Console for Scripted {
+    type RecordStream = BoxStream<'static, Result<v1::RecordChunk, Status>>;
+
+    async fn record(
+        &self,
+        _: Call<v1::RecordRequest>,
+    ) -> Result<Response<Self::RecordStream>, Status> {
+        Err(Status::unimplemented("the dashboard did not ask for it"))
+    }
+
     type WatchStream = BoxStream<'static, Result<v1::Update, Status>>;
 
     async fn watch(

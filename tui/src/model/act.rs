@@ -194,6 +194,9 @@ impl Model {
 
     /// Why an acting key does nothing now, if it does nothing.
     fn refusal(&self, action: Action) -> Option<String> {
+        if self.playback.is_some() {
+            return Some("this is a recording: nobody trips the past".into());
+        }
         if self.session.read_only {
             return Some("read-only: this console changes nothing".into());
         }

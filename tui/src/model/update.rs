@@ -21,6 +21,8 @@ pub fn update(model: &mut Model, now: Now, message: Message) -> Vec<Effect> {
         Message::Snapshot(snapshot) => model.snapshot(*snapshot),
         Message::Delta(delta) => model.delta(*delta),
         Message::Link(link) => model.link(link),
+        Message::Saved(Ok(path)) => model.say(format!("kept as {path}"), false),
+        Message::Saved(Err(why)) => model.say(format!("not kept: {why}"), true),
         Message::Playback(playback) => model.playback(playback),
         Message::Answer { id, result } => model.answer(&id, result),
         Message::Tick => {}
@@ -120,11 +122,10 @@ impl Model {
             Action::Relayout => self.graph.forget(),
             Action::Incident => self.show_incident(),
             Action::Open => self.show_on_graph(),
-            Action::Pause
-            | Action::Faster
-            | Action::Slower
-            | Action::JumpBack
-            | Action::JumpOn => return self.play(action),
+            Action::Save => return self.save().into_iter().collect(),
+            Action::Pause | Action::Faster | Action::Slower | Action::JumpBack | Action::JumpOn => {
+                return self.play(action);
+            }
             action => self.move_selection(action),
         }
         Vec::new()
@@ -138,6 +139,13 @@ impl Model {
             None if !self.filter.is_empty() => self.filter.clear(),
             None => self.screen = Screen::Triage,
         }
+    }
+
+    /// Has the incident that is shown kept as a file; that it is under way is said.
+    fn save(&mut self) -> Option<Effect> {
+        let id = self.incident().filter(|_| self.playback.is_none())?.id.clone();
+        self.say(format!("keeping incident {id} as a file …"), false);
+        Some(Effect::Save(id))
     }
 
     fn turn(&mut self, by: usize) {

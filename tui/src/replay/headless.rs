@@ -12,7 +12,7 @@ use std::time::Duration;
 const LOOK_MS: u64 = 500;
 
 /// Plays to the end, and tells what is found.
-pub(super) fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failure> {
+pub(super) async fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failure> {
     let window = recording.window();
     let say = |t_ms, event| out::print(&Line { t_ms, event }.text(replay.output));
     say(0, Event::Started { window })?;
@@ -32,7 +32,8 @@ pub(super) fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failur
             break say(t_ms, summary(recording, &player, told))?;
         }
         if let Some(speed) = replay.speed {
-            pace(started, Duration::from_millis(t_ms).div_f64(speed));
+            let due = started.instant + Duration::from_millis(t_ms).div_f64(speed);
+            tokio::time::sleep_until(due.into()).await;
         }
     }
     Ok(Exit::Done)
@@ -50,10 +51,4 @@ fn summary(recording: &Recording, player: &Player, told: Told) -> Event {
     let (incidents, advisories) = told.end();
     let window = recording.window();
     Event::Summary(Box::new(Summary { window, incidents, advisories, data_quality }))
-}
-
-/// Waits until so much time has passed since the start.
-fn pace(started: Now, passed: Duration) {
-    let so_far = Now::read().instant.saturating_duration_since(started.instant);
-    std::thread::sleep(passed.saturating_sub(so_far));
 }

@@ -79,9 +79,9 @@ pub(super) struct Sent {
     /// The longest that a request left after its time, ms.
     pub(super) behind_ms_max: u64,
     /// Spans that were not sent, because the end came before.
-    pub(super) not_sent: u64,
+    pub(super) left_out: u64,
     /// OTLP has no place for what proxies tell their collector: it is not sent.
-    pub(super) proxy_messages_not_sent: u64,
+    pub(super) proxy_messages_left_out: u64,
 }
 
 /// An incident in a line.
@@ -238,9 +238,12 @@ impl fmt::Display for Sent {
         write!(f, "{} spans sent in {} requests", self.spans, self.requests)?;
         let counts = [
             (self.refused, "spans refused for good"),
-            (self.not_sent, "spans not sent"),
+            (self.left_out, "spans not sent"),
             (self.repeated, "attempts repeated"),
-            (self.proxy_messages_not_sent, "messages of proxies left out: OTLP has no place for them"),
+            (
+                self.proxy_messages_left_out,
+                "messages of proxies left out: OTLP has no place for them",
+            ),
         ];
         counts
             .into_iter()

@@ -236,7 +236,8 @@ impl Answer {
             }
             Transport::Grpc => {
                 let field = |name: &str| self.trailers.get(name).or(self.headers.get(name));
-                let status = field("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+                let status =
+                    field("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
                 match status {
                     Some(0) => rejected(self.body.get(5..).unwrap_or_default()),
                     Some(code) => {

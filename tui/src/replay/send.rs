@@ -41,14 +41,14 @@ pub(super) async fn run(
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     let window = recording.window();
-    sending.sent.not_sent = window.spans - sending.sent.spans - sending.sent.refused;
-    sending.sent.proxy_messages_not_sent = window.proxy_messages;
+    sending.sent.left_out = window.spans - sending.sent.spans - sending.sent.refused;
+    sending.sent.proxy_messages_left_out = window.proxy_messages;
     sending.say(Event::Sent(sending.sent.clone()))?;
     result?;
     if let Some(why) = sending.failed {
         return Err(Failure::Failed(anyhow::anyhow!("--to {url}: {why}")));
     }
-    Ok(if sending.sent.not_sent == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if sending.sent.left_out == 0 { Exit::Done } else { Exit::Failed })
 }
 
 struct Sending<'r> {

@@ -1,4 +1,4 @@
-//! A replay on the dashboard: a thread plays, the dashboard shows and says what it wants.
+//! A replay on the dashboard: one task plays, the dashboard shows and says what it wants.
 
 use crate::cli::args::{Global, Replay};
 use crate::cli::exit::{Exit, Failure};
@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 
 /// Between two frames of figures.
 const FRAME: Duration = Duration::from_millis(100);
+/// Moments that wait for the dashboard; beyond, some are left out.
+const SHOWN_MAX: usize = 16;
 /// Controls that wait for the player.
 const CONTROLS_MAX: usize = 16;
 /// Steps of a search between two looks at what else is wanted.
@@ -21,12 +23,8 @@ const STEPS_AT_ONCE: usize = 100;
 const PROLOGUE_MS: u64 = 2_000;
 
 /// Shows the recording until the operator leaves.
-pub(super) fn run(
-    recording: Recording,
-    replay: &Replay,
-    global: &Global,
-) -> Result<Exit, Failure> {
-    let (updates, shown) = mpsc::channel(1);
+pub(super) fn run(recording: Recording, replay: &Replay, global: &Global) -> Result<Exit, Failure> {
+    let (updates, shown) = mpsc::channel(SHOWN_MAX);
     let (controls, wanted) = mpsc::channel(CONTROLS_MAX);
     let speed = replay.speed.unwrap_or(1.0);
     let names: Vec<String> = replay.files.iter().map(|path| path.display().to_string()).collect();
@@ -43,15 +41,17 @@ pub(super) fn run(
         notice: Some(format!("replay of {name}")),
     };
     let stage = Stage::new(recording, speed, updates, wanted);
-    // Ends when the dashboard takes no more frames.
-    let named = std::thread::Builder::new().name("player".into());
-    named.spawn(move || stage.run()).map_err(anyhow::Error::from)?;
     let feed = Feed { updates: shown, controls };
-    many_threads()?.block_on(dashboard::replay(options, feed))?;
+    many_threads()?.block_on(async {
+        tokio::select! {
+            result = dashboard::replay(options, feed) => result,
+            () = stage.run() => Ok(()),
+        }
+    })?;
     Ok(Exit::Done)
 }
 
-/// What the player's thread owns.
+/// What the player owns.
 struct Stage {
     recording: Recording,
     player: Player,
@@ -80,23 +80,22 @@ impl Stage {
         Self { recording, player, speed, phase, goal, since, updates, wanted }
     }
 
-    /// Plays until nobody watches.
-    fn run(mut self) {
+    /// Plays for as long as somebody watches.
+    async fn run(mut self) {
         loop {
-            while let Ok(control) = self.wanted.try_recv() {
-                self.take(control);
-            }
             let rest = self.advance();
-            if self.updates.is_closed() {
-                return;
-            }
             // A dashboard that has not shown the last one yet gets the next.
             if let Ok(place) = self.updates.try_reserve() {
                 let snapshot = Box::new(self.player.snapshot());
                 place.send(Played { snapshot, playback: self.playback() });
             }
-            if let Some(rest) = rest {
-                std::thread::sleep(rest);
+            tokio::select! {
+                biased;
+                control = self.wanted.recv() => match control {
+                    Some(control) => self.take(control),
+                    None => return,
+                },
+                () = tokio::time::sleep(rest.unwrap_or_default()) => (),
             }
         }
     }
@@ -134,7 +133,12 @@ impl Stage {
             }
             None => return Some(FRAME),
         };
+        let second = self.player.now().unix_ms / 1_000;
         for _ in 0..STEPS_AT_ONCE {
+            // Each second is shown, as it was live: sparklines have no gaps at any speed.
+            if second < self.player.now().unix_ms / 1_000 {
+                return None;
+            }
             if target_ms <= self.player.now().unix_ms {
                 if self.goal.take().is_some() {
                     self.restart();

@@ -155,7 +155,7 @@ fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
         return;
     };
     let key = match suggestion.action {
-        _ if model.session.read_only => None,
+        _ if model.is_read_only() => None,
         ActionKind::Open => Some(" t "),
         ActionKind::MuteRetries => Some(" m "),
         ActionKind::Cap | ActionKind::Shed => Some(" o "),

@@ -47,7 +47,9 @@ fn chips(model: &Model) -> Vec<(String, Role)> {
     let status = &model.snapshot.status;
     match status.collector.history {
         // An embedded collector never keeps anything: its own chip says it.
-        Some(History::Memory) if !model.has_no_data() && !status.embedded => {
+        Some(History::Memory)
+            if !model.has_no_data() && !status.embedded && model.playback.is_none() =>
+        {
             chips.push((" IN MEMORY ".into(), Role::Dim));
         }
         Some(History::Failing) => chips.push((" HISTORY OFF ".into(), Role::Warn)),
@@ -171,7 +173,7 @@ fn totals(model: &Model) -> Vec<String> {
             told(proxies.iter().filter(|proxy| !proxy.troubles.is_empty()).count(), "in trouble");
         parts.push(format!("{} proxies{ends}{fails}", status.proxies));
     }
-    if !model.session.read_only && !model.session.by.is_empty() {
+    if !model.is_read_only() && !model.session.by.is_empty() {
         parts.push(model.session.by.clone());
     }
     parts

@@ -48,5 +48,5 @@ fn is_listed(binding: &Binding, model: &Model) -> bool {
     let picks = !matches!(binding.action, Action::Up | Action::Down)
         || model.screen != Screen::Triage
         || 1 < model.open_incidents().count();
-    here && picks && !(model.session.read_only && binding.acts())
+    here && picks && !(model.is_read_only() && binding.acts())
 }

@@ -4,6 +4,7 @@ mod any;
 
 use super::draw;
 use crate::fixture::{Desk, World, hold, session, storm_edge};
+use crate::model::playback::{Control, Phase, Playback};
 use crate::model::{Effect, Link, Message, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use fusebox_proto::command::BreakerState;
@@ -138,6 +139,126 @@ fn a_failure_stands_beside_the_lease() {
 #[test]
 fn acted_upon() {
     check("tripped", |w, h| acted(w, h, 3));
+}
+
+/// Where a recording of five minutes stands.
+fn playback(desk: &Desk, phase: Phase) -> Message {
+    let at = desk.model.snapshot.at;
+    let (from, to) = (Stamp(at.0 - 180_000), Stamp(at.0 + 120_000));
+    Message::Playback(Playback { from, to, at, speed: 10.0, phase })
+}
+
+/// A recording of the storm.
+fn replayed(width: u16, height: u16) -> Desk {
+    let mut desk = Desk::watching(World::Shop, true, width, height);
+    desk.tell(playback(&desk, Phase::Playing));
+    desk
+}
+
+/// Scenario: a recording of the founding storm, long after it happened.
+/// Guarantees: the header says that it is one; nothing is stale and nothing offers to act; keys that
+/// would act are refused with the reason, and send nothing.
+#[test]
+fn a_recording_is_never_taken_for_what_is_now() {
+    check("replay", replayed);
+    let mut desk = replayed(120, 40);
+    desk.wait(60_000);
+    let shown = screen(&desk);
+    assert!(shown.contains("REPLAY ×10") && !shown.contains("STALE"), "{shown}");
+    assert!(!shown.contains("t trip") && !shown.contains("LIVE"), "{shown}");
+    for key in ['t', 'm', 'o', 'r', 'u'] {
+        desk.effects.clear();
+        desk.key(key);
+        desk.wait(100);
+        assert_eq!(desk.effects, [], "{key}");
+        let shown = screen(&desk);
+        assert!(shown.contains("nobody trips the past"), "{key}: {shown}");
+    }
+    let plain = paint(&replayed(80, 24), &theme(Depth::None, true));
+    assert!(text(&plain).contains("REPLAY x10"), "{}", text(&plain));
+}
+
+/// Scenario: the keys of a recording: pause, go on, faster, slower, on, back, beyond its ends; and
+/// the same keys where everything is live.
+/// Guarantees: each tells the player what its word says, within the recording and the speeds there
+/// are; live they do nothing.
+#[test]
+fn a_recording_is_moved_by_keys() {
+    let mut desk = replayed(80, 24);
+    let at = desk.model.snapshot.at.0;
+    let press = |desk: &mut Desk, key: char| {
+        desk.effects.clear();
+        desk.key(key);
+        match desk.effects.as_slice() {
+            [Effect::Play(control)] => *control,
+            effects => panic!("{key}: {effects:?}"),
+        }
+    };
+    assert_eq!(press(&mut desk, 'p'), Control::Pause);
+    let told = playback(&desk, Phase::Paused);
+    desk.tell(told);
+    assert!(screen(&desk).contains("REPLAY PAUSED") && screen(&desk).contains("p go on"));
+    assert_eq!(press(&mut desk, ' '), Control::Play);
+    assert_eq!(press(&mut desk, '+'), Control::Speed(20.0));
+    assert_eq!(press(&mut desk, '+'), Control::Speed(40.0));
+    assert_eq!(press(&mut desk, '-'), Control::Speed(20.0));
+    for _ in 0..20 {
+        press(&mut desk, '+');
+    }
+    assert_eq!(press(&mut desk, '+'), Control::Speed(1_024.0));
+    assert_eq!(press(&mut desk, '}'), Control::Seek(Stamp(at + 30_000)));
+    assert!(screen(&desk).contains("REPLAY …"), "{}", screen(&desk));
+    for _ in 0..9 {
+        press(&mut desk, '}');
+    }
+    assert_eq!(press(&mut desk, '}'), Control::Seek(Stamp(at + 120_000)));
+    for _ in 0..9 {
+        press(&mut desk, '{');
+    }
+    assert_eq!(press(&mut desk, '{'), Control::Seek(Stamp(at - 180_000)));
+    let told = playback(&desk, Phase::Over);
+    desk.tell(told);
+    assert!(screen(&desk).contains("REPLAY ENDED") && !screen(&desk).contains("p pause"));
+
+    let mut live = Desk::watching(World::Shop, true, 80, 24);
+    live.effects.clear();
+    "p{}+-".chars().for_each(|key| live.key(key));
+    assert_eq!(live.effects, []);
+}
+
+/// Scenario: an incident is kept as a file: it works, it does not; in a recording, and without one.
+/// Guarantees: the console asks for that incident, says that it is under way and what came of it; a
+/// recording is a file already.
+#[test]
+fn an_incident_is_kept_as_a_file() {
+    let mut desk = Desk::watching(World::Shop, true, 120, 40);
+    desk.effects.clear();
+    desk.key('W');
+    assert_eq!(desk.effects, [Effect::Save("41".into())]);
+    assert!(screen(&desk).contains("keeping incident 41"));
+    desk.tell(Message::Saved(Ok("fusebox-41.otlp.jsonl.zst".into())));
+    assert!(screen(&desk).contains("kept as fusebox-41.otlp.jsonl.zst"));
+    desk.tell(Message::Saved(Err("no space".into())));
+    assert!(screen(&desk).contains("not kept: no space"));
+    for mut desk in [replayed(80, 24), Desk::watching(World::Shop, false, 80, 24)] {
+        desk.effects.clear();
+        desk.key('W');
+        assert_eq!(desk.effects, []);
+    }
+}
+
+/// Scenario: a recording is taken back to before the storm.
+/// Guarantees: what comes after that moment is not drawn as its past.
+#[test]
+fn the_past_of_a_moment_is_what_came_before_it() {
+    let mut desk = replayed(80, 24);
+    let earlier = Stamp(desk.model.snapshot.at.0 - 90_000);
+    let Message::Playback(now) = playback(&desk, Phase::Playing) else { unreachable!() };
+    desk.tell(Message::Playback(Playback { at: earlier, ..now }));
+    assert!(desk.model.history.service("payment").is_none());
+    desk.tell(Message::Snapshot(Box::new(World::Shop.calm(earlier.0))));
+    assert_eq!(desk.model.open_incidents().count(), 0);
+    assert_eq!(desk.model.history.service("payment").map(|it| it.rate.len()), Some(1));
 }
 
 /// Scenario: one proxy of three did not answer.
