@@ -8,6 +8,7 @@
 //! | `findings` | the moment since when most is |
 //! | `blame` | what is worse then, divided among services |
 //! | `words`, `report` | the answer |
+//! | `ring`, `look` | the same of the last minutes, again and again |
 //!
 //! Two ideas carry it: a client's time is split into the way and the callee's own time, and what
 //! an edge lost is divided between its ends by how many of their edges are bad.
@@ -16,14 +17,19 @@ mod blame;
 mod calls;
 mod evidence;
 mod findings;
+mod look;
 mod report;
+mod ring;
 mod rows;
 mod series;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod words;
 
+pub use look::{Answer, Look};
+pub(crate) use look::{Course, Followed};
 pub use report::{Diagnosis, Exhibit, Quality, Window};
+pub(crate) use ring::Ring;
 pub use rows::{Full, Period, SPANS_MAX, Spans};
 
 use crate::names::Names;
@@ -35,7 +41,7 @@ use series::{Measure, Series};
 use words::Words;
 
 /// From this confidence on it is a verdict, below a guess.
-const VERDICT: f64 = 0.5;
+pub(crate) const VERDICT: f64 = 0.5;
 /// No more suspects are named.
 const SUSPECTS_MAX: usize = 10;
 /// Nor more of what speaks for it.
@@ -214,8 +220,9 @@ fn report(words: &Words<'_>, window: Window, blames: &[Blame], data_quality: Qua
     largest.sort_by(|a, b| b.1.total_cmp(&a.1));
     let evidence = largest.iter().take(EXHIBITS_MAX);
     let evidence = evidence.map(|(at, _, blame)| words.exhibit(*at, blame.node)).collect();
+    let guilty = blames.first().and_then(|blame| words.service(blame.node));
     let mut diagnosis =
-        Diagnosis { window, suspects, data_quality, evidence, ..Diagnosis::default() };
+        Diagnosis { window, suspects, data_quality, evidence, guilty, ..Diagnosis::default() };
     diagnosis.verdict = verdict(&diagnosis);
     diagnosis.incidents.extend(incident(&diagnosis));
     diagnosis

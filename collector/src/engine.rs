@@ -9,6 +9,7 @@ mod commands;
 mod instances;
 mod journal;
 mod keeping;
+mod looking;
 mod meter;
 mod policies;
 mod proxies;
@@ -22,6 +23,7 @@ pub(crate) use proxies::{Proxies, Proxy, Standing};
 
 use crate::desired::{Desired, Finished};
 use crate::detect::{Detectors, Hedging, Round};
+use crate::diagnose::{Answer, Look};
 use crate::graph::Graph;
 use crate::incident::{Capacity, Incidents, Scene};
 use crate::names::Names;
@@ -37,6 +39,7 @@ use fusebox_proto::view::{PolicyResult, Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
 use journal::Journal;
 use keeping::Keeping;
+use looking::Looking;
 use meter::Meter;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -114,6 +117,11 @@ pub enum Event {
         /// Why they are not.
         result: Result<(), Arc<str>>,
     },
+    /// What [`Output::Diagnose`] asked for was done; nothing was seen where it could not be.
+    Diagnosed {
+        /// What was seen.
+        answer: Box<Answer>,
+    },
     /// The shell dropped or refused something.
     Dropped {
         /// Why, in the words of `status.collector.dropped`.
@@ -164,6 +172,12 @@ pub enum Output {
         at_unix_ms: u64,
         /// What.
         record: Record,
+    },
+    /// Take this look, beside everything else, and say what was seen with [`Event::Diagnosed`]:
+    /// until then there is no other.
+    Diagnose {
+        /// At what.
+        look: Box<Look>,
     },
     /// The answer to a request: all proxies acknowledged, or one second passed; and it is on disk,
     /// where there is a history, or the answer says that it is not.
@@ -278,6 +292,7 @@ pub struct Engine {
     pub(crate) journal: Journal,
     pub(crate) meter: Meter,
     pub(crate) keeping: Keeping,
+    pub(crate) looking: Looking,
     pub(crate) fronts: HashMap<ServiceId, u64>,
     refused: HashSet<Edge>,
     /// A service was heard of that the printed names do not know yet.
@@ -307,6 +322,7 @@ impl Engine {
             journal: Journal::default(),
             meter: Meter::default(),
             keeping: Keeping::default(),
+            looking: Looking::default(),
             fronts: HashMap::new(),
             refused: HashSet::new(),
             is_renamed: false,
@@ -332,6 +348,7 @@ impl Engine {
             Event::Rollback(request) => self.rollback(now, &request),
             Event::Shift(request) => self.shift(now, &request),
             Event::Stored { numbers, result } => self.take_stored(now, &numbers, &result),
+            Event::Diagnosed { answer } => self.take_answer(now, *answer),
             Event::Dropped { reason, count } => self.meter.dropped(reason, count),
         }
         self.rename();
@@ -390,6 +407,7 @@ impl Engine {
         let explained = crate::incident::reach(&self.graph, self.detectors.storms());
         self.detectors.judge_latencies(round, &self.store, explained);
         self.update_incidents(now);
+        self.look(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
         self.meter.age(now, dropped);
         self.retry_keeping(now);

@@ -3,7 +3,8 @@
 //! Detectors judge edges; here their storms are joined where failures lead from the one to the
 //! other, told in one sentence with evidence and one action, and kept until they are over: healthy
 //! for ten seconds. What got slow is joined by whose time it is ([`regression`]); a storm explains
-//! how slow those within its reach are, and the two are one incident. A storm that comes back on the same edge within a minute is the same incident.
+//! how slow those within its reach are, and the two are one incident. Where no proxy counts, the
+//! diagnosis of spans finds who is at fault ([`found`]). A storm that comes back on the same edge within a minute is the same incident.
 //! What an earlier process left open goes on if its storm shows again, and else ends with a note.
 
 mod action;
@@ -11,6 +12,7 @@ mod before;
 mod blame;
 mod capacity;
 mod evidence;
+mod found;
 mod kept;
 mod regression;
 mod sentence;
@@ -20,6 +22,8 @@ pub(crate) use action::CAP_HEADROOM;
 pub use blame::Blame;
 pub(crate) use blame::reach;
 pub(crate) use capacity::Capacity;
+#[cfg(test)]
+pub(crate) use found::ACCUSING;
 
 use crate::desired::Desired;
 use crate::detect::{Detectors, Phase, Watch};
@@ -29,6 +33,7 @@ use crate::names::Names;
 use crate::record::IncidentRecord;
 use crate::store::{Served, Store, Tally, Track};
 use before::Before;
+use found::{Found, Looks};
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
 use fusebox_proto::{Edge, Now, ServiceId};
@@ -123,6 +128,8 @@ pub(crate) struct Incidents {
     dropped: u64,
     /// Who may have got slow.
     suspicions: BTreeMap<ServiceId, Suspicion>,
+    /// What looks at the spans say.
+    looks: Looks,
 }
 
 /// What an incident is about.
@@ -130,6 +137,7 @@ pub(crate) struct Incidents {
 enum Cause {
     Storm,
     Slow(Box<Regression>),
+    Found(Box<Found>),
 }
 
 /// One incident.
@@ -168,6 +176,7 @@ impl Incidents {
             }
         }
         self.place_slow(scene, &mut happened);
+        self.place_found(scene, &mut happened);
         for incident in &mut self.open {
             incident.refresh(scene);
             self.changed.extend(incident.news(scene.now));
@@ -289,6 +298,7 @@ impl Incident {
         match self.cause {
             Cause::Storm => self.refresh_storm(scene),
             Cause::Slow(_) => self.refresh_slow(scene),
+            Cause::Found(_) => self.refresh_found(scene),
         }
     }
 

@@ -67,6 +67,8 @@ pub struct Span {
     pub resend_count: u32,
     /// 1 ÷ sampling probability.
     pub weight: f64,
+    /// Its trace was made so many ns earlier: a replay at another speed moved it.
+    pub moved_ns: i64,
     /// Spans that this one continues without being their child (message queues).
     pub links: Vec<(TraceId, SpanId)>,
 }

@@ -3,8 +3,9 @@
 //! Several inboxes, so that a flood of spans never delays a command: proxies and operators first, then
 //! one request of spans at a time. What the engine knows leaves as a snapshot behind a watch channel, where
 //! the newest wins: at most every 100 ms, and almost at once after something that someone waits
-//! to see.
+//! to see. A diagnosis takes its time on a thread of its own.
 
+use crate::diagnose::Answer as Seen;
 use crate::engine::{ConnectionId, Engine, Event, Lint, Output, Refusal};
 use crate::history::{Numbered, Outbox, Receipt};
 use crate::otlp::Delivery;
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{self, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -99,6 +101,8 @@ pub(crate) struct Driver {
     streams: HashMap<ConnectionId, Stream>,
     /// Those who wait, by the id of their request; asked twice, both are answered.
     waiting: HashMap<String, Vec<oneshot::Sender<Answer>>>,
+    /// The look that is being taken.
+    diagnosis: Option<JoinHandle<Seen>>,
     published_at: Instant,
     /// When the next snapshot is due.
     publish_at: Instant,
@@ -115,6 +119,7 @@ impl Driver {
             snapshots,
             streams: HashMap::new(),
             waiting: HashMap::new(),
+            diagnosis: None,
             published_at: now.instant,
             publish_at: now.instant + PUBLISH_INTERVAL_IDLE,
         }
@@ -141,6 +146,7 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => (),
+                seen = seen(&mut self.diagnosis) => self.diagnosed(Now::read(), seen),
                 Some(delivery) = deliveries.recv() => self.delivery(delivery),
             }
             let now = Now::read();
@@ -205,8 +211,17 @@ impl Driver {
         self.engine.handle(now, Event::Stored { numbers, result });
     }
 
+    fn diagnosed(&mut self, now: Now, seen: Seen) {
+        self.diagnosis = None;
+        self.engine.handle(now, Event::Diagnosed { answer: Box::new(seen) });
+        self.publish_within(now, PUBLISH_INTERVAL);
+    }
+
     fn perform(&mut self, now: Now, output: Output) {
         match output {
+            Output::Diagnose { look } => {
+                self.diagnosis = Some(task::spawn_blocking(move || look.run()));
+            }
             Output::Push { connection, command } => {
                 self.send(connection, ToProxy::Command(command));
             }
@@ -276,10 +291,69 @@ impl Driver {
     }
 }
 
+/// What a look saw; never, where none is being taken.
+async fn seen(diagnosis: &mut Option<JoinHandle<Seen>>) -> Seen {
+    match diagnosis {
+        Some(diagnosis) => diagnosis.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a diagnosis failed");
+            Seen::default()
+        }),
+        None => std::future::pending().await,
+    }
+}
+
 /// The next receipt of the history; never, where there is none.
 async fn receipt(history: &mut Option<Outbox>) -> Option<Receipt> {
     match history {
         Some(history) => history.receipt().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::Look;
+    use crate::engine::Limits;
+    use fusebox_proto::command::{ResetRequest, ResetScope};
+
+    /// Scenario: a diagnosis is under way, and takes as long as it likes; an operator asks meanwhile;
+    /// then it ends, and another is asked for, which panics.
+    /// Guarantees: the operator is answered before it ends; what it saw is taken; a diagnosis that
+    /// fails ends as one that saw nothing.
+    #[tokio::test]
+    async fn commands_do_not_wait_for_a_diagnosis() {
+        let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
+        let (_deliveries, deliveries) = mpsc::channel(DELIVERIES_MAX);
+        let inboxes = Inboxes { messages: inbox, deliveries, history: None };
+        let now = Now::read();
+        let engine = Engine::new(now, Limits::default());
+        let mut driver = Driver::new(now, engine, Arc::default(), inboxes);
+        let (end, may_end) = std::sync::mpsc::channel::<()>();
+        driver.diagnosis = Some(task::spawn_blocking(move || {
+            may_end.recv().expect("the test ends it");
+            Seen::default()
+        }));
+        let ask = async {
+            let (reply, answer) = oneshot::channel();
+            let scope = ResetScope::All;
+            let (request_id, reason, by) = ("r-1".to_owned(), String::new(), "ada".into());
+            let id = request_id.clone();
+            let request = ResetRequest { request_id: id, scope, at_once: true, reason, by };
+            let event = Event::Reset(request);
+            let asked = Message::Operator { request_id, event, reply };
+            messages.send(asked).await.expect("the driver listens");
+            let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+            let answer = answer.expect("it does not wait").expect("it answers");
+            assert!(answer.is_ok(), "{answer:?}");
+            end.send(()).expect("it was not waited for");
+            drop(messages);
+        };
+        tokio::join!(driver.run(), ask);
+
+        let mut failed = Some(task::spawn_blocking(|| panic!("on purpose")));
+        assert_eq!(seen(&mut failed).await, Seen::default());
+        let mut nothing = Some(task::spawn_blocking(|| Look::default().run()));
+        assert_eq!(seen(&mut nothing).await, Seen::default());
     }
 }

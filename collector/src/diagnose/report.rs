@@ -1,5 +1,6 @@
 //! What `fusebox diagnose` answers.
 
+use fusebox_proto::ServiceId;
 use fusebox_proto::view::{Incident, Stamp, Suspect};
 use serde::Serialize;
 
@@ -20,6 +21,9 @@ pub struct Diagnosis {
     /// For people: what speaks for it, strongest first.
     #[serde(skip)]
     pub evidence: Vec<Exhibit>,
+    /// The first suspect: what sends no spans is a node of its callers' environment.
+    #[serde(skip)]
+    pub guilty: Option<ServiceId>,
 }
 
 /// What was looked at.

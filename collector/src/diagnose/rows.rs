@@ -4,7 +4,7 @@ use crate::decode::visible;
 use crate::spans::{Peer, Span, SpanBatch, SpanKind};
 use fusebox_proto::ServiceId;
 use fusebox_proto::trace::TraceId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum Period {
 pub struct Full;
 
 /// One span.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) trace: u32,
     /// Unique in the trace.
@@ -71,36 +71,63 @@ impl Spans {
             }
             // What a proxy refused was never an attempt.
             if !span.is_refused {
-                let row = self.row(&span, period);
+                let next = self.traces.len() as u32;
+                let trace = *self.traces.entry(span.trace_id).or_insert(next);
+                let mut row = Row::new(&span, trace, &mut self.services, &mut self.words);
+                row.is_baseline = period == Period::Baseline;
                 self.rows.push(row);
             }
         }
         Ok(())
     }
 
-    fn row(&mut self, span: &Span, period: Period) -> Row {
-        let next = self.traces.len() as u32;
+    /// Spans that were read before.
+    pub(super) fn of(rows: Vec<Row>, services: Words<ServiceId>, words: Words<Arc<str>>) -> Self {
+        Self { rows, services, words, ..Self::default() }
+    }
+
+    /// How many traces there are.
+    pub(super) fn traces(&self) -> usize {
+        let traces = self.rows.iter().map(|row| row.trace);
+        traces.collect::<HashSet<u32, foldhash::fast::RandomState>>().len()
+    }
+}
+
+impl Row {
+    /// A span of the trace with this number.
+    pub(super) fn new(
+        span: &Span,
+        trace: u32,
+        services: &mut Words<ServiceId>,
+        words: &mut Words<Arc<str>>,
+    ) -> Self {
         let number = |id: &[u8; 8]| u64::from_be_bytes(*id);
         let peer = span.peer.as_deref().and_then(peer_name);
-        Row {
-            trace: *self.traces.entry(span.trace_id).or_insert(next),
+        Self {
+            trace,
             id: number(span.span_id.as_bytes()),
             parent: span.parent_id.map_or(0, |parent| number(parent.as_bytes())),
-            service: self.services.number(&span.origin.service, SERVICES_MAX),
-            operation: self.words.number(&span.operation, WORDS_MAX),
-            peer: peer.map(|peer| self.words.number(&Arc::from(peer), WORDS_MAX)),
+            service: services.number(&span.origin.service, SERVICES_MAX),
+            operation: words.number(&span.operation, WORDS_MAX),
+            peer: peer.map(|peer| words.number(&Arc::from(peer), WORDS_MAX)),
             kind: span.kind,
             is_failed: span.outcome != crate::observe::Outcome::Success,
-            is_baseline: period == Period::Baseline,
+            is_baseline: false,
             weight: span.weight as f32,
             start_ns: span.start_unix_ns,
             end_ns: span.end_unix_ns,
         }
     }
 
-    /// How many traces there are.
-    pub(super) fn traces(&self) -> usize {
-        self.traces.len()
+    /// Takes the numbers of other names for the same.
+    pub(super) fn rename(
+        &mut self,
+        (services, words): (&Words<ServiceId>, &Words<Arc<str>>),
+        (services_now, words_now): (&mut Words<ServiceId>, &mut Words<Arc<str>>),
+    ) {
+        self.operation = words_now.number(words.get(self.operation), WORDS_MAX);
+        self.peer = self.peer.map(|peer| words_now.number(words.get(peer), WORDS_MAX));
+        self.service = services_now.number(services.get(self.service), SERVICES_MAX);
     }
 }
 
@@ -112,13 +139,13 @@ fn peer_name(peer: &Peer) -> Option<String> {
 }
 
 /// Names by number, each kept once. The last number stands for all that came too late.
-#[derive(Clone, Debug)]
-pub(super) struct Words<T> {
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Words<T: Eq + Hash> {
     all: Vec<T>,
     numbers: HashMap<T, u32, foldhash::fast::RandomState>,
 }
 
-impl<T> Default for Words<T> {
+impl<T: Eq + Hash> Default for Words<T> {
     fn default() -> Self {
         Self { all: Vec::new(), numbers: HashMap::default() }
     }
@@ -143,6 +170,10 @@ impl<T: Clone + Eq + Hash> Words<T> {
 
     pub(super) fn find(&self, word: &T) -> Option<u32> {
         self.numbers.get(word).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

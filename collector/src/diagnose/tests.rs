@@ -12,10 +12,12 @@ use rand::rngs::StdRng;
 use std::sync::Arc;
 
 mod incidents;
+mod online;
+mod ring;
 mod synthetic;
 
 /// Wall clock of the first trace, ns.
-const T0_NS: u64 = 1_800_000_000_000_000_000;
+pub(crate) const T0_NS: u64 = 1_800_000_000_000_000_000;
 /// Length of a capture, s.
 const LENGTH_S: u64 = 300;
 /// When faults begin, s.
@@ -23,24 +25,35 @@ const ONSET_S: u64 = 200;
 
 /// What is wrong with a request that begins so many seconds after the start.
 #[derive(Clone, Copy, Default)]
-struct Trouble {
+pub(crate) struct Trouble {
     /// Own times of gateway, cart, store, search: factors.
-    own: [f64; 4],
+    pub(crate) own: [f64; 4],
     /// Added to the way from cart to store, from gateway to cart, ms.
-    way_ms: [f64; 2],
+    pub(crate) way_ms: [f64; 2],
     /// Share of store's requests that fail, and cart's and gateway's with it.
-    failing: f64,
+    pub(crate) failing: f64,
     /// cart does not call store.
-    is_skipping: bool,
+    pub(crate) is_skipping: bool,
 }
 
-const CALM: Trouble = Trouble { own: [1.0; 4], way_ms: [0.0; 2], failing: 0.0, is_skipping: false };
+pub(crate) const CALM: Trouble =
+    Trouble { own: [1.0; 4], way_ms: [0.0; 2], failing: 0.0, is_skipping: false };
 
 /// Traces at `per_s`, each with what `trouble` says at its second.
 fn mesh(seed: u64, per_s: f64, trouble: impl Fn(f64) -> Trouble) -> Vec<Span> {
+    mesh_for(LENGTH_S, seed, per_s, trouble)
+}
+
+/// As [`mesh`], so many seconds long.
+pub(crate) fn mesh_for(
+    length_s: u64,
+    seed: u64,
+    per_s: f64,
+    trouble: impl Fn(f64) -> Trouble,
+) -> Vec<Span> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut spans = Vec::new();
-    let count = (LENGTH_S as f64 * per_s) as u64;
+    let count = (length_s as f64 * per_s) as u64;
     for number in 0..count {
         let at_s = number as f64 / per_s;
         let trouble = trouble(at_s);
@@ -154,6 +167,7 @@ impl Trace<'_> {
             is_refused: false,
             resend_count: 0,
             weight: 1.0,
+            moved_ns: 0,
             links: Vec::new(),
         });
         self.next

@@ -7,6 +7,7 @@ use super::report::Exhibit;
 use super::rows::Spans;
 use super::series::{Measure, Node, Series, Subject};
 use crate::names::Names;
+use fusebox_proto::ServiceId;
 use std::fmt::Write as _;
 
 /// Findings beyond this many are not named in a reason.
@@ -28,6 +29,20 @@ impl Words<'_> {
             Node::Service(service) => self.names.print(self.spans.services.get(service)),
             Node::Peer(peer) => self.spans.words.get(peer).to_string(),
         }
+    }
+
+    /// The service that a node is, or would be if it sent spans: a node of its caller's environment.
+    pub(super) fn service(&self, node: Node) -> Option<ServiceId> {
+        let peer = match node {
+            Node::Service(service) => return Some(self.spans.services.get(service).clone()),
+            Node::Peer(peer) => self.spans.words.get(peer),
+        };
+        let caller = self.all.iter().find_map(|series| match series.subject {
+            Subject::Edge { caller, callee, .. } if callee == node => Some(caller),
+            _ => None,
+        })?;
+        let caller = self.spans.services.get(caller);
+        ServiceId::new(caller.environment(), "", peer).ok()
     }
 
     /// One finding, for a table.

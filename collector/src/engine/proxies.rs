@@ -214,6 +214,11 @@ impl Proxies {
         fronts
     }
 
+    /// Whether a service has a proxy, be it silent for a moment.
+    pub(crate) fn has(&self, service: &ServiceId) -> bool {
+        self.iter().any(|proxy| proxy.hello.service == *service)
+    }
+
     /// Services that a connected proxy's listeners lead to, and the proxies' own.
     pub(crate) fn services(&self) -> HashSet<&ServiceId> {
         let connected = self.iter().filter(|proxy| proxy.connection.is_some());

@@ -17,6 +17,7 @@ impl Engine {
     pub(super) fn take_spans(&mut self, now: Now, sender: Option<Arc<str>>, batch: SpanBatch) {
         self.newest_unix_ms = now.unix_ms;
         self.meter.spans(now, sender, batch.spans.len() as u64);
+        self.looking.ring.add(now, &batch);
         let mut observations = Vec::new();
         self.pairing.handle(now, batch, &mut observations);
         self.observe(now, &observations);

@@ -3,6 +3,7 @@
 mod bench;
 mod contract;
 mod control;
+mod found;
 mod keeping;
 mod layers;
 mod mesh;

@@ -9,6 +9,7 @@
 
 use super::blame::Blame;
 use super::evidence;
+use super::found::is_measured;
 use super::sentence::{SENTENCE_MAX, rate, time_of_day};
 use super::slow::{self, Guilt, Shift};
 use super::{Cause, Happened, Incident, Incidents, OPEN_MAX, REOPEN_MS, Scene, id, line};
@@ -99,7 +100,10 @@ impl Incidents {
             }
         }
         let mut charges: BTreeMap<ServiceId, Charge> = BTreeMap::new();
-        for (subject, slow) in scene.detectors.latencies().all_slow() {
+        let all_slow = scene.detectors.latencies().all_slow();
+        // Of spans alone a quantile wanders too much to accuse anyone: the diagnosis does that.
+        let measured = all_slow.into_iter().filter(|(subject, _)| is_measured(scene, subject));
+        for (subject, slow) in measured {
             let Some(guilt) = slow::follow(scene, subject, slow.onset) else { continue };
             let is_open = self.open.iter().any(|incident| {
                 matches!(incident.cause, Cause::Slow(_))
@@ -241,7 +245,7 @@ impl Incident {
 }
 
 /// The sentence with the longest name with which it fits on a line.
-fn fitting(name: &str, tell: impl Fn(&str) -> String) -> String {
+pub(super) fn fitting(name: &str, tell: impl Fn(&str) -> String) -> String {
     let sentences = NAME_MAX.map(|name_max| tell(&cut(name, name_max)));
     let fits = |sentence: &&String| sentence.chars().count() <= SENTENCE_MAX;
     let [.., shortest] = &sentences;
@@ -421,7 +425,7 @@ impl Heard {
 }
 
 /// A time for people.
-fn ms(ms: f64) -> String {
+pub(super) fn ms(ms: f64) -> String {
     match ms.abs() {
         small if small < 9.95 => format!("{ms:.1} ms"),
         medium if medium < 9_950.0 => format!("{ms:.0} ms"),

@@ -1,9 +1,9 @@
 //! An engine to which a recording happens again, in the recording's own time.
 
-use super::recording::{Recording, What};
+use super::recording::{Move, Recording, What};
 use crate::capture::Said;
 use crate::decode;
-use crate::engine::{ConnectionId, Engine, Event, Limits};
+use crate::engine::{ConnectionId, Engine, Event, Limits, Output};
 use crate::otlp;
 use fusebox_proto::Now;
 use fusebox_proto::report::FromProxy;
@@ -93,7 +93,7 @@ impl Player {
         let range = recording.range(self.next, until_unix_ms * 1_000_000);
         self.next = range.end;
         self.pass(Duration::from_millis(SLOT_MS));
-        self.spans(recording, range.clone().map(|at| (at, 0)));
+        self.spans(recording, range.clone().map(|at| (at, Move::default())));
         for at in range {
             if let What::Proxy { stream, said } = &recording.items()[at].what {
                 self.proxy(ConnectionId(*stream), said);
@@ -119,13 +119,13 @@ impl Player {
             let passed = at.saturating_duration_since(self.started.instant);
             self.now = self.started.plus(passed);
             self.engine.handle_timeout(self.now);
-            self.ignore();
+            self.perform();
         }
         self.now = until;
     }
 
     /// A request of each sender, as over the network.
-    fn spans(&mut self, recording: &Recording, items: impl IntoIterator<Item = (usize, i64)>) {
+    fn spans(&mut self, recording: &Recording, items: impl IntoIterator<Item = (usize, Move)>) {
         let batch = decode::batch(&recording.request(items));
         self.rejected += batch.rejected.count;
         let mut by_sender: BTreeMap<Option<Arc<str>>, crate::spans::SpanBatch> = BTreeMap::new();
@@ -134,7 +134,7 @@ impl Player {
         }
         for (sender, batch) in by_sender {
             self.engine.handle(self.now, Event::Spans { sender, batch });
-            self.ignore();
+            self.perform();
         }
     }
 
@@ -149,11 +149,16 @@ impl Player {
             },
         };
         self.engine.handle(self.now, event);
-        self.ignore();
+        self.perform();
     }
 
-    /// What the engine wants done: nobody is there to whom it could be done.
-    fn ignore(&mut self) {
-        while self.engine.poll_output().is_some() {}
+    /// What the engine wants done: looks, at once; else nobody is there to whom it could be done.
+    fn perform(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            if let Output::Diagnose { look } = output {
+                let answer = Box::new(look.run());
+                self.engine.handle(self.now, Event::Diagnosed { answer });
+            }
+        }
     }
 }

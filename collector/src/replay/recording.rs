@@ -1,9 +1,11 @@
 //! What some capture files hold, in the order in which it happened.
 
 use crate::capture::{self, Part, ProxySaid, ReadError, Said, Told};
+use crate::decode::MOVED_NS;
 use fusebox_proto::view::Stamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -147,16 +149,16 @@ impl Recording {
         next..next + rest.partition_point(|item| item.at_unix_ns < until_unix_ns)
     }
 
-    /// The spans of these items as the fewest requests' parts, each moved by so many ns.
+    /// The spans of these items as the fewest requests' parts, each moved as is said.
     pub(super) fn request(
         &self,
-        items: impl IntoIterator<Item = (usize, i64)>,
+        items: impl IntoIterator<Item = (usize, Move)>,
     ) -> ExportTraceServiceRequest {
         let mut spans: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
-        for (at, shift_ns) in items {
+        for (at, by) in items {
             let What::Span { sender, bytes, .. } = &self.items[at].what else { continue };
             let mut span = Span::decode(&**bytes).expect("it was written by us");
-            shift(&mut span, shift_ns);
+            by.apply(&mut span);
             spans.entry(*sender).or_default().push(span);
         }
         let resource_spans = spans.into_iter().map(|(sender, spans)| {
@@ -169,12 +171,29 @@ impl Recording {
     }
 }
 
-/// Moves all that has a time in a span.
-fn shift(span: &mut Span, ns: i64) {
-    span.start_time_unix_nano = span.start_time_unix_nano.saturating_add_signed(ns);
-    span.end_time_unix_nano = span.end_time_unix_nano.saturating_add_signed(ns);
-    for event in span.events.iter_mut().filter(|event| event.time_unix_nano != 0) {
-        event.time_unix_nano = event.time_unix_nano.saturating_add_signed(ns);
+/// How a span is moved in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Move {
+    /// By so many ns.
+    pub(super) by_ns: i64,
+    /// So many ns of that are because time goes faster or slower than it did; they are told, because
+    /// who compares minutes must know how many it were.
+    pub(super) warped_ns: i64,
+}
+
+impl Move {
+    /// Moves all that has a time in a span.
+    fn apply(self, span: &mut Span) {
+        let ns = self.by_ns;
+        span.start_time_unix_nano = span.start_time_unix_nano.saturating_add_signed(ns);
+        span.end_time_unix_nano = span.end_time_unix_nano.saturating_add_signed(ns);
+        for event in span.events.iter_mut().filter(|event| event.time_unix_nano != 0) {
+            event.time_unix_nano = event.time_unix_nano.saturating_add_signed(ns);
+        }
+        if self.warped_ns != 0 {
+            let value = Some(AnyValue { value: Some(Value::IntValue(self.warped_ns)) });
+            span.attributes.push(KeyValue { key: MOVED_NS.into(), value, ..KeyValue::default() });
+        }
     }
 }
 

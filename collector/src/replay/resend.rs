@@ -2,9 +2,10 @@
 //!
 //! A trace is moved as a whole: what is within it (who waited for whom, and how long) stays as it
 //! was at any speed, and only the traces follow each other faster. At ten times the speed there is
-//! so ten times the load, and nothing is faster than it was.
+//! so ten times the load, and nothing is faster than it was. Each span tells by how much its trace
+//! is nearer to the first for it: to a diagnosis a minute that was calm is still a minute.
 
-use super::recording::{Recording, What};
+use super::recording::{Move, Recording, What};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::{DecodeError, Message as _};
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ struct Planned {
     at: Duration,
     item: usize,
     /// From the recording's time to that of `started_unix_ns`.
-    shift_ns: i64,
+    by: Move,
 }
 
 /// One request that is due.
@@ -68,7 +69,8 @@ impl<'r> Schedule<'r> {
             let shift_ns = shifts[trace];
             let at = of.at_unix_ns.saturating_add_signed(shift_ns);
             let at = Duration::from_nanos(at.saturating_sub(started_unix_ns));
-            Some(Planned { at, item, shift_ns })
+            let warped_ns = shift_ns.saturating_sub(started.saturating_sub(first.cast_signed()));
+            Some(Planned { at, item, by: Move { by_ns: shift_ns, warped_ns } })
         };
         let mut dues: Vec<Planned> = spans().filter_map(planned).collect();
         dues.sort_by_key(|due| due.at);
@@ -90,7 +92,7 @@ impl Iterator for Schedule<'_> {
         let count = rest.iter().take(SPANS_MAX).take_while(|due| due.at < until).count();
         let taken = &rest[..count];
         self.next += count;
-        let request = self.recording.request(taken.iter().map(|due| (due.item, due.shift_ns)));
+        let request = self.recording.request(taken.iter().map(|due| (due.item, due.by)));
         let at = taken.last().expect("there is a first").at;
         Some(Due { at, spans: count as u64, body: request.encode_to_vec() })
     }

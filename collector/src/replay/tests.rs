@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod incidents;
+
 /// When the made captures begin, ns.
 const START_NS: u64 = 1_800_000_000_000_000_000;
 const MS: u64 = 1_000_000;

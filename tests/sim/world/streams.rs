@@ -165,6 +165,9 @@ impl World {
                 Output::Refused { request_id, refusal } => {
                     self.answer(request_id, Reply::Refused(refusal.to_string()));
                 }
+                Output::Diagnose { look } => {
+                    self.tell(Event::Diagnosed { answer: Box::new(look.run()) });
+                }
                 // Nobody applies a policy here.
                 Output::PolicyDone { .. } => (),
             }

@@ -29,27 +29,27 @@ struct Service {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     None,
     Own(f64),
     WayMs(f64),
     Failing(f64),
 }
 
-struct Mesh {
+pub(super) struct Mesh {
     random: StdRng,
     services: Vec<Service>,
     way_ms: f64,
-    guilty: usize,
-    fault: Fault,
-    onset_s: f64,
-    spans: Vec<Span>,
+    pub(super) guilty: usize,
+    pub(super) fault: Fault,
+    pub(super) onset_s: f64,
+    pub(super) spans: Vec<Span>,
     number: u64,
     next: u64,
 }
 
 impl Mesh {
-    fn new(seed: u64, is_faulty: bool) -> Self {
+    pub(super) fn new(seed: u64, is_faulty: bool) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let count = random.random_range(4..=12_usize);
         let mut services: Vec<Service> = (0..count).map(|_| service(&mut random)).collect();
@@ -82,7 +82,7 @@ impl Mesh {
     }
 
     /// A page's requests come together, and pages at random.
-    fn capture(mut self) -> Self {
+    pub(super) fn capture(mut self) -> Self {
         let page = self.random.random_range(1..=6_u32);
         let traces_per_s = 0.3 * 15_f64.powf(self.random.random::<f64>());
         self.staff(traces_per_s);

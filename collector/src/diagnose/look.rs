@@ -1,0 +1,114 @@
+//! One look at the last minutes: is there a new fault, and how are those doing that are known?
+//!
+//! A look is taken where the spans are, in no time, and can be run anywhere: it takes part of a
+//! second on a busy mesh. A new fault is sought as in a capture. What is known is followed by
+//! comparing the newest minute alone with what was before its onset, which a look need not find
+//! again: the later half of the window, in which onsets are sought, passes it by.
+
+use super::ring::{Held, Ring};
+use super::rows::{Row, Spans};
+use super::series::{Measure, Node, Series, Subject};
+use super::{Diagnosis, blame, calls, diagnose, findings};
+use fusebox_proto::ServiceId;
+
+/// The newest spans are not looked at: of their traces others are still on the way, and what was
+/// called last would seem not to be called any more.
+const SETTLING_NS: u64 = 5_000_000_000;
+/// What is known is followed in the newest spans of so long.
+const RECENT_NS: u64 = 60_000_000_000;
+/// Less blame than this is what is left over.
+const SCORE_MIN: f64 = 0.05;
+/// With fewer recent samples of all that is known of a service, it is not said to be well.
+const SAMPLES_MIN: usize = 10;
+
+/// What is to be looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    held: Held,
+    until_ns: u64,
+    followed: Vec<Followed>,
+    shed: u64,
+}
+
+/// A fault that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Followed {
+    /// Whose it is.
+    pub(crate) guilty: ServiceId,
+    /// Since when, ns since the Unix epoch.
+    pub(crate) onset_ns: u64,
+}
+
+/// How a known fault is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// As bad as it was, or not much better.
+    Worse,
+    /// No worse than before it began.
+    Well,
+    /// Too little is heard of it.
+    Silent,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// What is worse since when; `None` where there was nothing to look at.
+    pub diagnosis: Option<Diagnosis>,
+    /// Of what is known.
+    pub(crate) courses: Vec<(Followed, Course)>,
+    /// Spans that could not be looked at since the start: there was no room.
+    pub(crate) shed: u64,
+}
+
+impl Look {
+    /// A look at what `ring` holds, and at faults that are known.
+    pub(crate) fn new(ring: &Ring, followed: Vec<Followed>) -> Self {
+        let until_ns = ring.newest_ns().saturating_sub(SETTLING_NS);
+        Self { held: Held::of(ring), until_ns, followed, shed: ring.shed() }
+    }
+
+    /// Takes the look.
+    pub fn run(self) -> Answer {
+        let spans = self.held.spans(|row| row.start_ns <= self.until_ns);
+        let diagnosis = diagnose(&spans, None).ok();
+        let course = |followed: Followed| (followed.clone(), self.course(&followed));
+        let courses = self.followed.iter().cloned().map(course).collect();
+        Answer { diagnosis, courses, shed: self.shed }
+    }
+
+    fn course(&self, followed: &Followed) -> Course {
+        let Followed { guilty, onset_ns } = followed;
+        let from_ns = self.until_ns.saturating_sub(RECENT_NS).max(*onset_ns);
+        let is_in = |row: &Row| {
+            row.start_ns < *onset_ns || (from_ns..=self.until_ns).contains(&row.start_ns)
+        };
+        let spans = self.held.spans(is_in);
+        let Some(node) = node(&spans, guilty) else { return Course::Silent };
+        let (all, _) = calls::read(&spans, 0);
+        let comparison = findings::compare(&all, from_ns);
+        let blames = blame::rank(&all, &comparison, from_ns, 1);
+        if blames.iter().any(|blame| blame.node == node && SCORE_MIN <= blame.score) {
+            return Course::Worse;
+        }
+        let compared = all.iter().zip(&comparison.is_compared);
+        let compared = compared.filter(|(series, is)| **is && is_of(series, node));
+        let samples: usize =
+            compared.map(|(series, _)| series.values.len() - series.before(from_ns)).sum();
+        if SAMPLES_MIN <= samples { Course::Well } else { Course::Silent }
+    }
+}
+
+fn node(spans: &Spans, service: &ServiceId) -> Option<Node> {
+    let sending = spans.services.find(service).map(Node::Service);
+    sending.or_else(|| spans.words.find(&service.name().into()).map(Node::Peer))
+}
+
+/// Whether a series says how long a node takes.
+fn is_of(series: &Series, node: Node) -> bool {
+    series.measure == Measure::Time
+        && match series.subject {
+            Subject::Own { service, .. } => Node::Service(service) == node,
+            Subject::Edge { callee, .. } => callee == node,
+        }
+}
