@@ -1,8 +1,8 @@
 //! The incident of a service that the diagnosis of spans finds at fault.
 //!
 //! A diagnosis looks again and again at the same minutes, so what it finds once may be chance: it
-//! must find the same service since the same moment twice in a row, with new data between, and with
-//! more confidence than the verdict on a capture needs. What is
+//! must find the same service since the same moment twice in a row, with new data between, and by
+//! then with more confidence than the verdict on a capture needs. What is
 //! known goes on until the newest minute is no worse than what was before it, some looks in a row.
 //! Where proxies count, they are asked instead; what a storm or an open incident explains is told
 //! there.
@@ -12,15 +12,15 @@ use super::regression::{fitting, ms};
 use super::sentence::time_of_day;
 use super::{Cause, Happened, Incident, Incidents, OPEN_MAX, REOPEN_MS, Scene, id, line, slow};
 use crate::detect::Subject;
-use crate::diagnose::{Answer, Course, Diagnosis, Exhibit, Followed};
+use crate::diagnose::{Answer, Course, Diagnosis, Exhibit, Followed, VERDICT};
 use fusebox_proto::text::cut;
 use fusebox_proto::view::{self, DataQuality, IncidentState, Stamp};
 use fusebox_proto::{Edge, ServiceId};
 
 /// Of the incident of a service that fails.
 pub(super) const KIND_FAILING: &str = "error_surge";
-/// From this confidence on somebody is accused: above the 0.5 of a capture, which is looked at once.
-/// What hovers there for minutes is sometimes above it. Of sixty made captures it costs two.
+/// The verdict of a capture, found again, has this confidence where somebody is accused. A capture is
+/// looked at once; what hovers about 0.5 for minutes is twice in a row above it some time.
 pub(crate) const ACCUSING: f64 = 0.6;
 /// Two onsets that are no further from each other are one, ns.
 const SAME_ONSET_NS: u64 = 60_000_000_000;
@@ -92,7 +92,8 @@ impl Incidents {
         let is_again = last.is_some_and(|(service, at_ns)| {
             service == guilty && at_ns.abs_diff(onset_ns) <= SAME_ONSET_NS
         });
-        if is_again && !is_covered(scene, &guilty) {
+        let is_firm = diagnosis.suspects.first().is_some_and(|one| ACCUSING <= one.confidence);
+        if is_again && is_firm && !is_covered(scene, &guilty) {
             let found = Found { onset_ns, diagnosis, shed, ..Found::default() };
             self.accuse(scene, &guilty, found, happened);
         }
@@ -152,7 +153,7 @@ impl Incidents {
 
 /// Whose fault it is since when, if that is more than a guess.
 fn verdict(diagnosis: Diagnosis) -> Option<(ServiceId, u64, Diagnosis)> {
-    diagnosis.suspects.first().filter(|first| ACCUSING <= first.confidence)?;
+    diagnosis.suspects.first().filter(|first| VERDICT <= first.confidence)?;
     let onset_ns = diagnosis.window.onset?.0.saturating_mul(1_000_000);
     Some((diagnosis.guilty.clone()?, onset_ns, diagnosis))
 }

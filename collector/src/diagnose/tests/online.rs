@@ -2,12 +2,11 @@
 
 use super::synthetic::Mesh;
 use super::*;
+use crate::incident::ACCUSING;
 use fusebox_proto::Now;
 use std::time::{Duration, Instant};
 
-/// Whom looks accuse, in order: twice in a row, with more confidence than this.
-const LEAST: f64 = crate::incident::ACCUSING;
-
+/// Whom looks accuse, in order: as the incidents have it, twice in a row and then for sure.
 fn accused(mut spans: Vec<Span>) -> Vec<String> {
     spans.sort_by_key(|span| span.end_unix_ns);
     let mut ring = Ring::default();
@@ -21,10 +20,12 @@ fn accused(mut spans: Vec<Span>) -> Vec<String> {
         rest = later;
         ring.add(started.plus(Duration::from_secs(second)), &batch(come.to_vec()));
         let Some(diagnosis) = Look::new(&ring, Vec::new()).run().diagnosis else { continue };
-        let first = diagnosis.suspects.into_iter().next();
-        let first = first.filter(|first| LEAST <= first.confidence).map(|first| first.service);
-        if first.is_some() && first == last {
-            told.extend(first.clone());
+        let first =
+            diagnosis.suspects.into_iter().next().filter(|first| VERDICT <= first.confidence);
+        let sure = first.clone().filter(|first| ACCUSING <= first.confidence);
+        let first = first.map(|first| first.service);
+        if first == last {
+            told.extend(sure.map(|sure| sure.service));
         }
         last = first;
     }
