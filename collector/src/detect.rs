@@ -10,6 +10,7 @@
 //! closed, and what comes later updates figures but never fires.
 
 mod baseline;
+mod canary;
 mod course;
 mod factor;
 mod fanout;
@@ -18,13 +19,16 @@ mod latencies;
 pub(crate) mod p99;
 mod retry_storm;
 mod sequential;
+mod silent;
 mod words;
 
+pub(crate) use canary::{Canaries, Finding, Worse};
 pub(crate) use factor::factor;
 pub(crate) use hedging::{Hedge, Hedging};
 pub(crate) use latencies::{Latencies, Subject};
 pub(crate) use p99::UsualLatency;
 pub(crate) use retry_storm::Watch;
+pub(crate) use silent::{Silent, SilentSubsets};
 pub(crate) use words::{Grade, Phase, Sight, Usual};
 
 use crate::store::Store;
@@ -50,6 +54,7 @@ pub(crate) struct Round<'a> {
 pub(crate) struct Detectors {
     watches: HashMap<Edge, Watch>,
     latencies: Latencies,
+    canaries: Canaries,
 }
 
 impl Detectors {
@@ -113,6 +118,16 @@ impl Detectors {
         explained: HashSet<ServiceId>,
     ) {
         self.latencies.judge_all(round, store, explained);
+    }
+
+    /// Judges canaries, once a second.
+    pub(crate) fn judge_canaries(&mut self, round: Round<'_>, store: &Store) {
+        self.canaries.judge_all(round, store);
+    }
+
+    /// The detectors of canaries.
+    pub(crate) const fn canaries(&self) -> &Canaries {
+        &self.canaries
     }
 
     /// The detectors of latencies.

@@ -22,7 +22,7 @@ pub use policies::{Apply, Lint};
 pub(crate) use proxies::{Proxies, Proxy, Standing};
 
 use crate::desired::{Desired, Finished};
-use crate::detect::{Detectors, Hedging, Round};
+use crate::detect::{Detectors, Hedging, Round, SilentSubsets};
 use crate::diagnose::{Answer, Look};
 use crate::graph::Graph;
 use crate::incident::{Capacity, Incidents, Scene};
@@ -31,7 +31,7 @@ use crate::pairing::Pairing;
 use crate::policy::Policies;
 use crate::record::Record;
 use crate::spans::SpanBatch;
-use crate::store::Store;
+use crate::store::{Split, Store};
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
 use fusebox_proto::policy::{Push, PushAck, RollbackRequest, ShiftRequest};
 use fusebox_proto::report::{Hello, Report};
@@ -283,6 +283,7 @@ pub struct Engine {
     pub(crate) proxies: Proxies,
     pub(crate) detectors: Detectors,
     pub(crate) hedging: Hedging,
+    pub(crate) silent: SilentSubsets,
     pub(crate) capacity: Capacity,
     pub(crate) incidents: Incidents,
     pub(crate) desired: Desired,
@@ -313,6 +314,7 @@ impl Engine {
             proxies: Proxies::default(),
             detectors: Detectors::default(),
             hedging: Hedging::default(),
+            silent: SilentSubsets::default(),
             capacity: Capacity::default(),
             incidents: Incidents::default(),
             desired: Desired::default(),
@@ -399,6 +401,8 @@ impl Engine {
         self.instances.age(now);
         self.capacity.learn(&self.store, second.saturating_sub(3));
         self.hedging.judge(&self.store, second.saturating_sub(2));
+        let weights = |split: &Split| self.policies.weights(split);
+        self.silent.judge(&self.store, second.saturating_sub(2), weights);
         self.fronts = self.proxies.fronts(now);
         self.is_renamed = true;
         self.rename();
@@ -406,6 +410,7 @@ impl Engine {
         self.detectors.judge_all(round, &self.store);
         let explained = crate::incident::reach(&self.graph, self.detectors.storms());
         self.detectors.judge_latencies(round, &self.store, explained);
+        self.detectors.judge_canaries(round, &self.store);
         self.update_incidents(now);
         self.look(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
@@ -467,6 +472,7 @@ impl Engine {
             proxies: &self.proxies,
             capacity: &self.capacity,
             instances: &self.instances,
+            policies: &self.policies,
         };
         for happened in self.incidents.update(&scene) {
             self.journal.note(happened.at_unix_ms, "incident", &happened.text);
@@ -486,4 +492,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@
 mod action;
 mod before;
 mod blame;
+mod canary;
 mod capacity;
 mod evidence;
 mod found;
@@ -30,9 +31,11 @@ use crate::detect::{Detectors, Phase, Watch};
 use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
+use crate::policy::Policies;
 use crate::record::IncidentRecord;
 use crate::store::{Served, Store, Tally, Track};
 use before::Before;
+use canary::Canary;
 use found::{Found, Looks};
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
@@ -72,6 +75,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) capacity: &'a Capacity,
     /// Instances of services.
     pub(crate) instances: &'a Instances,
+    /// The policy.
+    pub(crate) policies: &'a Policies,
 }
 
 impl Scene<'_> {
@@ -137,6 +142,7 @@ pub(crate) struct Incidents {
 enum Cause {
     Storm,
     Slow(Box<Regression>),
+    Canary(Box<Canary>),
     Found(Box<Found>),
 }
 
@@ -169,8 +175,11 @@ impl Incidents {
     /// Brings the incidents up to what the detectors say, and tells what happened.
     pub(crate) fn update(&mut self, scene: &Scene<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
+        self.place_canaries(scene, &mut happened);
         for edge in scene.detectors.storms() {
-            let is_on = |open: &Incident| open.is_storm() && open.edges.contains(edge);
+            let is_on = |open: &Incident| {
+                (open.is_storm() && open.edges.contains(edge)) || open.explains_storm(scene, edge)
+            };
             if !self.open.iter().any(is_on) {
                 self.place(scene, edge, &mut happened);
             }
@@ -298,6 +307,7 @@ impl Incident {
         match self.cause {
             Cause::Storm => self.refresh_storm(scene),
             Cause::Slow(_) => self.refresh_slow(scene),
+            Cause::Canary(_) => self.refresh_canary(scene),
             Cause::Found(_) => self.refresh_found(scene),
         }
     }

@@ -63,6 +63,8 @@ pub enum Observation {
     Served {
         /// Which.
         service: ServiceId,
+        /// `service.version`, where there is one.
+        version: Option<Arc<str>>,
         /// How it ended.
         outcome: Outcome,
         /// Server side.

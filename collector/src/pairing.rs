@@ -330,6 +330,7 @@ fn served(held: &Held, from_proxy: bool) -> Observation {
     let span = &held.span;
     Observation::Served {
         service: span.origin.service.clone(),
+        version: span.origin.version.clone(),
         outcome: span.outcome,
         latency_us: span.duration_us(),
         weight: span.weight,

@@ -19,14 +19,15 @@ pub use version::PolicyRecord;
 
 use crate::desired::{Finished, Requests};
 use crate::engine::{ConnectionId, Proxy};
+use crate::store::Split;
 use fusebox_proto::policy::{
-    self, DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Document, Finding, Policy, Profile, Push, PushAck,
-    Severity,
+    self, Action, DOCUMENTS_LEN_MAX, DOCUMENTS_MAX, Document, Finding, Policy, Profile, Push,
+    PushAck, Severity,
 };
 use fusebox_proto::view::{LintResult, PolicyDocument, PolicyOutcome, PolicyResult};
 use fusebox_proto::{Invalid, Now, ProxyId, text};
 use standing::Standings;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
@@ -107,6 +108,19 @@ impl Policies {
     /// Its documents.
     pub(crate) fn documents(&self) -> &[Document] {
         &self.documents
+    }
+
+    /// The weights by which the newest version splits this traffic, by subset; `None` where it does
+    /// not.
+    pub(crate) fn weights(&self, split: &Split) -> Option<BTreeMap<String, u32>> {
+        let namespace = split.source.as_ref()?.namespace();
+        let routes = self.compiled.as_ref()?.routes(namespace, &lint::host(&split.destination))?;
+        let rule = routes.http.iter().find(|rule| rule.name == split.route)?;
+        let Action::Forward(destinations) = &rule.action else { return None };
+        let weight = |one: &policy::Weighted| {
+            Some((one.destination.subset.as_ref()?.to_string(), one.weight))
+        };
+        destinations.iter().map(weight).collect()
     }
 
     /// How they are understood.

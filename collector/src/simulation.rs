@@ -1,6 +1,8 @@
 //! The detector of regressions on simulated series: what is found, how soon, and what is left alone.
 //! Beside the core, because it uses threads, and is longer where the environment asks for it.
 
+mod canary;
+
 use crate::detect::p99::{Series, Window};
 use crate::store::SparseLatency;
 use rand::rngs::StdRng;

@@ -8,6 +8,7 @@ mod live;
 
 pub(crate) use live::live;
 
+use crate::detect::Silent;
 use crate::engine::Engine;
 use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
 use fusebox_proto::report::Protocol;
@@ -86,6 +87,7 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
     let known = [
         ("edges", store.edges + graph.edges),
         ("services", store.services + graph.nodes),
+        ("subsets", store.subsets),
         ("late_windows", store.too_late),
         ("wishes", engine.desired.dropped()),
         ("incidents", engine.incidents.dropped()),
@@ -221,5 +223,18 @@ fn advisories(engine: &Engine) -> Vec<Advisory> {
         let since = Stamp(hedge.since * 1_000);
         Advisory { kind: "hedging".to_owned(), source, destination, summary, since }
     };
-    engine.hedging.iter().map(advisory).collect()
+    let silent = engine.silent.iter().map(|(split, subset, silent)| {
+        let source = split.source.as_ref().map(|source| engine.names.print(source));
+        let source = source.unwrap_or_default();
+        let destination = engine.names.print(&split.destination);
+        let Silent { since, share, missed, .. } = silent;
+        let summary = format!(
+            "{source} should send {:.0} % of its requests to {destination} {subset}: nothing is heard \
+             of about {missed:.0}",
+            100.0 * share
+        );
+        let since = Stamp(since * 1_000);
+        Advisory { kind: "silent_subset".to_owned(), source, destination, summary, since }
+    });
+    engine.hedging.iter().map(advisory).chain(silent).collect()
 }

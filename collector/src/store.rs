@@ -5,10 +5,12 @@
 
 mod ring;
 mod sparse;
+mod subsets;
 mod tally;
 mod track;
 
 pub(crate) use sparse::{LatencyTotal, SparseLatency, moments_ms};
+pub(crate) use subsets::{Split, Subsets};
 pub(crate) use tally::{Counts, Served, Tally};
 pub(crate) use track::{MINUTE, Track};
 
@@ -25,6 +27,7 @@ const AHEAD_MAX: u64 = 2;
 pub(crate) struct Store {
     edges: HashMap<Edge, Track<Tally>>,
     services: HashMap<ServiceId, Track<Served>>,
+    subsets: Subsets,
     edges_max: usize,
     services_max: usize,
     dropped: Dropped,
@@ -39,6 +42,8 @@ pub(crate) struct Dropped {
     pub(crate) edges: u64,
     /// Windows and observations of services beyond the limit.
     pub(crate) services: u64,
+    /// Windows and observations of subsets beyond the limit.
+    pub(crate) subsets: u64,
     /// Windows and observations older than a minute.
     pub(crate) too_late: u64,
 }
@@ -49,6 +54,7 @@ impl Store {
         Self {
             edges: HashMap::new(),
             services: HashMap::new(),
+            subsets: Subsets::default(),
             edges_max,
             services_max,
             dropped: Dropped::default(),
@@ -63,9 +69,18 @@ impl Store {
             self.dropped.edges += 1;
             return;
         };
-        let latency = SparseLatency::from(&window.latency);
-        let is_kept = track.add_proxy(second, &Tally::from(&window.counts), &latency);
+        let (counts, latency) = (Tally::from(&window.counts), SparseLatency::from(&window.latency));
+        let is_kept = track.add_proxy(second, &counts, &latency);
         self.dropped.too_late += u64::from(!is_kept);
+        if is_kept && !window.subset.is_empty() {
+            let split = Split {
+                destination: edge.destination.clone(),
+                source: Some(edge.source.clone()),
+                route: window.route.as_str().into(),
+            };
+            let subset = window.subset.as_str().into();
+            self.subsets.add_proxy((&split, &subset), second, (&counts, &latency));
+        }
     }
 
     /// Adds what a proxy of `service` saw coming in in `second`.
@@ -119,20 +134,31 @@ impl Store {
             }
             Observation::Served {
                 service,
+                version,
                 outcome,
                 latency_us,
                 weight,
                 at_unix_ms,
-                from_proxy: false,
+                from_proxy,
             } => {
-                let second = self.second_of(now_second, *at_unix_ms);
+                let second = (*at_unix_ms / 1_000).min(now_second + AHEAD_MAX);
+                let latency = sparse(Some(*latency_us), *weight);
+                let served = Served::of_span(*outcome, *weight);
+                // No proxy reports the version of its application.
+                if let Some(version) = version {
+                    let at = (second, now_second);
+                    self.subsets.add_served((service, version), at, (&served, &latency));
+                }
+                if *from_proxy {
+                    return;
+                }
+                self.note_taken(second, now_second);
                 let Some(track) = slot(&mut self.services, service, self.services_max) else {
                     self.dropped.services += 1;
                     return;
                 };
-                let latency = sparse(Some(*latency_us), *weight);
                 track.note_span_lag(second, now_second);
-                let is_kept = track.add_span(second, &Served::of_span(*outcome, *weight), &latency);
+                let is_kept = track.add_span(second, &served, &latency);
                 self.dropped.too_late += u64::from(!is_kept);
             }
             _ => (),
@@ -189,11 +215,17 @@ impl Store {
             track.age(now_second);
             !track.is_empty()
         });
+        self.subsets.age(now_second);
+    }
+
+    /// The subsets behind splits.
+    pub(crate) const fn subsets(&self) -> &Subsets {
+        &self.subsets
     }
 
     /// What was not counted since the start.
     pub(crate) const fn dropped(&self) -> Dropped {
-        self.dropped
+        Dropped { subsets: self.subsets.dropped(), ..self.dropped }
     }
 
     /// Share of windows and observations that came too late to be judged; `None` before the first.

@@ -23,6 +23,8 @@ built_in!(
     "polling",
     "batch",
     "hedging",
+    "canary",
+    "dead-collector",
 );
 
 /// A scenario that cannot be found or used.

@@ -173,6 +173,16 @@ pub struct Summary {
     pub layers: Vec<Layer>,
     /// And as the callers counted it, in the same time.
     pub layers_true: Vec<Layer>,
+    /// The subset of the originator that the incident names.
+    pub subset: Option<String>,
+    /// Entry requests that failed and began while there was no collector; `None` where there always
+    /// was one.
+    pub failed_without_collector: Option<u64>,
+    /// From the death of the collector to the last refusal that a caller saw without one: leases end
+    /// by themselves.
+    pub refused_without_collector_ms: Option<f64>,
+    /// From the start of the new collector until all proxies were connected to it.
+    pub reconnected_ms: Option<f64>,
 }
 
 /// One line for people: time, then what happened.
@@ -251,6 +261,18 @@ impl fmt::Display for Summary {
         if 1 < self.layers_true.len() {
             writeln!(f, "  layers         {}", layers(&self.layers))?;
             writeln!(f, "  counted        {}", layers(&self.layers_true))?;
+        }
+        if let Some(subset) = &self.subset {
+            writeln!(f, "  subset         {subset}")?;
+        }
+        if let Some(failed) = self.failed_without_collector {
+            let refused = figure(self.refused_without_collector_ms, " ms");
+            let back = figure(self.reconnected_ms, " ms");
+            writeln!(
+                f,
+                "  no collector   {failed} requests failed, the last refusal after {refused}"
+            )?;
+            writeln!(f, "  a new one      has all proxies after {back}")?;
         }
         write!(f, "  false incidents {}", self.false_incidents)
     }

@@ -30,6 +30,8 @@ use tokio::time::{sleep, timeout};
 pub(crate) struct Instance {
     pub(crate) role: String,
     pub(crate) desk: Desk,
+    /// Share of requests that this version answers with 500, if that is more than all do.
+    pub(crate) own_error_percent: f64,
     stage: Arc<Stage>,
     /// Its proxy's listeners, by role of the callee.
     links: BTreeMap<String, Link>,
@@ -60,7 +62,8 @@ impl Instance {
         links: BTreeMap<String, Link>,
         rng: StdRng,
     ) -> Self {
-        Self { role: role.to_owned(), desk, stage, links, rng: Mutex::new(rng) }
+        let rng = Mutex::new(rng);
+        Self { role: role.to_owned(), desk, own_error_percent: 0.0, stage, links, rng }
     }
 
     /// Serves until the stage is stopped.
@@ -130,6 +133,7 @@ impl Instance {
 
     async fn serve_route(&self, calls: &[Call], context: Option<TraceContext>) -> StatusCode {
         let error_percent = self.stage.conditions().error_percent(&self.role);
+        let error_percent = error_percent.max(self.own_error_percent);
         if self.rng().random_range(0.0..100.0) < error_percent {
             return StatusCode::INTERNAL_SERVER_ERROR;
         }

@@ -12,6 +12,7 @@
 //!                │                   │
 //!                └──── stage: plan, clock, conditions, truth ────┐
 //! run: starts collector, mesh, shop; plays the script; follows the collector; tells the lines
+//! backstage: the collector's life, and what an operator does by the script
 //! ```
 
 pub mod catalogue;
@@ -24,6 +25,7 @@ pub mod station;
 pub mod truth;
 pub mod verdict;
 
+mod backstage;
 mod clock;
 mod collector;
 mod desk;

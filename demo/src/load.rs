@@ -96,6 +96,8 @@ impl Visitors {
             drop(place);
             if outcome.is_success() {
                 stage.truth().entry_succeeded(began);
+            } else {
+                stage.truth().entry_failed(began);
             }
             stage.saw(Seen { source: None, destination: role, attempt: 1, outcome, refusal: None });
         });

@@ -2,8 +2,9 @@
 //! for each service that it calls.
 
 use crate::plan::Plan;
+use crate::scenario::{CANARY_SUBSET, STABLE_SUBSET};
 use fusebox_proto::ServiceId;
-use fusebox_proxy::config::{Inbound, Outbound};
+use fusebox_proxy::config::{Endpoint, Inbound, Outbound};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -40,6 +41,8 @@ pub enum MeshError {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) role: String,
+    /// Whether it is of the new version.
+    pub(crate) is_canary: bool,
     /// Where the application is to serve.
     pub(crate) app: TcpListener,
     /// Where callers come in.
@@ -53,7 +56,9 @@ pub(crate) struct Place {
 pub(crate) fn start(plan: &Plan, collector: &str) -> Result<Vec<Place>, MeshError> {
     let mut places: Vec<Place> = Vec::new();
     for role in plan.scenario.callees_first() {
-        for number in 1..=plan.service(role).instances {
+        let service = plan.service(role);
+        let canaries = service.canary.as_ref().map_or(0, |canary| canary.instances);
+        for number in 1..=service.instances + canaries {
             let place = place(plan, role, number, collector, &places)?;
             places.push(place);
         }
@@ -84,7 +89,7 @@ fn place(
         .map(|callee| Outbound {
             listen: loopback,
             host: plan.name(callee).to_owned(),
-            endpoints: inbound_of(places, callee).into_iter().map(Into::into).collect(),
+            endpoints: endpoints(plan, places, callee),
         })
         .collect();
     let proxy = fusebox_proxy::start(config)
@@ -92,11 +97,59 @@ fn place(
     let outbound = callees.iter().map(|callee| (*callee).to_owned());
     Ok(Place {
         role: role.to_owned(),
+        is_canary: plan.service(role).instances < number,
         app,
         inbound: proxy.inbound()[0],
         outbound: outbound.zip(proxy.outbound().iter().copied()).collect(),
         proxy,
     })
+}
+
+/// The instances of a service as its callers' proxies know them: by version where it has two.
+fn endpoints(plan: &Plan, places: &[Place], role: &str) -> Vec<Endpoint> {
+    let has_two = plan.service(role).canary.is_some();
+    let endpoint = |place: &Place| {
+        let mut endpoint = Endpoint::from(place.inbound);
+        if has_two {
+            let version = if place.is_canary { CANARY_SUBSET } else { STABLE_SUBSET };
+            endpoint.labels.insert("version".to_owned(), version.to_owned());
+        }
+        endpoint
+    };
+    places.iter().filter(|place| place.role == role).map(endpoint).collect()
+}
+
+/// The policy under which the shop opens: where a service has two versions, all of its traffic goes
+/// to the old one. `None` where no service has.
+pub(crate) fn policy(plan: &Plan) -> Option<String> {
+    let services = plan.scenario.services.iter().filter(|(_, service)| service.canary.is_some());
+    let documents: Vec<String> = services.map(|(role, _)| split(plan.name(role))).collect();
+    (!documents.is_empty()).then(|| documents.join("---\n"))
+}
+
+fn split(host: &str) -> String {
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{ name: {host}, namespace: {NAMESPACE} }}
+spec:
+  host: {host}
+  subsets:
+  - {{ name: {STABLE_SUBSET}, labels: {{ version: {STABLE_SUBSET} }} }}
+  - {{ name: {CANARY_SUBSET}, labels: {{ version: {CANARY_SUBSET} }} }}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{ name: {host}, namespace: {NAMESPACE} }}
+spec:
+  hosts: [{host}]
+  http:
+  - route:
+    - {{ destination: {{ host: {host}, subset: {STABLE_SUBSET} }}, weight: 100 }}
+    - {{ destination: {{ host: {host}, subset: {CANARY_SUBSET} }}, weight: 0 }}
+"
+    )
 }
 
 /// Where the instances of a service are reached.

@@ -53,6 +53,7 @@ impl Plan {
             originator: self.name(&expect.originator).to_owned(),
             through: expect.through.iter().map(|role| self.name(role).to_owned()).collect(),
             victim: self.name(&expect.victim).to_owned(),
+            subset: expect.subset.clone(),
         })
     }
 
@@ -103,6 +104,14 @@ impl Plan {
                 let trace = if *one_trace { ", in one trace" } else { "" };
                 format!("{service} calls {to} every {every_ms} ms{trace}")
             }
+            Change::Rollout { service, percent } => {
+                format!("{percent} % of {} go to its new version", self.name(service))
+            }
+            Change::Lease { service, callee, action, ttl_s } => {
+                let (service, callee) = (self.name(service), self.name(callee));
+                format!("an operator: {action} {service} → {callee} for {ttl_s} s")
+            }
+            Change::CollectorDies {} => "the collector dies".to_owned(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod play;
 
+use crate::backstage::{self, Backstage, Collector};
 use crate::collector::{Api, AskError, Hand};
 use crate::conditions::script;
 use crate::event::{Event, Line, Started, Summary};
@@ -21,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 /// All proxies must have found the collector after this time.
 const READY_MAX: Duration = Duration::from_secs(20);
 const READY_POLL: Duration = Duration::from_millis(20);
-/// The collector may take so long to end.
-const GRACE: Duration = Duration::from_secs(1);
+/// More orders of the script than this never wait: a scenario has no more faults.
+const ORDERS_MAX: usize = 64;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -93,33 +94,38 @@ pub async fn run(
     }
     let config =
         fusebox_collector::Config { embedded: true, ..fusebox_collector::Config::on_free_ports() };
-    let mut collector = fusebox_collector::start(config).await?;
-    let control = format!("http://{}", collector.control());
+    let collector = Collector::start(config.clone()).await?;
+    let (control, http) = (collector.running().control(), collector.running().http());
+    let control = format!("http://{control}");
     let places = mesh::start(&plan, &control)?;
-    until_ready(&Api::new(collector.http()), places.len()).await?;
-    let hand = Some(Hand::reach(&control).await?);
+    let proxies = places.len();
+    until_ready(&Api::new(http), proxies).await?;
+    let mut hand = Hand::reach(&control).await?;
+    backstage::open(&mut hand, &plan, proxies).await?;
 
     let plan = Arc::new(plan);
-    let started = started(&plan, &collector, &places);
+    let started = started(&plan, collector.running(), &places);
     let (stage, notices) = Stage::new(Arc::clone(&plan));
     let shop = Shop::open(&stage, places)?;
     let (said, incidents) = mpsc::channel(1);
-    let following = tokio::spawn(Api::new(collector.http()).follow_incidents(said));
+    let following = tokio::spawn(Api::new(http).follow_incidents(said));
     let turns = script(&plan).into();
-    let hand = hand.filter(|_| options.act == Act::Suggested);
-    let mut play = Play::new(stage, shop, turns, options.duration, tell);
+    let mut behind = Backstage::new(Arc::clone(&stage), config, collector, hand.clone(), proxies);
+    let hand = Some(hand).filter(|_| options.act == Act::Suggested);
+    let (orders, mut inbox) = mpsc::channel(ORDERS_MAX);
+    let mut play = Play::new(stage, shop, (turns, orders), options.duration, tell);
     play.tell(Event::Started(started));
     let result = tokio::select! {
         () = play.run(Sources { stop, notices, incidents, hand }) => Ok(play.summarise()),
-        task = collector.failed() => Err(RunError::Ended(task)),
+        error = behind.run(&mut inbox) => Err(error),
     };
     play.into_shop().shutdown().await;
     following.abort();
-    collector.shutdown(GRACE).await;
+    behind.shutdown().await;
     result
 }
 
-async fn until_ready(api: &Api, proxies: usize) -> Result<(), RunError> {
+pub(crate) async fn until_ready(api: &Api, proxies: usize) -> Result<(), RunError> {
     let mut connected = 0;
     let all = async {
         let mut ticks = interval(READY_POLL);

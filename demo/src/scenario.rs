@@ -8,6 +8,7 @@ mod check;
 mod defaults;
 
 use fusebox_proto::Invalid;
+use fusebox_proto::command::ActionKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,9 @@ pub struct Expect {
     pub through: Vec<String>,
     /// Who suffers.
     pub victim: String,
+    /// The subset of the originator that is at fault, where it is not the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
 }
 
 impl Expect {
@@ -135,11 +139,31 @@ pub struct Service {
     pub serves_abandoned: bool,
     /// Share of requests that it answers with 500.
     pub error_percent: f64,
+    /// A new version of it beside the instances of the old one; without traffic until it is rolled
+    /// out.
+    pub canary: Option<Canary>,
     /// What a request makes it call, step by step.
     pub routes: BTreeMap<String, Vec<Call>>,
     /// How it calls others, by role of the callee.
     pub clients: BTreeMap<String, Client>,
 }
+
+/// The instances of a new version: the subset `v2`; the others are `v1`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Canary {
+    /// How many there are.
+    pub instances: usize,
+    /// Share of requests that they answer with 500, if that is more than the service's.
+    pub error_percent: f64,
+    /// So many times as long as the old version they work.
+    pub factor: f64,
+}
+
+/// The subset of the old version.
+pub const STABLE_SUBSET: &str = "v1";
+/// The subset of the new one.
+pub const CANARY_SUBSET: &str = "v2";
 
 /// What a full queue does with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -264,6 +288,27 @@ pub enum Change {
         #[serde(default)]
         numbered: bool,
     },
+    /// An operator gives the new version of a service a share of the traffic; after its time it is
+    /// taken back.
+    Rollout {
+        /// Which service.
+        service: String,
+        /// The share.
+        percent: u32,
+    },
+    /// An operator takes a lease on an edge; it ends by itself.
+    Lease {
+        /// Who calls.
+        service: String,
+        /// Whom.
+        callee: String,
+        /// What.
+        action: ActionKind,
+        /// For how long.
+        ttl_s: u64,
+    },
+    /// The collector dies, with all that it knows; after its time a new one listens in its place.
+    CollectorDies {},
 }
 
 /// A scenario that cannot be used.
@@ -350,11 +395,13 @@ impl Change {
     pub fn services(&self) -> Vec<&str> {
         match self {
             Self::Release { callee, .. } => vec![callee],
-            Self::Slow { service, .. } | Self::Errors { service, .. } => vec![service],
+            Self::Slow { service, .. }
+            | Self::Errors { service, .. }
+            | Self::Rollout { service, .. } => vec![service],
             Self::Repeat { to, .. } | Self::Job { to, .. } => {
                 to.split_once('/').map(|(role, _)| role).into_iter().collect()
             }
-            Self::Load { .. } => Vec::new(),
+            Self::Load { .. } | Self::Lease { .. } | Self::CollectorDies {} => Vec::new(),
         }
     }
 }

@@ -90,7 +90,10 @@ impl Shop {
             Change::Release { .. }
             | Change::Errors { .. }
             | Change::Repeat { .. }
-            | Change::Load { .. } => (),
+            | Change::Load { .. }
+            | Change::Rollout { .. }
+            | Change::Lease { .. }
+            | Change::CollectorDies {} => (),
         }
     }
 
@@ -122,12 +125,14 @@ impl Shop {
     fn occupy(&mut self, place: Place, rng: &mut StdRng) -> io::Result<()> {
         let plan = &self.stage.plan;
         let service = plan.service(&place.role);
+        let canary = service.canary.as_ref().filter(|_| place.is_canary);
         let profile = Profile {
             workers: service.workers,
             queue_max: service.queue,
-            work_ms: service.work_ms,
+            work_ms: service.work_ms * canary.map_or(1.0, |canary| canary.factor),
             spread: service.spread,
         };
+        let own_error_percent = canary.map_or(0.0, |canary| canary.error_percent);
         let desk = Desk::new(self.stage.clock, profile, rng.random());
         let links = place.outbound.into_iter().map(|(callee, address)| {
             let link = Link::new(address, plan.name(&callee));
@@ -135,7 +140,9 @@ impl Shop {
         });
         let own = StdRng::seed_from_u64(rng.random());
         let stage = Arc::clone(&self.stage);
-        let instance = Arc::new(Instance::new(stage, &place.role, desk, links.collect(), own));
+        let mut instance = Instance::new(stage, &place.role, desk, links.collect(), own);
+        instance.own_error_percent = own_error_percent;
+        let instance = Arc::new(instance);
         self.instances.push(Arc::clone(&instance));
         self.proxies.push(place.proxy);
 

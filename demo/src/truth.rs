@@ -101,6 +101,24 @@ pub struct Truth {
     /// Start of the earliest stretch that may still be the recovery.
     candidate_at: Option<Duration>,
     recovered_at: Option<Duration>,
+    absence: Absence,
+}
+
+/// What callers saw while there was no collector.
+#[derive(Clone, Copy, Debug, Default)]
+struct Absence {
+    gone_at: Option<Duration>,
+    back_at: Option<Duration>,
+    reconnected_at: Option<Duration>,
+    /// Entry requests that began in it and failed.
+    failed: u64,
+    refusal_last_at: Option<Duration>,
+}
+
+impl Absence {
+    fn is_at(&self, at: Duration) -> bool {
+        self.gone_at.is_some_and(|gone| gone <= at) && self.back_at.is_none_or(|back| at < back)
+    }
 }
 
 impl Truth {
@@ -117,7 +135,44 @@ impl Truth {
             refusal_at: None,
             candidate_at: None,
             recovered_at: None,
+            absence: Absence::default(),
         }
+    }
+
+    /// The collector is killed; only the first time counts.
+    pub fn collector_gone(&mut self, now: Duration) {
+        self.absence.gone_at.get_or_insert(now);
+    }
+
+    /// Another is started in its place.
+    pub fn collector_back(&mut self, now: Duration) {
+        self.absence.back_at.get_or_insert(now);
+    }
+
+    /// All proxies are connected to it.
+    pub fn reconnected(&mut self, now: Duration) {
+        self.absence.reconnected_at.get_or_insert(now);
+    }
+
+    /// A visitor's request that began at `began` failed.
+    pub fn entry_failed(&mut self, began: Duration) {
+        self.absence.failed += u64::from(self.absence.is_at(began));
+    }
+
+    /// Entry requests that failed and began while there was no collector; `None` where there always
+    /// was one.
+    pub fn failed_without_collector(&self) -> Option<u64> {
+        self.absence.gone_at.map(|_| self.absence.failed)
+    }
+
+    /// From the death of the collector to the last refusal that a caller saw without one.
+    pub fn refused_without_collector(&self) -> Option<Duration> {
+        Some(self.absence.refusal_last_at?.saturating_sub(self.absence.gone_at?))
+    }
+
+    /// From the start of the new collector until all proxies were connected to it.
+    pub fn reconnected_after(&self) -> Option<Duration> {
+        Some(self.absence.reconnected_at?.saturating_sub(self.absence.back_at?))
     }
 
     /// A fault begins; only the first counts.
@@ -143,6 +198,9 @@ impl Truth {
     /// A call ended `now`.
     pub fn call_ended(&mut self, now: Duration, seen: Seen<'_>) -> Option<First> {
         if seen.refusal.is_some() {
+            if self.absence.is_at(now) {
+                self.absence.refusal_last_at = Some(now);
+            }
             let is_first = self.action_at.is_some() && self.refusal_at.is_none();
             return is_first.then(|| {
                 self.refusal_at = Some(now);

@@ -69,6 +69,7 @@ fn is_expected(expect: Option<&Expect>, incident: &Incident) -> bool {
         expect.kind == incident.kind
             && incident.originator.as_ref() == Some(&expect.originator)
             && incident.victim.as_ref() == Some(&expect.victim)
+            && (expect.subset.is_none() || incident.subset == expect.subset)
     })
 }
 
@@ -117,6 +118,10 @@ pub fn summary(run: &Run<'_>, truth: &Truth, verdict: &Verdict) -> Summary {
         amplification_true: truth.amplification(run.end).map(tenth),
         layers: incident.map(|incident| incident.layers.clone()).unwrap_or_default(),
         layers_true: layers_true(run, truth),
+        subset: incident.and_then(|incident| incident.subset.clone()),
+        failed_without_collector: truth.failed_without_collector(),
+        refused_without_collector_ms: truth.refused_without_collector().map(ms),
+        reconnected_ms: truth.reconnected_after().map(ms),
     }
 }
 

@@ -23,6 +23,7 @@ fn expect() -> Expect {
         originator: "payment".to_owned(),
         through: Vec::new(),
         victim: "inventory".to_owned(),
+        subset: None,
     }
 }
 
@@ -78,7 +79,8 @@ fn lines_are_those_of_the_contract() {
                "first_refusal_ms": null, "recovered_ms": null, "goodput_before": null,
                "goodput_during": null, "goodput_after": 21.9, "false_incidents": 0,
                "amplification": null, "amplification_true": null,
-               "layers": [], "layers_true": []}),
+               "layers": [], "layers_true": [], "subset": null, "failed_without_collector": null,
+               "refused_without_collector_ms": null, "reconnected_ms": null}),
     );
 }
 
@@ -184,6 +186,36 @@ fn layers_are_counted_while_they_multiply() {
     };
     check(true, [3.0, 4.0, 5.0]);
     check(false, [1.0, 1.0, 1.0]);
+}
+
+/// Scenario: the collector dies under a lease that refuses for a while, and requests fail before,
+/// while it is away, and after; a new one comes, and proxies connect to it.
+/// Guarantees: what failed and was refused is counted in its absence only; without an absence nothing
+/// is known.
+#[test]
+fn an_absence_of_the_collector_is_measured() {
+    let mut truth = Truth::new(&plan("dead-collector"));
+    truth.entry_failed(at(9_000));
+    assert_eq!(truth.failed_without_collector(), None);
+    truth.collector_gone(at(10_000));
+    let refused = Seen {
+        source: Some("frontend"),
+        destination: "recommendation",
+        attempt: 1,
+        outcome: Outcome::Answered(503),
+        refusal: Some("forced-open"),
+    };
+    for ms in [9_500, 11_000, 14_000, 31_000] {
+        if 30_000 < ms {
+            truth.collector_back(at(30_000));
+        }
+        truth.call_ended(at(ms), refused);
+        truth.entry_failed(at(ms));
+    }
+    truth.reconnected(at(32_500));
+    assert_eq!(truth.failed_without_collector(), Some(2));
+    assert_eq!(truth.refused_without_collector(), Some(at(4_000)));
+    assert_eq!(truth.reconnected_after(), Some(at(2_500)));
 }
 
 /// Scenario: calls that fail, but not because of the fault: before it, of another service, refused.

@@ -29,9 +29,9 @@ fn all_that_come_with_the_demo_are_sound() {
     assert_eq!(found, catalogue::names());
     for scenario in &scenarios {
         assert_eq!(scenario.services.len(), 12, "{}", scenario.name);
-        let known = ["retry-storm", "layered-retries", "metastable", "slow-leaf", "slow-self"];
-        let is_expected = known.contains(&scenario.name.as_str());
-        assert_eq!(scenario.expect.is_some(), is_expected, "{}", scenario.name);
+        let quiet = ["calm", "n-plus-one", "surge", "polling", "batch", "hedging"];
+        let is_quiet = quiet.contains(&scenario.name.as_str());
+        assert_eq!(scenario.expect.is_none(), is_quiet, "{}", scenario.name);
         for fault in &scenario.faults {
             let end_s = fault.at_s + fault.for_s.unwrap_or_default();
             assert!(end_s < scenario.duration_s - 10.0, "{}", scenario.name);

@@ -126,6 +126,54 @@ fn assert_near(said: &Value, truth: &Value, summary: &Value) {
     assert!((said - truth).abs() <= 0.1 * truth, "{said} for {truth}: {summary}");
 }
 
+/// Scenario: a new version of inventory gets a fifth of the traffic and fails a fifth of it; what is
+/// suggested is done.
+/// Guarantees: the subset is named, with the service and the caller; the weights are moved back on
+/// every proxy, and service recovers; nothing else is told.
+#[test]
+fn a_bad_canary_is_named_and_taken_back() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (seeds, seconds) = if is_long() { (1..=5, 75) } else { (1..=1, 60) };
+    for seed in seeds {
+        let events = demo("canary", seed, seconds, "suggested");
+        let expect = &event(&events, "started")["expect"];
+        let summary = events.last().expect("a summary");
+        for field in ["originator", "victim", "subset"] {
+            assert_eq!(summary[field], expect[field], "{events:#?}");
+        }
+        assert_eq!(summary["incident"], "canary_regression", "{events:#?}");
+        assert_eq!(summary["false_incidents"], 0, "{events:#?}");
+        assert_eq!(event(&events, "action_sent")["action"], "shift", "{events:#?}");
+        let figure = |name: &str| summary[name].as_f64().unwrap_or_else(|| panic!("{summary}"));
+        assert!(figure("act_ms") < 1_000.0, "{summary}");
+        assert!(0.95 * figure("goodput_before") <= figure("goodput_after"), "{summary}");
+    }
+}
+
+/// Scenario: the collector dies while a lease is in force; half a minute later another is there, and
+/// then the founding storm.
+/// Guarantees: not one request failed for it; the lease ended before the new one came; all proxies
+/// are back in seconds, and the storm is named.
+#[test]
+fn a_dead_collector_is_missed_by_nobody() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let seeds = if is_long() { 1..=5 } else { 1..=1 };
+    for seed in seeds {
+        let events = demo("dead-collector", seed, 75, "none");
+        let expect = &event(&events, "started")["expect"];
+        let summary = events.last().expect("a summary");
+        assert_eq!(summary["failed_without_collector"], 0, "{events:#?}");
+        let figure = |name: &str| summary[name].as_f64().unwrap_or_else(|| panic!("{summary}"));
+        // The lease and the ramp after it: 6 s, and four steps of 5 s.
+        assert!(figure("refused_without_collector_ms") < 28_000.0, "{summary}");
+        assert!(figure("reconnected_ms") < 7_000.0, "{summary}");
+        assert_eq!(summary["originator"], expect["originator"], "{events:#?}");
+        assert_eq!(summary["victim"], expect["victim"], "{events:#?}");
+        assert_eq!(summary["false_incidents"], 0, "{events:#?}");
+        assert!(figure("detect_ms") <= 4_000.0, "{summary}");
+    }
+}
+
 /// Scenario: everything that looks like a storm and is none.
 /// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
 #[test]

@@ -87,6 +87,7 @@ impl Book {
                 };
                 (EdgeName { source, destination }, Verb::Reset { at_once: reset.at_once })
             }
+            Request::Shift(_) => return Err(format!("nothing is split here: {request:?}")),
         };
         let is_meant =
             |aim: &Aim| now.instant <= aim.at + ARM_FOR && aim.edge.as_ref() == Some(&edge);

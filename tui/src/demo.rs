@@ -45,7 +45,7 @@ fn list() -> Result<Exit, Failure> {
             Some(expect) => format!("{} {} → {}", expect.kind, expect.originator, expect.victim),
             None => "no incident".to_owned(),
         };
-        format!("{:<13} {verdict:<34} {}\n", scenario.name, scenario.summary)
+        format!("{:<14} {verdict:<40} {}\n", scenario.name, scenario.summary)
     };
     let lines: String = catalogue::built_in().into_iter().map(line).collect();
     out::print(&lines)?;

@@ -259,8 +259,8 @@ impl World {
             evidence("failed attempts", "%", 0.1, 61.4),
             evidence("goodput", "/s", first, first / 6.0),
         ];
-        let advice = |action, tier, predicted| SuggestedAction {
-            action,
+        let advice = |kind: ActionKind, tier, predicted| SuggestedAction {
+            action: kind.into(),
             source: "payment".into(),
             destination: "inventory".into(),
             ttl_s: 300,

@@ -10,7 +10,7 @@ use crate::model::commands::{COMMANDS_MAX, Request};
 use crate::model::playback::Control;
 use crate::model::{Link, Message};
 use crate::recorder::{self, RecordError};
-use fusebox_proto::view::{TripResult, Update};
+use fusebox_proto::view::{PolicyOutcome, PolicyResult, TripResult, Update};
 use fusebox_proto::wire::v1;
 use fusebox_proto::wire::v1::record_request::Period;
 use std::future::pending;
@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 /// Messages on their way to the model. The stream waits when it is full, and the collector then
 /// sends fewer and larger ones.
@@ -204,16 +204,16 @@ async fn command(
 async fn send(mut client: Client, request: Request) -> Result<TripResult, String> {
     let mut attempt = 1;
     loop {
-        let reply = match request.clone() {
-            Request::Trip(trip) => client.trip(v1::TripRequest::from(trip)).await,
-            Request::Reset(reset) => client.reset(v1::ResetRequest::from(reset)).await,
-        };
-        match reply {
-            Ok(reply) => {
-                let first = reply.into_inner().results.into_iter().next();
-                let first = first.ok_or("the collector knows of no lease there")?;
-                return TripResult::try_from(first).map_err(|invalid| invalid.to_string());
+        let result = match request.clone() {
+            Request::Trip(trip) => client.trip(v1::TripRequest::from(trip)).await.map(answer),
+            Request::Reset(reset) => client.reset(v1::ResetRequest::from(reset)).await.map(answer),
+            Request::Shift(shift) => {
+                let id = shift.request_id.clone();
+                client.shift(v1::ShiftRequest::from(shift)).await.map(|reply| shifted(id, reply))
             }
+        };
+        match result {
+            Ok(result) => return result,
             Err(status) if status.code() == Code::Unavailable && attempt < COMMAND_ATTEMPTS => {
                 attempt += 1;
                 tokio::time::sleep(COMMAND_PAUSE).await;
@@ -221,6 +221,25 @@ async fn send(mut client: Client, request: Request) -> Result<TripResult, String
             Err(status) => return Err(words(&status)),
         }
     }
+}
+
+/// What came of a command on an edge.
+fn answer(reply: Response<v1::CommandReply>) -> Result<TripResult, String> {
+    let first = reply.into_inner().results.into_iter().next();
+    let first = first.ok_or("the collector knows of no lease there")?;
+    TripResult::try_from(first).map_err(|invalid| invalid.to_string())
+}
+
+/// What came of other weights, in the words of a command.
+fn shifted(id: String, reply: Response<v1::PolicyReply>) -> Result<TripResult, String> {
+    let result = PolicyResult::try_from(reply.into_inner()).map_err(|e| e.to_string())?;
+    let PolicyResult { outcome, applied, proxies, applied_ms, note, findings, .. } = result;
+    if outcome == PolicyOutcome::Refused {
+        let first = findings.first().map(ToString::to_string);
+        return Err(first.unwrap_or_else(|| "the policy was refused".into()));
+    }
+    let action = "shift".to_owned();
+    Ok(TripResult { id, action, applied, proxies, applied_ms, note, ..TripResult::default() })
 }
 
 /// Pause before the next attempt to connect, after so many failed.

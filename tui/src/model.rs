@@ -330,7 +330,7 @@ impl Model {
     pub fn can(&self, action: Action) -> bool {
         match action {
             Action::Trip | Action::Mute => !self.is_read_only() && self.target().is_some(),
-            Action::Suggested => !self.is_read_only() && self.suggested_kind().is_some(),
+            Action::Suggested => !self.is_read_only() && self.suggested_otherwise().is_some(),
             Action::Reset => !self.is_read_only() && self.resettable().is_some(),
             Action::Undo => !self.is_read_only() && self.undoable().is_some(),
             Action::Confirm => !self.is_read_only(),

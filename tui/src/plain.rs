@@ -10,7 +10,7 @@ use crate::model::standing::Standing;
 use crate::model::{Effect, Link, Message, Model, Overlay, update};
 use crate::run::Signals;
 use fusebox_proto::Now;
-use fusebox_proto::view::{Event, IncidentState};
+use fusebox_proto::view::{Event, IncidentState, Remedy};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -132,11 +132,12 @@ impl Told {
                 lines.push(text);
                 let action =
                     incident.action.as_ref().filter(|_| incident.state == IncidentState::Open);
-                lines.extend(action.map(|a| {
-                    format!(
-                        "suggested: {} {} to {}: {}",
-                        a.action, a.source, a.destination, a.predicted
-                    )
+                lines.extend(action.map(|a| match &a.action {
+                    Remedy::Shift(shift) => format!("suggested: shift {shift}: {}", a.predicted),
+                    Remedy::Trip(kind) => format!(
+                        "suggested: {kind} {} to {}: {}",
+                        a.source, a.destination, a.predicted
+                    ),
                 }));
             }
             now.insert(incident.id.clone(), brief);
@@ -219,9 +220,11 @@ fn standing(model: &Model) -> Option<String> {
 fn question(model: &Model) -> Option<String> {
     match &model.overlay {
         Some(Overlay::Ask(ask)) => Some(format!(
-            "{} {}: {}. {}; y consents, q does not",
-            ask.kind,
-            ask.name(),
+            "{}: {}. {}; y consents, q does not",
+            match &ask.what {
+                Remedy::Trip(kind) => format!("{kind} {}", ask.name()),
+                Remedy::Shift(shift) => format!("shift {shift}"),
+            },
             ask.predicted.as_deref().unwrap_or("no prediction"),
             ask.why
         )),

@@ -15,7 +15,7 @@
 //! detection.md §2.
 
 mod quantile;
-mod rank;
+pub(super) mod rank;
 mod usual;
 
 use super::sequential::ln_alarm;

@@ -1,6 +1,7 @@
 //! The engine as its shell uses it: events in, outputs and snapshots out, in virtual time.
 
 mod bench;
+pub(crate) mod canary;
 mod contract;
 mod control;
 mod found;

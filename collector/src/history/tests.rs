@@ -74,7 +74,7 @@ fn incident(id: &str, state: IncidentState) -> Record {
         evidence: vec![Evidence { series: vec![1.0, 2.5], ..Evidence::default() }],
         counter_evidence: vec!["none".into()],
         action: Some(SuggestedAction {
-            action: ActionKind::MuteRetries,
+            action: ActionKind::MuteRetries.into(),
             source: names.source,
             destination: names.destination,
             ttl_s: 60,

@@ -179,7 +179,7 @@ pub(super) fn advise(
         let is_cheap = figures.lost(action) <= LOSS_SMALL * entering.max(figures.first);
         let drain_s = figures.drain_s(action);
         SuggestedAction {
-            action,
+            action: action.into(),
             source: names.source.clone(),
             destination: names.destination.clone(),
             ttl_s: ttl_s(action, drain_s),

@@ -162,7 +162,8 @@ pub(super) fn walk(
     passed
 }
 
-fn failures_lead(scene: &Scene<'_>, from: &ServiceId, to: &ServiceId) -> bool {
+/// Whether failures lead from one service to another that it calls, over others or itself.
+pub(super) fn failures_lead(scene: &Scene<'_>, from: &ServiceId, to: &ServiceId) -> bool {
     let mut passed: HashSet<ServiceId> = [from.clone()].into();
     let mut reached = vec![from.clone()];
     for _ in 0..=HOPS_MAX {

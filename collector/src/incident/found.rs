@@ -273,7 +273,7 @@ impl Incident {
         }
     }
 
-    fn resolve_found(&mut self, scene: &Scene<'_>, end: &str) {
+    pub(super) fn resolve_found(&mut self, scene: &Scene<'_>, end: &str) {
         let view = &mut self.view;
         view.state = IncidentState::Resolved;
         view.resolved_at = Some(Stamp(scene.now.unix_ms));

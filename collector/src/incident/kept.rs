@@ -6,7 +6,7 @@
 
 use super::before::Before;
 use super::{Cause, Incident, Incidents, OPEN_MAX, PAST_MAX};
-use super::{found, regression};
+use super::{canary, found, regression};
 use crate::incident::sentence::time_of_day;
 use crate::record::IncidentRecord;
 use fusebox_proto::Now;
@@ -80,6 +80,7 @@ impl Incidents {
         for record in records {
             let cause = match &*record.view.kind {
                 regression::KIND => Cause::Slow(Box::default()),
+                canary::KIND => Cause::Canary(Box::default()),
                 found::KIND_FAILING => Cause::Found(Box::default()),
                 _ => Cause::Storm,
             };

@@ -63,6 +63,8 @@ impl Incidents {
     pub(super) fn place_slow(&mut self, scene: &Scene<'_>, happened: &mut Vec<Happened>) {
         let now_second = scene.now_second();
         let mut charges = self.charges(scene);
+        // One subset of it is slow: that is told already.
+        charges.retain(|service, _| !self.open.iter().any(|open| open.is_canary_of(service)));
         for incident in &mut self.open {
             if let Cause::Slow(regression) = &mut incident.cause
                 && let Some(charge) = charges.remove(&incident.blame.edge.destination)
@@ -206,7 +208,7 @@ impl Incident {
         }
     }
 
-    fn resolve_slow(&mut self, scene: &Scene<'_>, end: &str) {
+    pub(super) fn resolve_slow(&mut self, scene: &Scene<'_>, end: &str) {
         let view = &mut self.view;
         view.state = IncidentState::Resolved;
         view.resolved_at = Some(Stamp(scene.now.unix_ms));

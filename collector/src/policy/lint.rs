@@ -92,7 +92,7 @@ impl LiveEdge {
 }
 
 /// A service as a host, as its callers' proxies look it up.
-fn host(service: &ServiceId) -> String {
+pub(crate) fn host(service: &ServiceId) -> String {
     match service.namespace() {
         "" => service.name().to_owned(),
         namespace => format!("{}.{namespace}.svc.cluster.local", service.name()),

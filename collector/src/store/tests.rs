@@ -127,7 +127,7 @@ fn bounds_are_kept_and_counted() {
     store.observe(NOW, &span(NOW + 3_600, FIRST, 1.0));
     let other = Edge::new(edge().destination, edge().source);
     store.add_edge_window(&other, NOW, &window(3, 0, 9));
-    assert_eq!(store.dropped(), Dropped { edges: 1, services: 0, too_late: 1 });
+    assert_eq!(store.dropped(), Dropped { edges: 1, services: 0, subsets: 0, too_late: 1 });
     let track = store.edge(&edge()).expect("kept");
     assert_eq!((track.newest(), track.sum(NOW, 60).first), (NOW, 3.0));
     store.age(NOW + 30);

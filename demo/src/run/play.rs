@@ -1,13 +1,14 @@
 //! The loop of a run: the script's turns, what callers saw, what the collector said, what was done
 //! about it, each told as it happens.
 
-use crate::collector::{AskError, Hand};
+use crate::backstage::Order;
+use crate::collector::{AskError, Done, Hand};
 use crate::conditions::Turn;
 use crate::event::{Event, Line, Summary};
 use crate::shop::Shop;
 use crate::stage::{Notices, Stage};
 use crate::verdict::{self, Verdict};
-use fusebox_proto::view::{Incident, SuggestedAction, TripResult};
+use fusebox_proto::view::{Incident, SuggestedAction};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Play<F> {
     shop: Shop,
     /// What is still to come of the script.
     turns: VecDeque<Turn>,
+    /// Whoever does what the script wants behind the stage.
+    orders: mpsc::Sender<Order>,
     verdict: Verdict,
     /// When the load ends.
     end: Duration,
@@ -52,14 +55,14 @@ pub(super) struct Sources {
 struct Acted {
     sent: Duration,
     answered: Duration,
-    result: Result<TripResult, AskError>,
+    result: Result<Done, AskError>,
 }
 
 impl<F: FnMut(&Line) + Send> Play<F> {
     pub(super) fn new(
         stage: Arc<Stage>,
         shop: Shop,
-        turns: VecDeque<Turn>,
+        (turns, orders): (VecDeque<Turn>, mpsc::Sender<Order>),
         duration: Option<Duration>,
         tell: F,
     ) -> Self {
@@ -67,6 +70,7 @@ impl<F: FnMut(&Line) + Send> Play<F> {
             stage,
             shop,
             turns,
+            orders,
             verdict: Verdict::default(),
             end: duration.unwrap_or(FOREVER),
             is_closed: false,
@@ -159,6 +163,15 @@ impl<F: FnMut(&Line) + Send> Play<F> {
             return self.shop.close_doors();
         };
         self.shop.turn(turn);
+        if let Some(order) = Order::of(&self.stage.plan, turn) {
+            match order {
+                Order::Kill => self.stage.truth().collector_gone(now),
+                Order::Start => self.stage.truth().collector_back(now),
+                Order::Shift { .. } | Order::Lease { .. } => (),
+            }
+            // There is room for all orders of a script.
+            let _ = self.orders.try_send(order);
+        }
         let fault = self.stage.describe(turn.fault);
         if turn.begins {
             self.stage.truth().fault(now);

@@ -1,6 +1,8 @@
 //! What a scenario's values must be, beyond their types.
 
-use super::{Call, Change, Client, Expect, Fault, Load, Scenario, Service};
+use super::{
+    CANARY_SUBSET, Call, Change, Client, Expect, Fault, Load, STABLE_SUBSET, Scenario, Service,
+};
 use fusebox_proto::Invalid;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -47,6 +49,13 @@ impl Scenario {
         self.known("originator", &expect.originator)?;
         expect.through.iter().try_for_each(|role| self.known("through", role))?;
         self.known("victim", &expect.victim)?;
+        if let Some(subset) = &expect.subset {
+            let role = &expect.originator;
+            let has_two = self.services[role].canary.is_some();
+            if !has_two || ![STABLE_SUBSET, CANARY_SUBSET].contains(&&**subset) {
+                return Err(Invalid::new("subset", format!("{role} has no subset {subset}")));
+            }
+        }
         let is_none =
             |(source, destination): &&(&str, &str)| !self.callees(source).contains(destination);
         match expect.layers().iter().find(is_none) {
@@ -68,6 +77,11 @@ impl Scenario {
         within("work_ms", service.work_ms, 0.0..=60_000.0)?;
         within("spread", service.spread, 0.0..=3.0)?;
         within("error_percent", service.error_percent, 0.0..=100.0)?;
+        if let Some(canary) = &service.canary {
+            within("canary.instances", canary.instances, 1..=INSTANCES_MAX)?;
+            within("canary.error_percent", canary.error_percent, 0.0..=100.0)?;
+            within("canary.factor", canary.factor, 0.01..=10_000.0)?;
+        }
         for (route, calls) in &service.routes {
             for (i, call) in calls.iter().enumerate() {
                 let place = format!("routes.{route}[{i}]");
@@ -140,6 +154,21 @@ impl Scenario {
                 self.known_route(to)?;
                 within("every_ms", *every_ms, 1..=60_000)
             }
+            Change::Rollout { service, percent } => {
+                self.known("service", service)?;
+                if self.services[service].canary.is_none() {
+                    return Err(Invalid::new("service", format!("{service} has no canary")));
+                }
+                within("percent", *percent, 1..=100)
+            }
+            Change::Lease { service, callee, ttl_s, .. } => {
+                self.known("service", service)?;
+                if !self.callees(service).contains(callee.as_str()) {
+                    return Err(Invalid::new("callee", format!("{service} calls no {callee}")));
+                }
+                within("ttl_s", *ttl_s, 1..=3_600)
+            }
+            Change::CollectorDies {} => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a scenario means where it says nothing.
 
-use super::{Client, Overflow, Service, Vary};
+use super::{Canary, Client, Overflow, Service, Vary};
 use std::collections::BTreeMap;
 
 pub(super) const fn duration_s() -> f64 {
@@ -43,9 +43,16 @@ impl Default for Service {
             spread: 0.2,
             serves_abandoned: false,
             error_percent: 0.0,
+            canary: None,
             routes: BTreeMap::new(),
             clients: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self { instances: 1, error_percent: 0.0, factor: 1.0 }
     }
 }
 

@@ -1552,6 +1552,9 @@ pub struct Incident {
     /// What else could be done on the same edge, least harm first.
     #[prost(message, repeated, tag = "19")]
     pub alternatives: ::prost::alloc::vec::Vec<SuggestedAction>,
+    /// The subset of the originator that is at fault; absent where all of it is, or that is not known.
+    #[prost(string, optional, tag = "20")]
+    pub subset: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One layer that multiplies attempts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1602,9 +1605,9 @@ pub struct Suspect {
     pub reason: ::prost::alloc::string::String,
 }
 /// What the collector suggests to do, or knows of an alternative.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SuggestedAction {
-    /// What. Refused where it is unspecified or unknown.
+    /// What, on the edge. Refused where it is unspecified or unknown, unless there is a `shift`.
     #[prost(enumeration = "ActionKind", tag = "1")]
     pub action: i32,
     /// On which edge: caller.
@@ -1613,7 +1616,7 @@ pub struct SuggestedAction {
     /// Callee.
     #[prost(string, tag = "3")]
     pub destination: ::prost::alloc::string::String,
-    /// For how long, from the drain time with a margin.
+    /// For how long, from the drain time with a margin; 0: until somebody changes it.
     #[prost(uint64, tag = "4")]
     pub ttl_s: u64,
     /// 0: one key fires; 1: `y` after the prediction; 2: type the name. Above 2 is refused.
@@ -1622,6 +1625,19 @@ pub struct SuggestedAction {
     /// Predicted effect, one sentence.
     #[prost(string, tag = "6")]
     pub predicted: ::prost::alloc::string::String,
+    /// Move traffic between subsets instead of an action on the edge.
+    #[prost(message, optional, tag = "7")]
+    pub shift: ::core::option::Option<Shift>,
+}
+/// Weights of the subsets of a host, as a ShiftRequest wants them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Shift {
+    /// As a ShiftRequest takes it.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// Of all subsets that the rule sends to. At most 64.
+    #[prost(message, repeated, tag = "2")]
+    pub weights: ::prost::alloc::vec::Vec<SubsetWeight>,
 }
 /// How good the data behind a finding is.
 #[derive(Clone, PartialEq, ::prost::Message)]

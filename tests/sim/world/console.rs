@@ -304,5 +304,6 @@ fn event_of(request: &Request) -> Event {
     match request {
         Request::Trip(trip) => Event::Trip(trip.clone()),
         Request::Reset(reset) => Event::Reset(reset.clone()),
+        Request::Shift(shift) => Event::Shift(shift.clone()),
     }
 }

@@ -10,7 +10,7 @@ fn places() -> Vec<Model> {
     let desk = Desk::watching(World::Shop, true, 80, 24);
     let ask = Ask {
         edge: crate::fixture::storm_edge(),
-        kind: fusebox_proto::command::ActionKind::Open,
+        what: fusebox_proto::command::ActionKind::Open.into(),
         ttl: std::time::Duration::from_mins(1),
         predicted: None,
         why: String::new(),

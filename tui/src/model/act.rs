@@ -13,8 +13,9 @@ use fusebox_proto::command::{
     ActionKind, BreakerState, REASON_LEN_MAX, ResetRequest, ResetScope, TTL_DEFAULT, TTL_MAX,
     TTL_MIN, TripRequest,
 };
+use fusebox_proto::policy::ShiftRequest;
 use fusebox_proto::text;
-use fusebox_proto::view::{EdgeName, Incident, SuggestedAction};
+use fusebox_proto::view::{EdgeName, Incident, Remedy, Shift, SuggestedAction};
 use std::time::{Duration, Instant};
 
 /// An action that waits for consent.
@@ -23,8 +24,8 @@ pub struct Ask {
     /// On which edge: fixed when the panel opened, whatever the data does since.
     pub edge: EdgeName,
     /// What.
-    pub kind: ActionKind,
-    /// For how long.
+    pub what: Remedy,
+    /// For how long, if it is a lease.
     pub ttl: Duration,
     /// What the collector predicts, where it does.
     pub predicted: Option<String>,
@@ -77,9 +78,11 @@ impl Model {
     }
 
     /// What is suggested for the target, where neither `t` nor `m` does it.
-    pub fn suggested_kind(&self) -> Option<ActionKind> {
-        let kind = self.suggestion(&self.target()?)?.action;
-        matches!(kind, ActionKind::Cap | ActionKind::Shed).then_some(kind)
+    pub fn suggested_otherwise(&self) -> Option<&SuggestedAction> {
+        let suggestion = self.suggestion(&self.target()?)?;
+        let has_key =
+            suggestion.action == ActionKind::Open || suggestion.action == ActionKind::MuteRetries;
+        (!has_key).then_some(suggestion)
     }
 
     /// What the collector knows of an action on this edge, suggested or not.
@@ -180,9 +183,11 @@ impl Model {
         match armed.action {
             Action::Trip => self.fire_or_ask(ActionKind::Open),
             Action::Mute => self.fire_or_ask(ActionKind::MuteRetries),
-            Action::Suggested => {
-                self.suggested_kind().map(|kind| self.fire_or_ask(kind)).unwrap_or_default()
-            }
+            Action::Suggested => match self.suggested_otherwise().cloned() {
+                Some(SuggestedAction { action: Remedy::Trip(kind), .. }) => self.fire_or_ask(kind),
+                Some(suggestion) => self.shift_or_ask(suggestion),
+                None => Vec::new(),
+            },
             Action::Reset => {
                 self.resettable().map(|edge| self.reset(edge, false)).into_iter().collect()
             }
@@ -214,7 +219,9 @@ impl Model {
         }
         let nothing = match action {
             Action::Trip | Action::Mute if self.target().is_none() => "no edge to act on",
-            Action::Suggested if self.suggested_kind().is_none() => "nothing else is suggested",
+            Action::Suggested if self.suggested_otherwise().is_none() => {
+                "nothing else is suggested"
+            }
             Action::Reset if self.resettable().is_none() => {
                 "the circuit is closed: nothing to reset"
             }
@@ -239,7 +246,7 @@ impl Model {
         };
         self.overlay = Some(Overlay::Ask(Ask {
             edge: plan.edge,
-            kind,
+            what: kind.into(),
             ttl: plan.ttl,
             predicted: plan.predicted,
             why: why.into(),
@@ -255,7 +262,10 @@ impl Model {
             return Vec::new();
         }
         match self.overlay.take() {
-            Some(Overlay::Ask(ask)) => self.trip(ask.edge, ask.kind, ask.ttl),
+            Some(Overlay::Ask(ask)) => match ask.what {
+                Remedy::Trip(kind) => self.trip(ask.edge, kind, ask.ttl),
+                Remedy::Shift(shift) => self.shift(ask.edge, shift),
+            },
             other => {
                 self.overlay = other;
                 Vec::new()
@@ -265,14 +275,10 @@ impl Model {
 
     fn trip(&mut self, edge: EdgeName, kind: ActionKind, ttl: Duration) -> Vec<Effect> {
         let verb = Verb::Trip(kind);
-        let is_same = |c: &Command| c.verb == verb && c.outcome == Outcome::Waiting;
-        if self.commands.newest(&edge).is_some_and(is_same) {
-            self.say("already asked; waiting for the proxies", false);
+        if self.is_asked(&edge, verb) {
             return Vec::new();
         }
         let request_id = self.commands.next_id(self.session.seed);
-        let incident = self.open_incidents().find(|i| incident_edge(i).as_ref() == Some(&edge));
-        let reason = incident.map_or_else(String::new, |i| i.summary.clone());
         let request = TripRequest {
             request_id: request_id.clone(),
             source: edge.source.clone(),
@@ -280,11 +286,60 @@ impl Model {
             action: kind,
             percent: None,
             ttl,
-            reason: text::cut(&reason, REASON_LEN_MAX).into_owned(),
+            reason: self.reason(&edge),
             by: self.session.by.clone(),
         };
         self.remember(request_id, edge, verb, ttl);
         vec![Effect::Send(Request::Trip(request))]
+    }
+
+    /// Moves traffic between subsets as the collector suggests, or asks first.
+    fn shift_or_ask(&mut self, suggestion: SuggestedAction) -> Vec<Effect> {
+        let SuggestedAction { action, source, destination, tier, predicted, .. } = suggestion;
+        let edge = EdgeName { source, destination };
+        match action {
+            Remedy::Shift(shift) if tier == 0 => self.shift(edge, shift),
+            what => {
+                let (ttl, typed) = (Duration::ZERO, (2 <= tier).then(String::new));
+                let why = "this moves much of the traffic, or the data is not exact".into();
+                let predicted = Some(predicted);
+                self.overlay = Some(Overlay::Ask(Ask { edge, what, ttl, predicted, why, typed }));
+                Vec::new()
+            }
+        }
+    }
+
+    fn shift(&mut self, edge: EdgeName, shift: Shift) -> Vec<Effect> {
+        if self.is_asked(&edge, Verb::Shift) {
+            return Vec::new();
+        }
+        let request_id = self.commands.next_id(self.session.seed);
+        let request = ShiftRequest {
+            request_id: request_id.clone(),
+            host: shift.host,
+            weights: shift.weights.into_iter().collect(),
+            reason: self.reason(&edge),
+            by: self.session.by.clone(),
+        };
+        self.remember(request_id, edge, Verb::Shift, Duration::ZERO);
+        vec![Effect::Send(Request::Shift(request))]
+    }
+
+    /// Whether the same was asked and is not answered; says so.
+    fn is_asked(&mut self, edge: &EdgeName, verb: Verb) -> bool {
+        let is_same = |c: &Command| c.verb == verb && c.outcome == Outcome::Waiting;
+        let is_asked = self.commands.newest(edge).is_some_and(is_same);
+        if is_asked {
+            self.say("already asked; waiting for the proxies", false);
+        }
+        is_asked
+    }
+
+    /// Why an operator acts on an edge: the incident there.
+    fn reason(&self, edge: &EdgeName) -> String {
+        let incident = self.open_incidents().find(|i| incident_edge(i).as_ref() == Some(edge));
+        let reason = incident.map_or_else(String::new, |i| i.summary.clone());
+        text::cut(&reason, REASON_LEN_MAX).into_owned()
     }
 
     fn undo(&mut self, named: Option<&EdgeName>) -> Vec<Effect> {

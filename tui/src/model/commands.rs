@@ -1,6 +1,7 @@
 //! Intents: what this console asked for, and what became of it. Facts are in the snapshot.
 
 use fusebox_proto::command::{ActionKind, ResetRequest, TripRequest};
+use fusebox_proto::policy::ShiftRequest;
 use fusebox_proto::view::{EdgeName, Stamp, TripResult};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub enum Request {
     Trip(TripRequest),
     /// End a lease.
     Reset(ResetRequest),
+    /// Move traffic between subsets.
+    Shift(ShiftRequest),
 }
 
 impl Request {
@@ -25,6 +28,7 @@ impl Request {
         match self {
             Self::Trip(trip) => &trip.request_id,
             Self::Reset(reset) => &reset.request_id,
+            Self::Shift(shift) => &shift.request_id,
         }
     }
 }
@@ -39,6 +43,8 @@ pub enum Verb {
         /// At once, not through the ramp.
         at_once: bool,
     },
+    /// Other weights of the callee's subsets.
+    Shift,
 }
 
 /// What became of it.

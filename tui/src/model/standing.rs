@@ -105,8 +105,8 @@ impl Model {
                 Verb::Reset { at_once: true } if result.applied == result.proxies => {
                     Some(Standing::Nothing)
                 }
-                // What other proxies hold, and the ramp, is told of by the data.
-                Verb::Reset { .. } => None,
+                // What other proxies hold, and the ramp, is told of by the data; so are weights.
+                Verb::Reset { .. } | Verb::Shift => None,
             },
         }
     }

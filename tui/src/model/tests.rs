@@ -1,6 +1,7 @@
 //! Keys that act, and what keeps them from acting; intents and facts; the graph in an incident.
 
 mod leases;
+mod shift;
 
 use super::act::Ask;
 use super::chain::Relation;
@@ -28,6 +29,10 @@ fn sent(desk: &Desk) -> Vec<String> {
             let ResetScope::Edge { source, destination } = &r.scope else { return "all".into() };
             let how = if r.at_once { " at once" } else { "" };
             format!("reset {source}>{destination}{how}")
+        }
+        Request::Shift(s) => {
+            let weights = s.weights.iter().map(|(subset, weight)| format!(" {subset}={weight}"));
+            format!("shift {}{}", s.host, weights.collect::<String>())
         }
     });
     words.collect()
@@ -94,10 +99,12 @@ fn each_action_has_its_own_tier() {
     let check =
         |suggested: (ActionKind, u8), other: (ActionKind, u8), keys: &str, fires: &[&str]| {
             let mut desk = storm();
-            suggest(&mut desk, |action| (action.action, action.tier) = suggested);
+            suggest(&mut desk, |action| {
+                (action.action, action.tier) = (suggested.0.into(), suggested.1)
+            });
             desk.data(|s| {
                 let alternative = &mut s.incidents[0].alternatives[0];
-                (alternative.action, alternative.tier) = other;
+                (alternative.action, alternative.tier) = (other.0.into(), other.1);
             });
             desk.press(keys);
             assert_eq!(sent(&desk), fires, "{suggested:?}, {other:?}: {keys}");
@@ -122,10 +129,10 @@ fn an_edge_without_a_suggestion_asks() {
     let mut desk = Desk::watching(World::Shop, false, 120, 40);
     desk.press("4t");
     let target = desk.model.target().expect("a row is chosen");
-    let Some(Overlay::Ask(Ask { edge, kind, ttl, typed, .. })) = desk.model.overlay.clone() else {
+    let Some(Overlay::Ask(Ask { edge, what, ttl, typed, .. })) = desk.model.overlay.clone() else {
         panic!("it asks");
     };
-    assert_eq!((edge, kind, ttl, typed), (target, ActionKind::Open, TTL_DEFAULT, None));
+    assert_eq!((edge, what, ttl, typed), (target, ActionKind::Open.into(), TTL_DEFAULT, None));
     desk.press("y");
     assert_eq!(sent(&desk).len(), 1);
     // On a calm Triage there is nothing to act on.

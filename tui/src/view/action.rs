@@ -7,19 +7,31 @@ use crate::model::commands::Verb;
 use crate::model::standing::{Fact, Standing};
 use crate::theme::Role;
 use fusebox_proto::command::{ActionKind, BreakerState};
-use fusebox_proto::view::{EdgeName, SuggestedAction};
+use fusebox_proto::view::{EdgeName, Remedy, SuggestedAction};
 use ratatui::layout::Rect;
+use std::time::Duration;
 
 /// Cells of the bar that shows how much of a lease is left.
 const LEASE_WIDTH: u16 = 14;
 
 /// What an action does, as an order.
-pub(super) fn verb(kind: ActionKind) -> &'static str {
+fn verb(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::MuteRetries => "mute retries of",
         ActionKind::Cap => "cap",
         ActionKind::Shed => "shed a share of",
         ActionKind::Open => "open",
+    }
+}
+
+/// What would be done, in words.
+pub(super) fn order(what: &Remedy, edge: &EdgeName, ttl: Duration) -> String {
+    match what {
+        Remedy::Trip(kind) => {
+            let ttl = format::countdown(ttl);
+            format!("{} {}→{} for {ttl}", verb(*kind), edge.source, edge.destination)
+        }
+        Remedy::Shift(shift) => format!("shift {shift}"),
     }
 }
 
@@ -61,6 +73,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
                 Verb::Trip(ActionKind::MuteRetries) => " MUTING ",
                 Verb::Trip(_) => " SENT ",
                 Verb::Reset { .. } => " CLOSING ",
+                Verb::Shift => " SHIFTING ",
             };
             let x = pen.text(area.x, area.y, text, Role::Partial, area.width);
             let rest = format!("{}→{} · waiting for the proxies", edge.source, edge.destination);
@@ -156,17 +169,15 @@ fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
     };
     let key = match suggestion.action {
         _ if model.is_read_only() => None,
-        ActionKind::Open => Some(" t "),
-        ActionKind::MuteRetries => Some(" m "),
-        ActionKind::Cap | ActionKind::Shed => Some(" o "),
+        Remedy::Trip(ActionKind::Open) => Some(" t "),
+        Remedy::Trip(ActionKind::MuteRetries) => Some(" m "),
+        Remedy::Trip(ActionKind::Cap | ActionKind::Shed) | Remedy::Shift(_) => Some(" o "),
     };
     let mut x = area.x;
     if let Some(key) = key {
         x = pen.text(x, area.y, key, Role::Key, area.width) + 1;
     }
-    let ttl = format::countdown(std::time::Duration::from_secs(suggestion.ttl_s));
-    let what =
-        format!("{} {}→{} for {ttl}", verb(suggestion.action), edge.source, edge.destination);
+    let what = order(&suggestion.action, edge, Duration::from_secs(suggestion.ttl_s));
     x = pen.text(x, area.y, &what, Role::Strong, room(area, x));
     x = pen.text(x + 1, area.y, manner(suggestion, key.is_some()), Role::Dim, room(area, x + 1));
     let predicted = &suggestion.predicted;

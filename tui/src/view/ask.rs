@@ -2,7 +2,6 @@
 
 use super::action;
 use super::pen::{Pen, wrap};
-use crate::format;
 use crate::model::act::Ask;
 use crate::theme::Role;
 use ratatui::layout::Rect;
@@ -24,13 +23,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, ask: &Ask) {
     pen.fill(area, Role::Text);
     pen.frame(area, "are you sure?", Role::Critical);
     let (x, mut y) = (area.x + 2, area.y + 1);
-    let what = format!(
-        "{} {}→{} for {}",
-        action::verb(ask.kind),
-        ask.edge.source,
-        ask.edge.destination,
-        format::countdown(ask.ttl),
-    );
+    let what = action::order(&ask.what, &ask.edge, ask.ttl);
     pen.text(x, y, &what, Role::Strong, inner);
     for line in &lines {
         y += 1;

@@ -8,6 +8,7 @@ use crate::model::standing::Standing;
 use crate::model::{Model, Overlay};
 use crate::theme::Role;
 use fusebox_proto::command::ActionKind;
+use fusebox_proto::view::Remedy;
 use ratatui::layout::Rect;
 
 /// Keys that do something now, from the table.
@@ -85,14 +86,14 @@ fn is_paused(model: &Model) -> bool {
 /// Whether the collector suggests what this key does, and it is not done yet.
 fn is_suggested(model: &Model, action: Action) -> bool {
     let Some(edge) = model.target() else { return false };
-    let does = |kind| match action {
-        Action::Trip => kind == ActionKind::Open,
-        Action::Mute => kind == ActionKind::MuteRetries,
+    let does = |what: &Remedy| match action {
+        Action::Trip => *what == ActionKind::Open,
+        Action::Mute => *what == ActionKind::MuteRetries,
         Action::Suggested => true,
         _ => false,
     };
     model.standing(&edge) == Standing::Nothing
-        && model.suggestion(&edge).is_some_and(|s| does(s.action))
+        && model.suggestion(&edge).is_some_and(|s| does(&s.action))
 }
 
 /// What the console says, over the last row of the view.

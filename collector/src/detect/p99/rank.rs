@@ -13,13 +13,13 @@ const NORMAL_FROM: f64 = 100.0;
 
 /// The rank from above whose latency is no less than the quantile, with 95 %; `None` where the
 /// sample is too small for that: below 299 for a p99, below 5 for a p50.
-pub(super) fn upper(n: f64, q: f64) -> Option<u64> {
+pub(in crate::detect) fn upper(n: f64, q: f64) -> Option<u64> {
     last_below(n, 1.0 - q, 1.0 - SURE)
 }
 
 /// The rank from above whose latency is no more than the quantile, with 95 %; `None` where the
 /// sample is too small.
-pub(super) fn lower(n: f64, q: f64) -> Option<u64> {
+pub(in crate::detect) fn lower(n: f64, q: f64) -> Option<u64> {
     let rank = last_below(n, 1.0 - q, SURE).map_or(0, |last| last + 1);
     ((rank as f64) < n).then_some(rank)
 }
@@ -46,12 +46,17 @@ fn last_below(n: f64, p: f64, level: f64) -> Option<u64> {
     m
 }
 
-/// Three standard deviations above the share `hits / trials`, by Wilson's score, which is never 0.
+/// Three standard deviations above the share `hits / trials`; never 0.
 pub(super) fn share_upper(hits: f64, trials: f64) -> f64 {
-    const Z: f64 = 3.0;
-    let (p, z2) = (hits / trials, Z * Z);
-    let spread = Z * (p * (1.0 - p) / trials + z2 / (4.0 * trials * trials)).sqrt();
-    (p + z2 / (2.0 * trials) + spread) / (1.0 + z2 / trials)
+    share_bounds(hits, trials, 3.0).1
+}
+
+/// So many standard deviations below and above the share `hits / trials`, by Wilson's score.
+pub(in crate::detect) fn share_bounds(hits: f64, trials: f64, z: f64) -> (f64, f64) {
+    let (p, z2) = (hits / trials, z * z);
+    let spread = z * (p * (1.0 - p) / trials + z2 / (4.0 * trials * trials)).sqrt();
+    let (middle, scale) = (p + z2 / (2.0 * trials), 1.0 + z2 / trials);
+    ((middle - spread) / scale, (middle + spread) / scale)
 }
 
 #[cfg(test)]

@@ -401,7 +401,8 @@ impl Mesh {
         let told = drain_told_s(&action.predicted);
         self.outcome.drain_told.get_or_insert((self.second(), told));
         let edge = (&*action.source, &*action.destination);
-        self.bench.trip("act", edge, action.action, action.ttl_s);
+        let fusebox_proto::view::Remedy::Trip(kind) = action.action else { return };
+        self.bench.trip("act", edge, kind, action.ttl_s);
         self.deliver();
     }
 

@@ -21,7 +21,7 @@ const MTLS: &str = include_str!("../../../../proto/tests/policy/valid/founding-s
 const INSTALL: &str =
     include_str!("../../../../proto/tests/policy/valid/founding-control-plane.yaml");
 
-fn request(id: &str, text: &str) -> Apply {
+pub(super) fn request(id: &str, text: &str) -> Apply {
     let file = SourceFile { name: "a.yaml".into(), text: text.into() };
     let (documents, findings) = read_all(&[file]).expect("valid files");
     Apply {
@@ -37,7 +37,7 @@ fn request(id: &str, text: &str) -> Apply {
 }
 
 /// What tests do with a policy.
-trait Operate {
+pub(super) trait Operate {
     fn apply(&mut self, id: &str, text: &str);
     fn rollback(&mut self, id: &str, to: Option<u64>);
     fn shift(&mut self, id: &str, host: &str, weights: &[(&str, u32)]);

@@ -2,8 +2,9 @@
 
 use super::{maybe_line, maybe_stamp, stamp};
 use crate::Invalid;
+use crate::policy::WEIGHTS_MAX;
 use crate::view::{
-    DataQuality, Evidence, Incident, IncidentState, Layer, SuggestedAction, Suspect,
+    DataQuality, Evidence, Incident, IncidentState, Layer, Remedy, Shift, SuggestedAction, Suspect,
 };
 use crate::wire::command::action_kind;
 use crate::wire::{all, each, finite, line, lines, maybe_finite, required, v1};
@@ -35,6 +36,7 @@ impl From<Incident> for v1::Incident {
             action: value.action.map(Into::into),
             alternatives: all(value.alternatives),
             data_quality: Some(value.data_quality.into()),
+            subset: value.subset,
         }
     }
 }
@@ -54,6 +56,7 @@ impl TryFrom<v1::Incident> for Incident {
             confidence: finite(wire.confidence, "confidence")?,
             originator: maybe_line(wire.originator.as_ref()),
             victim: maybe_line(wire.victim.as_ref()),
+            subset: maybe_line(wire.subset.as_ref()),
             edge: wire
                 .edge
                 .map(TryInto::try_into)
@@ -147,8 +150,13 @@ impl TryFrom<v1::Suspect> for Suspect {
 
 impl From<SuggestedAction> for v1::SuggestedAction {
     fn from(value: SuggestedAction) -> Self {
+        let (action, shift) = match value.action {
+            Remedy::Trip(kind) => (kind.into(), None),
+            Remedy::Shift(shift) => (v1::ActionKind::Unspecified, Some(shift.into())),
+        };
         Self {
-            action: v1::ActionKind::from(value.action).into(),
+            action: action.into(),
+            shift,
             source: value.source,
             destination: value.destination,
             ttl_s: value.ttl_s,
@@ -162,14 +170,43 @@ impl TryFrom<v1::SuggestedAction> for SuggestedAction {
     type Error = Invalid;
 
     fn try_from(wire: v1::SuggestedAction) -> Result<Self, Invalid> {
+        let action = match wire.shift {
+            Some(shift) => {
+                Remedy::Shift(shift.try_into().map_err(|invalid: Invalid| invalid.within("shift"))?)
+            }
+            None => Remedy::Trip(action_kind(wire.action, "action")?),
+        };
         Ok(Self {
-            action: action_kind(wire.action, "action")?,
+            action,
             source: line(&wire.source),
             destination: line(&wire.destination),
             ttl_s: wire.ttl_s,
             tier: tier(wire.tier)?,
             predicted: line(&wire.predicted),
         })
+    }
+}
+
+impl From<Shift> for v1::Shift {
+    fn from(value: Shift) -> Self {
+        let weight = |(subset, weight)| v1::SubsetWeight { subset, weight };
+        Self { host: value.host, weights: value.weights.into_iter().map(weight).collect() }
+    }
+}
+
+impl TryFrom<v1::Shift> for Shift {
+    type Error = Invalid;
+
+    fn try_from(wire: v1::Shift) -> Result<Self, Invalid> {
+        let len = wire.weights.len();
+        if WEIGHTS_MAX < len {
+            return Err(Invalid::new(
+                "weights",
+                format!("has {len} entries; at most {WEIGHTS_MAX}"),
+            ));
+        }
+        let weights = wire.weights.into_iter().map(|one| (line(&one.subset), one.weight));
+        Ok(Self { host: line(&wire.host), weights: weights.collect() })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Align, Table, ago, left};
 use fusebox::format::{UNKNOWN, count, known, millis, percent};
 use fusebox_proto::command::BreakerState;
-use fusebox_proto::view::{EdgeView, IncidentState, Mtls, ServiceKind, Snapshot};
+use fusebox_proto::view::{EdgeView, IncidentState, Mtls, Remedy, ServiceKind, Snapshot};
 use std::fmt::Write as _;
 
 use Align::{Left, Right};
@@ -138,7 +138,12 @@ pub(super) fn incidents(snapshot: &Snapshot, width: Option<usize>) -> String {
             };
             let suggested = incident.action.as_ref().map_or_else(
                 || UNKNOWN.into(),
-                |a| format!("{} {}>{} {}s", a.action, a.source, a.destination, a.ttl_s),
+                |a| match &a.action {
+                    Remedy::Shift(shift) => format!("shift {shift}"),
+                    Remedy::Trip(kind) => {
+                        format!("{kind} {}>{} {}s", a.source, a.destination, a.ttl_s)
+                    }
+                },
             );
             table.row([
                 incident.id.clone(),

@@ -120,7 +120,7 @@ fn incidents() -> Vec<Incident> {
         summary: "payment sends inventory 9.8 attempts per request since 14:01:48".into(),
         confidence: 0.93,
         action: Some(SuggestedAction {
-            action: ActionKind::MuteRetries,
+            action: ActionKind::MuteRetries.into(),
             source: "payment".into(),
             destination: "inventory".into(),
             ttl_s: 45,
