@@ -136,6 +136,7 @@ fn json_has_the_keys_of_the_contract() {
         "confidence",
         "originator",
         "victim",
+        "subset",
         "edge",
         "amplification",
         "layers",
