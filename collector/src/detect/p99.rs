@@ -10,10 +10,12 @@
 //! A sequential test ([`super::sequential`]) on how many requests take longer than the usual p99,
 //! and one on the usual median ([`quantile`]). Against what is usual speaks the worst of the last
 //! minutes, so that wander and stalls are no news; a second has a limited say; and the difference
-//! must be worth a word: 10 % and 1 ms beyond the bounds of both ([`rank`]). What is usual is
+//! must be worth a word: 10 % and 1 ms beyond the bounds of both ([`rank`]), and beyond how far the
+//! series wanders from minute to minute ([`heights`]). What is usual is
 //! learned over hours, and not while something is wrong ([`usual`]). Sources and simulations:
 //! detection.md §2.
 
+mod heights;
 mod quantile;
 pub(super) mod rank;
 mod usual;
@@ -114,7 +116,10 @@ impl Series {
             return;
         }
         if is_loaded {
-            self.doubt(window);
+            if self.is_doubted_long() {
+                self.learn(&window);
+                self.count();
+            }
             return;
         }
         if let Some(latency) = window.latency {
@@ -123,18 +128,22 @@ impl Series {
         }
         // Two tests on each series.
         let ln_alarm = ln_alarm(2 * series);
-        let by_tail = self.tail.is_slow(&self.usual, ln_alarm);
-        let by_middle = self.middle.is_slow(&self.usual, ln_alarm);
+        let by_tail = self.tail.is_slow(ln_alarm);
+        let by_middle = self.middle.is_slow(ln_alarm);
         if by_tail || by_middle {
             let first = if by_tail { &self.tail } else { &self.middle };
             let onset = first.since();
             self.slow = Some(Slow { onset, found: window.second, by_tail, by_middle });
             self.usual.discard();
-        } else if LN_SUSPICIOUS <= self.tail.ln_evidence().max(self.middle.ln_evidence()) {
-            self.doubt(window);
-        } else {
+            return;
+        }
+        self.learn(&window);
+        let is_suspicious = LN_SUSPICIOUS <= self.tail.ln_evidence().max(self.middle.ln_evidence());
+        if !is_suspicious {
             self.doubtful_seconds = 0;
-            self.learn(window);
+            self.count();
+        } else if self.is_doubted_long() {
+            self.count();
         }
     }
 
@@ -155,19 +164,26 @@ impl Series {
         window.second <= self.loaded_until
     }
 
-    /// Something is odd: it is not learned, unless it stays so.
-    fn doubt(&mut self, window: Window<'_>) {
+    /// Whether something has been odd for so long that it is no longer odd.
+    fn is_doubted_long(&mut self) -> bool {
         self.doubtful_seconds += 1;
-        if DOUBT_SECONDS_MAX < self.doubtful_seconds {
+        let is_long = DOUBT_SECONDS_MAX < self.doubtful_seconds;
+        if is_long {
             self.tail.forget();
             self.middle.forget();
-            self.learn(window);
         }
+        is_long
     }
 
-    fn learn(&mut self, window: Window<'_>) {
+    fn learn(&mut self, window: &Window<'_>) {
         let count = window.latency.map_or(0, SparseLatency::count) as f64;
-        if let Some(block) = self.usual.learn(window.latency, count * window.seen_share) {
+        self.usual.learn(window.latency, count * window.seen_share);
+    }
+
+    /// Counts the minutes that are due. What was suspicious waits until it is known to have been
+    /// nothing, and counts then: without its highest minutes a series would look calmer than it is.
+    fn count(&mut self) {
+        while let Some(block) = self.usual.due() {
             self.tail.allow(&block);
             self.middle.allow(&block);
             self.usual.count(&block);

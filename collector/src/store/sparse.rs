@@ -23,6 +23,14 @@ impl SparseLatency {
         Self(vec![(bucket_us(latency_us), count)])
     }
 
+    /// Each of some latencies, µs.
+    #[cfg(test)]
+    pub(crate) fn of_all(latencies_us: &[u64]) -> Self {
+        let mut buckets: Vec<u64> = latencies_us.iter().map(|us| bucket_us(*us)).collect();
+        buckets.sort_unstable();
+        Self(buckets.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect())
+    }
+
     /// The latency below which the share `q` of all lie, in milliseconds; `None` without any.
     pub(crate) fn quantile_ms(&self, q: f64) -> Option<f64> {
         quantile_ms(self.0.iter().copied(), self.count(), q)

@@ -2,6 +2,7 @@
 
 use super::super::baseline::Envelope;
 use super::super::sequential::{Bet, Evidence};
+use super::heights::Heights;
 use super::rank;
 use super::usual::{Block, UsualLatency};
 use crate::store::SparseLatency;
@@ -11,6 +12,8 @@ use std::collections::VecDeque;
 const LN_RATIO_MAX: f64 = 2.0;
 /// The share that is usual is no higher than this: beyond it there is nothing to bet on.
 const SHARE_MAX: f64 = 0.9;
+/// So many times as slow is worth a word, beyond both bounds.
+const EFFECT: f64 = 1.1;
 /// A regression is slower by this at least, in µs.
 const EFFECT_US_MIN: f64 = 1_000.0;
 /// It must still be there: more than usual in both halves of so many seconds, or of more where
@@ -27,32 +30,26 @@ const LN_OVER_RATIO_MAX: f64 = 1.0;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) q: f64,
+    /// Whether it is held against the median.
+    is_tail: bool,
     bet: Bet,
     /// Fewer requests since it began prove nothing.
     samples_min: u64,
-    /// So many times as slow is worth a word, beyond both bounds.
-    effect: f64,
-    /// Who is known for a minute must be slower by so much more, for four minutes by half of it, and
-    /// so on: nobody has seen yet how it varies.
-    effect_young: f64,
 }
 
-/// The tail.
+/// The tail, by what the middle does not explain: that the whole series wanders moves both.
 pub(super) const P99: Kind = Kind {
     q: 0.99,
+    is_tail: true,
     bet: Bet { multiples: [2.0, 4.0, 8.0, 16.0], ln_ratio_max: LN_RATIO_MAX },
     samples_min: 299,
-    effect: 1.1,
-    effect_young: 0.2,
 };
-/// The middle: finds what slows all requests, sooner where few come. It wanders more than its bounds
-/// say, and its regressions are of a size.
+/// The middle: finds what slows all requests, sooner where few come.
 pub(super) const P50: Kind = Kind {
     q: 0.5,
+    is_tail: false,
     bet: Bet { multiples: [1.2, 1.4, 1.6, 1.8], ln_ratio_max: LN_RATIO_MAX },
     samples_min: 29,
-    effect: 1.3,
-    effect_young: 0.6,
 };
 
 /// The test on one quantile of one series.
@@ -64,8 +61,10 @@ pub(super) struct Quantile {
     /// The share above it that is usual.
     p0: f64,
     envelope: Envelope,
-    /// The quantile itself, minute by minute, µs.
-    heights: Envelope,
+    /// The quantile itself, minute by minute; of the tail as a multiple of the median.
+    heights: Heights,
+    /// Minutes with too few requests for a height.
+    few: SparseLatency,
     evidence: Evidence,
     /// Evidence since `since`, which is where it was nothing last.
     drift: f64,
@@ -83,7 +82,8 @@ impl Quantile {
             limit_us: None,
             p0: 0.0,
             envelope: Envelope::default(),
-            heights: Envelope::default(),
+            heights: Heights::default(),
+            few: SparseLatency::default(),
             evidence: Evidence::default(),
             drift: 0.0,
             since: 0,
@@ -100,13 +100,25 @@ impl Quantile {
             let beyond = seen(block.latency.count_above(limit_us));
             self.envelope.add_block(beyond, seen(block.latency.count()));
         }
-        let count = block.latency.count();
-        let rank = (count as f64 * (1.0 - self.kind.q)) as u64;
-        if self.kind.samples_min <= count
-            && let Some(us) = block.latency.ranked_us(rank)
-        {
-            self.heights.add_block(us as f64 * count as f64, count as f64);
+        self.few.merge(&block.latency);
+        if self.kind.samples_min <= self.few.count() {
+            if let Some((ln_height, variance)) = self.height(&self.few) {
+                self.heights.add(ln_height, variance);
+            }
+            self.few.clear();
         }
+    }
+
+    /// ln of how high the quantile is, of the tail as a multiple of the median, and its variance.
+    fn height(&self, latency: &SparseLatency) -> Option<(f64, f64)> {
+        let q = self.kind.q;
+        let n = latency.count() as f64;
+        let ln_at = |rank: u64| Some((latency.ranked_us(rank)?.max(1) as f64).ln());
+        let ln = ln_at((n * (1.0 - q)) as u64)?;
+        let (upper, lower) = (ln_at(rank::upper(n, q)?)?, ln_at(rank::lower(n, q)?)?);
+        let variance = ((upper - lower) / (2.0 * rank::SURE_Z)).powi(2);
+        let middle = if self.kind.is_tail { ln_at((n / 2.0) as u64)? } else { 0.0 };
+        Some((ln - middle, variance))
     }
 
     /// Takes aim anew: what is usual has changed.
@@ -158,24 +170,26 @@ impl Quantile {
     }
 
     /// Whether a regression is shown.
-    pub(super) fn is_slow(&self, usual: &UsualLatency, ln_alarm: f64) -> bool {
-        ln_alarm <= self.evidence.ln() && self.has_effect(usual) && self.is_held()
+    pub(super) fn is_slow(&self, ln_alarm: f64) -> bool {
+        ln_alarm <= self.evidence.ln() && self.has_effect() && self.is_held()
     }
 
     /// Beyond both bounds, by enough.
-    fn has_effect(&self, usual: &UsualLatency) -> bool {
+    fn has_effect(&self) -> bool {
         let Some(limit_us) = self.limit_us else { return false };
         let count = self.latency.count();
         let lower = rank::lower(count as f64, self.kind.q);
         let Some(is_us) = lower.and_then(|rank| self.latency.ranked_us(rank)) else {
             return false;
         };
-        let Kind { effect, effect_young, samples_min, .. } = self.kind;
-        let effect = effect + effect_young / (usual.minutes().max(1) as f64).sqrt();
-        let was_us = self.heights.upper().unwrap_or(0.0).max(limit_us as f64);
-        samples_min <= count
+        let wandered = self.heights.upper().and_then(|ln| {
+            let middle_us = if self.kind.is_tail { self.latency.ranked_us(count / 2)? } else { 1 };
+            Some(ln.exp() * middle_us as f64)
+        });
+        let was_us = wandered.unwrap_or(0.0).max(limit_us as f64);
+        self.kind.samples_min <= count
             && was_us + EFFECT_US_MIN <= is_us as f64
-            && effect * was_us <= is_us as f64
+            && EFFECT * was_us <= is_us as f64
     }
 
     fn is_held(&self) -> bool {

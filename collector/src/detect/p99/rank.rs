@@ -7,7 +7,7 @@
 /// Both bounds hold with this probability each.
 const SURE: f64 = 0.95;
 /// The same in standard deviations.
-const SURE_Z: f64 = 1.645;
+pub(super) const SURE_Z: f64 = 1.645;
 /// From so many expected ones on, the binomial is normal enough.
 const NORMAL_FROM: f64 = 100.0;
 

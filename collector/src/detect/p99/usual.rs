@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
 /// So many full minutes wait before the oldest counts.
 const WAITING_BLOCKS: usize = 2;
+/// And so many at most, while there is doubt.
+const WAITING_MAX: usize = 16;
 /// No p99 is known from fewer.
 pub(super) const SAMPLES_MIN: f64 = 299.0;
 
@@ -41,21 +43,28 @@ pub(crate) struct UsualLatency {
 }
 
 impl UsualLatency {
-    /// Takes one second in which nothing was wrong. Where a minute is to be counted now, gives it:
-    /// call [`count`](Self::count) with it.
-    pub(super) fn learn(&mut self, window: Option<&SparseLatency>, seen: f64) -> Option<Block> {
+    /// Takes one second in which nothing was wrong, as far as is known. Where minutes are to be
+    /// counted now, [`due`](Self::due) gives them.
+    pub(super) fn learn(&mut self, window: Option<&SparseLatency>, seen: f64) {
         if let Some(window) = window {
             self.current.latency.merge(window);
         }
         self.current.seen += seen;
         self.current.seconds += 1;
         if self.current.seconds < BLOCK_SECONDS {
-            return None;
+            return;
         }
         let mut block = std::mem::take(&mut self.current);
         let count = block.latency.count() as f64;
         block.seen_share = if 0.0 < count { (block.seen / count).min(1.0) } else { 1.0 };
+        if WAITING_MAX <= self.waiting.len() {
+            self.waiting.pop_front();
+        }
         self.waiting.push_back(block);
+    }
+
+    /// The next minute that is to be counted: call [`count`](Self::count) with it.
+    pub(super) fn due(&mut self) -> Option<Block> {
         let is_due = !self.is_known() || WAITING_BLOCKS < self.waiting.len();
         is_due.then(|| self.waiting.pop_front()).flatten()
     }
