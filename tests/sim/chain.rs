@@ -19,11 +19,17 @@ use fusebox_proxy::edge;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// 2026-01-01T00:00:00Z
 const START_UNIX_MS: u64 = 1_767_225_600_000;
 const SECOND: Duration = Duration::from_secs(1);
+/// No run is longer.
+const RUN_MAX: Duration = Duration::from_mins(2);
+/// A loaded machine stands still so often ...
+const STALLS_APART_MS: std::ops::Range<u64> = 300..6_000;
+/// ... and for so long.
+const STALL_MS: std::ops::Range<u64> = 50..4_000;
 
 /// What will happen.
 enum Next {
@@ -78,6 +84,8 @@ pub(crate) struct Chain {
     requests: Vec<Request>,
     spans: u64,
     engine: Engine,
+    /// When the machine under all of them has something else to do, from and to.
+    stalls: Vec<(Duration, Duration)>,
 }
 
 impl Chain {
@@ -101,6 +109,7 @@ impl Chain {
             requests: Vec::new(),
             spans: 0,
             engine: Engine::new(now, Limits::default()),
+            stalls: Vec::new(),
             plan,
         };
         for turn in script(&chain.plan) {
@@ -111,6 +120,27 @@ impl Chain {
         }
         chain.after(Duration::ZERO, Next::Visit);
         chain
+    }
+
+    /// On a machine that stands still now and then: callers, proxies and collector alike; what was
+    /// due meanwhile happens at once afterwards.
+    pub(crate) fn on_a_loaded_machine(mut self) -> Self {
+        let mut from = Duration::ZERO;
+        while from < RUN_MAX {
+            from += self.millis(STALLS_APART_MS);
+            let to = from + self.millis(STALL_MS);
+            self.stalls.push((from, to));
+            from = to;
+        }
+        self
+    }
+
+    /// When something happens that is due at `at`.
+    fn thawed(&self, at: Instant) -> Instant {
+        let is_within = |(from, to): &&(Duration, Duration)| {
+            (self.start.instant + *from..self.start.instant + *to).contains(&at)
+        };
+        self.stalls.iter().find(is_within).map_or(at, |(_, to)| self.start.instant + *to)
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -154,7 +184,8 @@ impl Chain {
         let end = self.start.instant + end;
         loop {
             let next = [self.agenda.next_at(), self.engine.poll_timeout()].into_iter().flatten();
-            let next = next.min().unwrap_or(end).clamp(self.now.instant, end);
+            let next = next.min().map_or(end, |next| self.thawed(next));
+            let next = next.clamp(self.now.instant, end);
             self.now = self.start.plus(next - self.start.instant);
             self.engine.handle_timeout(self.now);
             while let Some(what) = self.agenda.pop(next) {

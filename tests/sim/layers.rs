@@ -56,9 +56,22 @@ fn check(chain: &Chain, expect: &Expect, state: &str) -> Result<(), String> {
 /// the callers counted, and so is the product, while it storms and when it is over.
 #[test]
 fn three_layers_of_three_are_told_apart() {
-    for seed in seeds_of(16, 512) {
+    for seed in seeds_of(8, 512) {
         let life = live(seed, Plant::Nothing);
         assert!(life.is_ok(), "FUSEBOX_SEED={seed}: {}", life.unwrap_err());
+    }
+}
+
+/// Scenario: the same on a machine that stands still now and then, for up to four seconds.
+/// Guarantees: the same while it storms.
+#[test]
+fn layers_are_told_apart_on_a_loaded_machine() {
+    for seed in seeds_of(4, 512) {
+        let mut chain = Chain::new("layered-retries", seed, Plant::Nothing).on_a_loaded_machine();
+        let expect = chain.plan().expect().expect("an incident");
+        chain.run_until(Duration::from_secs(36));
+        let told = check(&chain, &expect, "open");
+        assert!(told.is_ok(), "FUSEBOX_SEED={seed}: {}", told.unwrap_err());
     }
 }
 

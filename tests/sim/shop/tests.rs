@@ -60,14 +60,14 @@ fn check_blamed(name: &str, seed: u64, most_s: f64) {
 /// Guarantees: the leaf is blamed, nobody else, and nothing is suggested that would harm.
 #[test]
 fn a_slow_leaf_is_blamed() {
-    seeds(3, 40).for_each(|seed| check_blamed("slow-leaf", seed, 120.0));
+    seeds(1, 40).for_each(|seed| check_blamed("slow-leaf", seed, 120.0));
 }
 
 /// Scenario: a service in the middle that is slow by itself.
 /// Guarantees: it is blamed, neither who calls it nor whom it calls, in time.
 #[test]
 fn a_slow_middle_is_blamed() {
-    seeds(3, 40).for_each(|seed| check_blamed("slow-self", seed, 30.0));
+    seeds(1, 40).for_each(|seed| check_blamed("slow-self", seed, 30.0));
 }
 
 /// Scenario: the slow middle is well again after a minute.
@@ -118,7 +118,7 @@ fn nobody_is_blamed_for_what_is_usual() {
         let (_, incidents) = run_late("surge", seed, 3);
         assert!(incidents.is_empty(), "surge, seed {seed}: {:#?}", told(&incidents));
         let plan = plan("calm", seed);
-        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(10));
+        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(5));
         assert!(incidents.is_empty(), "calm, seed {seed}: {:#?}", told(&incidents));
     }
 }

@@ -263,13 +263,13 @@ impl Tally {
 }
 
 /// Scenario: made captures of five minutes, each of another mesh, half of them with a fault from
-/// somewhere in the third quarter on. (`FUSEBOX_LONG=1`: 300 of each instead of 25; `FUSEBOX_SEED=n`:
+/// somewhere in the third quarter on. (`FUSEBOX_LONG=1`: 300 of each instead of 12; `FUSEBOX_SEED=n`:
 /// from the n-th on, of which nobody has seen one.)
 /// Guarantees: at most one of a hundred without a fault accuses somebody; with a fault the guilty
 /// is first in eight of ten, and convicted in six; of the accused nineteen of twenty are guilty.
 #[test]
 fn made_captures_accuse_the_guilty_only() {
-    let seeds = if is_long() { 300 } else { 25 };
+    let seeds = if is_long() { 300 } else { 12 };
     let from = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
     let mut tally = Tally::default();
     for seed in from..from + seeds {
