@@ -77,7 +77,7 @@ fn a_bad_canary_is_found_in_time() {
     check_found("5 % of 20 %, 100/s", Traffic { rate: 100.0, ..failing(0.05) }, 25);
     check_found("20 % of 50 %, 25/s", Traffic { share: 0.5, ..failing(0.2) }, 15);
     check_found("20 % of 20 %, 5/s", Traffic { rate: 5.0, ..failing(0.2) }, 90);
-    let slow = |canary: Health, rate: f64| Traffic { canary, rate, ..HEALTHY };
+    let slow = |canary: Health, rate: f64| Traffic { rate, canary, ..HEALTHY };
     let twice = Health { median_us: 40_000.0, ..WELL };
     check_found("x2, 20 % of 25/s", slow(twice, 25.0), 30);
     let tail = Health { slow: 0.05, ..WELL };

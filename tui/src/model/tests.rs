@@ -100,7 +100,7 @@ fn each_action_has_its_own_tier() {
         |suggested: (ActionKind, u8), other: (ActionKind, u8), keys: &str, fires: &[&str]| {
             let mut desk = storm();
             suggest(&mut desk, |action| {
-                (action.action, action.tier) = (suggested.0.into(), suggested.1)
+                (action.action, action.tier) = (suggested.0.into(), suggested.1);
             });
             desk.data(|s| {
                 let alternative = &mut s.incidents[0].alternatives[0];
