@@ -42,9 +42,35 @@ fn the_commands_are_those_of_the_contract() {
         "lint",
         "shift",
         "diagnose",
+        "record",
+        "replay",
         "completions",
     ];
     assert_eq!(names, expected);
+}
+
+/// Scenario: `record` and `replay` as they are typed, rightly and wrongly.
+/// Guarantees: what the contract says is taken; what cannot be meant is refused, with what is allowed.
+#[test]
+fn recordings_are_named_and_paced() {
+    let Command::Replay(replay) = command("replay a.jsonl b.jsonl.zst --speed 10x") else {
+        panic!("it is replay");
+    };
+    assert_eq!((replay.files.len(), replay.speed, replay.headless), (2, Some(10.0), false));
+    let Command::Record(record) = command("record --out a.jsonl --for 60s") else {
+        panic!("it is record");
+    };
+    assert_eq!((record.length, record.incident), (Some(Duration::from_mins(1)), None));
+    let check = |line: &str, says: &str| {
+        let error = parse(line).expect_err(line).to_string();
+        assert!(error.contains(says), "{line}: {error}");
+    };
+    check("replay", "<FILE>");
+    check("replay a --speed 0.01", "from 0.1 to 1000");
+    check("replay a --speed fast", "such as 10");
+    check("replay a --to 127.0.0.1:4318", "http://HOST:PORT");
+    check("record --for 60s", "--out");
+    check("record --out a --for 60s --incident 4", "cannot be used with");
 }
 
 /// Scenario: every long flag of every command.
