@@ -1,5 +1,5 @@
 //! Canaries by many seeds, through the whole engine: what is found, how soon, and what is left alone.
-//! Twelve seeds in plain `cargo test`, two hundred under `FUSEBOX_LONG`; `FUSEBOX_SEED=n` replays one.
+//! Four seeds in plain `cargo test`, two hundred under `FUSEBOX_LONG`; `FUSEBOX_SEED=n` replays one.
 
 use crate::engine::tests::canary::{HEALTHY, Health, Run, Traffic, WELL};
 use fusebox_proto::view::Remedy;
@@ -12,7 +12,7 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     if let Some(seed) = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return seed..=seed;
     }
-    1..=if is_long() { 200 } else { 12 }
+    1..=if is_long() { 200 } else { 4 }
 }
 
 /// Runs a life for each seed, on as many threads as there are; the answers in their order.
