@@ -80,8 +80,7 @@ fn the_incident_reads_as_promised() {
 /// Guarantees: the objects have the keys of the contract.
 #[test]
 fn json_has_the_keys_of_the_contract() {
-    let bench = stormy();
-    let json = serde_json::to_value(bench.snapshot()).unwrap();
+    let json = serde_json::to_value(stormy().snapshot()).unwrap();
     let check = |value: &Value, expected: &[&str]| {
         let mut expected = expected.to_vec();
         expected.sort_unstable();
