@@ -15,6 +15,7 @@ mod capacity;
 mod evidence;
 mod found;
 mod kept;
+mod life;
 mod regression;
 mod sentence;
 mod slow;
@@ -214,8 +215,7 @@ impl Incidents {
             incident.edges.insert(edge.clone());
             return;
         }
-        if OPEN_MAX <= self.open.len() {
-            self.dropped += 1;
+        if !self.has_room() {
             return;
         }
         let is_back = |past: &Incident| {

@@ -53,6 +53,8 @@ pub mod observe;
 mod otlp;
 pub mod pairing;
 mod policy;
+#[cfg(test)]
+mod proofs;
 pub mod record;
 pub mod replay;
 #[cfg(test)]

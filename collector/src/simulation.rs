@@ -6,6 +6,7 @@ mod mesh;
 mod traffic;
 
 use crate::detect::p99::{Series, Window};
+use crate::proofs::is_long;
 use crate::store::SparseLatency;
 use mesh::Mesh;
 use rand::RngExt as _;
@@ -110,10 +111,6 @@ fn bursts_are_left_alone() {
         println!("{name}: {series} series, {seconds} s: {alarms} false alarms");
         assert!(alarms <= seconds / 86_400, "{name}: {alarms} false alarms");
     }
-}
-
-fn is_long() -> bool {
-    std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1")
 }
 
 fn false_alarms(nature: Nature, series: u64, seconds: u64) -> u64 {

@@ -6,7 +6,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::{many_threads, open, out};
 use fusebox::dashboard::Ingest;
 use fusebox_demo::catalogue;
-use fusebox_demo::event::{Event, Line, Started};
+use fusebox_demo::event::{Event, Started};
 use fusebox_demo::{Act, Options, RunError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -65,7 +65,7 @@ async fn headless(options: Options, output: Lines) -> Result<Exit, Failure> {
     let unread = stop.clone();
     let result = fusebox_demo::run(options, stop, |line| {
         if told.is_ok() {
-            told = out::print(&text(line, output));
+            told = out::print(&out::line(line, output));
             if told.is_err() {
                 unread.cancel();
             }
@@ -73,13 +73,6 @@ async fn headless(options: Options, output: Lines) -> Result<Exit, Failure> {
     });
     result.await.map_err(failed)?;
     told.map(|()| Exit::Done)
-}
-
-fn text(line: &Line, output: Lines) -> String {
-    match output {
-        Lines::Text => format!("{line}\n"),
-        Lines::Json => serde_json::to_string(line).expect("plain data") + "\n",
-    }
 }
 
 /// The dashboard on the shop, until its operator leaves.

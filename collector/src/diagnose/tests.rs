@@ -193,10 +193,6 @@ fn ask(spans: Vec<Span>, since: Option<Stamp>) -> Diagnosis {
     diagnosis
 }
 
-fn is_long() -> bool {
-    std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1")
-}
-
 fn confidence(diagnosis: &Diagnosis) -> f64 {
     diagnosis.suspects.iter().map(|suspect| suspect.confidence).fold(0.0, f64::max)
 }

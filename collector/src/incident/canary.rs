@@ -7,16 +7,17 @@
 
 mod figures;
 
-use super::blame::{self, Blame};
-use super::regression::fitting;
+use super::blame;
+use super::life::Beginning;
+use super::regression::{self, fitting};
 use super::sentence::time_of_day;
-use super::{Cause, Happened, Incident, Incidents, OPEN_MAX, REOPEN_MS, Scene, evidence, id, line};
+use super::{Cause, Happened, Incident, Incidents, Scene, evidence};
 use crate::detect::{Finding, Worse};
 use crate::policy::lint;
 use crate::store::Split;
 use figures::Figures;
 use fusebox_proto::policy;
-use fusebox_proto::view::{self, IncidentState, Remedy, Shift, Stamp, SuggestedAction, Suspect};
+use fusebox_proto::view::{Remedy, Shift, SuggestedAction, Suspect};
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,34 +74,17 @@ impl Incidents {
         if !is_stable_well && self.open.iter().any(|open| open.is_storm() && is_into(open)) {
             return;
         }
-        if OPEN_MAX <= self.open.len() {
-            self.dropped += 1;
+        if !self.has_room() {
             return;
         }
         for open in self.open.iter_mut().filter(|open| is_into(open)) {
             open.give_way(scene, finding);
         }
-        let is_back = |past: &Incident| {
-            let until = past.view.resolved_at.map_or(0, |at| at.0);
-            past.is_canary_of(service) && scene.now.unix_ms < until + REOPEN_MS
-        };
-        let past = self.past.iter().position(is_back).and_then(|at| self.past.remove(at));
-        let (mut incident, what) = match past {
-            Some(mut past) => {
-                past.view.state = IncidentState::Open;
-                past.view.resolved_at = None;
-                past.cause = Cause::Canary(Box::default());
-                (past, "is back")
-            }
-            None => (Incident::of_canary(scene, finding), "opened"),
-        };
-        incident.join(finding);
-        incident.refresh(scene);
-        while self.find(&incident.view.id).is_some() {
-            incident.view.id.push('x');
-        }
-        happened.push(line(scene, what, &incident.view));
-        self.open.push(incident);
+        let edge = edge_of(scene, finding.split);
+        let (onset, cause) = (finding.worse.onset, Cause::Canary(Box::default()));
+        let beginning = Beginning { kind: KIND.into(), edge, onset, cause };
+        let is_same = |past: &Incident| past.is_canary_of(service);
+        self.begin(scene, beginning, is_same, |incident| incident.join(finding), happened);
     }
 }
 
@@ -121,28 +105,6 @@ impl Incident {
     /// Whether it is about a subset of this service.
     pub(super) fn is_canary_of(&self, service: &ServiceId) -> bool {
         matches!(self.cause, Cause::Canary(_)) && self.blame.edge.destination == *service
-    }
-
-    fn of_canary(scene: &Scene<'_>, finding: Finding<'_>) -> Self {
-        let edge = edge_of(scene, finding.split);
-        let onset = finding.worse.onset;
-        let view = view::Incident {
-            id: id(KIND, &edge, onset),
-            kind: KIND.into(),
-            opened_at: Stamp(scene.now.unix_ms),
-            ..view::Incident::default()
-        };
-        let victim = edge.source.clone();
-        Self {
-            cause: Cause::Canary(Box::default()),
-            edges: [edge.clone()].into(),
-            onset,
-            blame: Blame { edge, victim, layers: Vec::new(), amplification: 1.0 },
-            before: super::before::Before::default(),
-            view,
-            left: None,
-            told: None,
-        }
     }
 
     /// Whether it explains a storm on this edge: failures lead from there to the canary, and the
@@ -174,8 +136,8 @@ impl Incident {
     fn give_way(&mut self, scene: &Scene<'_>, finding: Finding<'_>) {
         let end = format!("{} explains it.", finding.canary);
         match self.cause {
-            Cause::Slow(_) => self.resolve_slow(scene, &end),
-            Cause::Found(_) => self.resolve_found(scene, &end),
+            Cause::Slow(_) => self.end(scene, regression::WAS, &end),
+            Cause::Found(_) => self.end(scene, self.was_found(), &end),
             Cause::Storm => self.resolve(scene),
             Cause::Canary(_) => (),
         }
@@ -188,10 +150,8 @@ impl Incident {
         let name = Arc::clone(&own.subset);
         own.splits.retain(|split| canaries.get(split, &name).is_some());
         if own.splits.is_empty() {
-            match self.left {
-                Some(left) if !left.is_over(scene.now) => (),
-                Some(_) => self.resolve_canary(scene, "not seen since the collector restarted."),
-                None => self.resolve_canary(scene, "it is over."),
+            if let Some(why) = self.end_unheard(scene) {
+                self.resolve_canary(scene, why);
             }
             return;
         }
@@ -223,16 +183,8 @@ impl Incident {
             Some(Worse { fails: false, .. }) => "was slower",
             _ => "failed",
         };
-        let view = &mut self.view;
-        view.state = IncidentState::Resolved;
-        view.resolved_at = Some(Stamp(scene.now.unix_ms));
-        view.phase = "resolved".into();
-        view.action = None;
-        let (from, to) = (time_of_day(self.onset * 1_000), time_of_day(scene.now.unix_ms));
-        let subset = view.subset.clone().unwrap_or_default();
-        let name = scene.names.print(&self.blame.edge.destination);
-        view.summary =
-            fitting(&name, |name| format!("{name} {subset} {was} from {from} to {to}; {end}"));
+        let subset = self.view.subset.clone().unwrap_or_default();
+        self.end(scene, &format!("{subset} {was}"), end);
     }
 
     fn tell_canary(&mut self, scene: &Scene<'_>, split: &Split, worse: Worse, figures: &Figures) {

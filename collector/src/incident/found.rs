@@ -7,15 +7,16 @@
 //! Where proxies count, they are asked instead; what a storm or an open incident explains is told
 //! there.
 
-use super::blame::{Blame, walk};
-use super::regression::{fitting, ms};
+use super::blame::walk;
+use super::life::Beginning;
+use super::regression::{self, fitting, ms};
 use super::sentence::time_of_day;
-use super::{Cause, Happened, Incident, Incidents, OPEN_MAX, REOPEN_MS, Scene, id, line, slow};
+use super::{Cause, Happened, Incident, Incidents, Scene, slow};
 use crate::detect::Subject;
 use crate::diagnose::{Answer, Course, Diagnosis, Exhibit, Followed, VERDICT};
+use fusebox_proto::ServiceId;
 use fusebox_proto::text::cut;
-use fusebox_proto::view::{self, DataQuality, IncidentState, Stamp};
-use fusebox_proto::{Edge, ServiceId};
+use fusebox_proto::view::{self, DataQuality, Stamp};
 
 /// Of the incident of a service that fails.
 pub(super) const KIND_FAILING: &str = "error_surge";
@@ -123,31 +124,15 @@ impl Incidents {
         if self.open.iter().any(is_same) {
             return;
         }
-        if OPEN_MAX <= self.open.len() {
-            self.dropped += 1;
+        if !self.has_room() {
             return;
         }
-        let is_back = |past: &Incident| {
-            let until = past.view.resolved_at.map_or(0, |at| at.0);
-            past.is_of(guilty) && scene.now.unix_ms < until + REOPEN_MS
-        };
-        let past = self.past.iter().position(is_back).and_then(|at| self.past.remove(at));
-        let (mut incident, what) = match past {
-            Some(mut past) => {
-                past.view.state = IncidentState::Open;
-                past.view.resolved_at = None;
-                past.left = None;
-                past.cause = Cause::Found(Box::new(found));
-                (past, "is back")
-            }
-            None => (Incident::open_found(scene, guilty, found), "opened"),
-        };
-        incident.refresh(scene);
-        while self.find(&incident.view.id).is_some() {
-            incident.view.id.push('x');
-        }
-        happened.push(line(scene, what, &incident.view));
-        self.open.push(incident);
+        // The time of a replay that goes faster is ahead of ours.
+        let onset = (found.onset_ns / 1_000_000_000).min(scene.now_second());
+        let edge = slow::edge_to(scene, guilty, onset);
+        let kind = found.diagnosis.incidents.first().map_or_else(String::new, |it| it.kind.clone());
+        let beginning = Beginning { kind, edge, onset, cause: Cause::Found(Box::new(found)) };
+        self.begin(scene, beginning, |past| past.is_of(guilty), |_| (), happened);
     }
 }
 
@@ -204,33 +189,6 @@ impl Found {
 }
 
 impl Incident {
-    fn open_found(scene: &Scene<'_>, guilty: &ServiceId, found: Found) -> Self {
-        // The time of a replay that goes faster is ahead of ours.
-        let onset = (found.onset_ns / 1_000_000_000).min(scene.now_second());
-        let caller = slow::waits_most(scene, guilty, onset);
-        // Whom nobody calls has no edge; the pair of it with itself names it.
-        let edge = caller.unwrap_or_else(|| Edge::new(guilty.clone(), guilty.clone()));
-        let kind = found.diagnosis.incidents.first().map_or_else(String::new, |it| it.kind.clone());
-        let view = view::Incident {
-            id: id(&kind, &edge, onset),
-            kind,
-            opened_at: Stamp(scene.now.unix_ms),
-            ..view::Incident::default()
-        };
-        let victim = edge.source.clone();
-        let blame = Blame { edge, victim, layers: Vec::new(), amplification: 1.0 };
-        Self {
-            cause: Cause::Found(Box::new(found)),
-            edges: [blame.edge.clone()].into(),
-            onset,
-            blame,
-            before: super::before::Before::default(),
-            view,
-            left: None,
-            told: None,
-        }
-    }
-
     /// Whether it is about what a service does itself.
     fn is_of(&self, service: &ServiceId) -> bool {
         !self.is_storm() && self.blame.edge.destination == *service
@@ -268,20 +226,14 @@ impl Incident {
             None => found.end(scene, service, self.view.opened_at),
         };
         match end {
-            Some(end) => self.resolve_found(scene, end),
+            Some(end) => self.end(scene, self.was_found(), end),
             None => self.tell_found(scene),
         }
     }
 
-    pub(super) fn resolve_found(&mut self, scene: &Scene<'_>, end: &str) {
-        let view = &mut self.view;
-        view.state = IncidentState::Resolved;
-        view.resolved_at = Some(Stamp(scene.now.unix_ms));
-        view.phase = "resolved".into();
-        let (from, to) = (time_of_day(self.onset * 1_000), time_of_day(scene.now.unix_ms));
-        let name = scene.names.print(&self.blame.edge.destination);
-        let was = if view.kind == KIND_FAILING { "failed" } else { "was slow" };
-        view.summary = fitting(&name, |name| format!("{name} {was} from {from} to {to}; {end}"));
+    /// What it was, once it is over.
+    pub(super) fn was_found(&self) -> &'static str {
+        if self.view.kind == KIND_FAILING { "failed" } else { regression::WAS }
     }
 
     fn tell_found(&mut self, scene: &Scene<'_>) {

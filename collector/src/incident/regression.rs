@@ -10,18 +10,21 @@
 use super::blame::Blame;
 use super::evidence;
 use super::found::is_measured;
+use super::life::Beginning;
 use super::sentence::{SENTENCE_MAX, rate, time_of_day};
 use super::slow::{self, Guilt, Shift};
-use super::{Cause, Happened, Incident, Incidents, OPEN_MAX, REOPEN_MS, Scene, id, line};
+use super::{Cause, Happened, Incident, Incidents, Scene};
 use crate::detect::Subject;
 use crate::store::LatencyTotal;
 use fusebox_proto::text::cut;
-use fusebox_proto::view::{self, DataQuality, Evidence, IncidentState, Stamp, Suspect};
+use fusebox_proto::view::{DataQuality, Evidence, Suspect};
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// In the words of the contract.
 pub(super) const KIND: &str = "latency_regression";
+/// What it was, once it is over.
+pub(super) const WAS: &str = "was slow";
 /// A verdict must stand for so many seconds.
 const STANDING_SECONDS: u64 = 3;
 /// Of a verdict that was not heard for so long nothing is left.
@@ -130,64 +133,22 @@ impl Incidents {
     }
 
     fn open_slow(&mut self, scene: &Scene<'_>, charge: Charge, happened: &mut Vec<Happened>) {
-        if OPEN_MAX <= self.open.len() {
-            self.dropped += 1;
+        if !self.has_room() {
             return;
         }
         let Charge { guilt, onset, subjects } = charge;
         let service = guilt.service.clone();
-        let caller = slow::waits_most(scene, &service, onset);
-        // Whom nobody calls has no edge; the pair of it with itself names it.
-        let edge = caller.unwrap_or_else(|| Edge::new(service.clone(), service.clone()));
-        let regression = Box::new(Regression { subjects, guilt: Some(guilt) });
-        let is_back = |past: &Incident| {
-            let until = past.view.resolved_at.map_or(0, |at| at.0);
-            matches!(past.cause, Cause::Slow(_))
-                && past.blame.edge.destination == service
-                && scene.now.unix_ms < until + REOPEN_MS
+        let edge = slow::edge_to(scene, &service, onset);
+        let cause = Cause::Slow(Box::new(Regression { subjects, guilt: Some(guilt) }));
+        let beginning = Beginning { kind: KIND.into(), edge, onset, cause };
+        let is_same = |past: &Incident| {
+            matches!(past.cause, Cause::Slow(_)) && past.blame.edge.destination == service
         };
-        let past = self.past.iter().position(is_back).and_then(|at| self.past.remove(at));
-        let (mut incident, what) = match past {
-            Some(mut past) => {
-                past.view.state = IncidentState::Open;
-                past.view.resolved_at = None;
-                past.left = None;
-                past.cause = Cause::Slow(regression);
-                (past, "is back")
-            }
-            None => (Incident::open_slow(scene, edge, onset, regression), "opened"),
-        };
-        incident.refresh(scene);
-        while self.find(&incident.view.id).is_some() {
-            incident.view.id.push('x');
-        }
-        happened.push(line(scene, what, &incident.view));
-        self.open.push(incident);
+        self.begin(scene, beginning, is_same, |_| (), happened);
     }
 }
 
 impl Incident {
-    fn open_slow(scene: &Scene<'_>, edge: Edge, onset: u64, regression: Box<Regression>) -> Self {
-        let view = view::Incident {
-            id: id(KIND, &edge, onset),
-            kind: KIND.into(),
-            opened_at: Stamp(scene.now.unix_ms),
-            ..view::Incident::default()
-        };
-        let victim = edge.source.clone();
-        let blame = Blame { edge, victim, layers: Vec::new(), amplification: 1.0 };
-        Self {
-            cause: Cause::Slow(regression),
-            edges: [blame.edge.clone()].into(),
-            onset,
-            blame,
-            before: super::before::Before::default(),
-            view,
-            left: None,
-            told: None,
-        }
-    }
-
     /// Judges anew.
     pub(super) fn refresh_slow(&mut self, scene: &Scene<'_>) {
         let Cause::Slow(regression) = &mut self.cause else { return };
@@ -196,26 +157,14 @@ impl Incident {
         let is_over = regression.subjects.is_empty();
         let guilt = regression.guilt.clone();
         if latencies.is_explained(&self.blame.edge.destination) {
-            self.resolve_slow(scene, "a retry storm explains it.");
+            self.end(scene, WAS, "a retry storm explains it.");
         } else if is_over {
-            match self.left {
-                Some(left) if !left.is_over(scene.now) => (),
-                Some(_) => self.resolve_slow(scene, "not seen since the collector restarted."),
-                None => self.resolve_slow(scene, "it is over."),
+            if let Some(why) = self.end_unheard(scene) {
+                self.end(scene, WAS, why);
             }
         } else if let Some(guilt) = guilt {
             self.tell_slow(scene, &guilt);
         }
-    }
-
-    pub(super) fn resolve_slow(&mut self, scene: &Scene<'_>, end: &str) {
-        let view = &mut self.view;
-        view.state = IncidentState::Resolved;
-        view.resolved_at = Some(Stamp(scene.now.unix_ms));
-        view.phase = "resolved".into();
-        let (from, to) = (time_of_day(self.onset * 1_000), time_of_day(scene.now.unix_ms));
-        let name = scene.names.print(&self.blame.edge.destination);
-        view.summary = fitting(&name, |name| format!("{name} was slow from {from} to {to}; {end}"));
     }
 
     fn tell_slow(&mut self, scene: &Scene<'_>, guilt: &Guilt) {

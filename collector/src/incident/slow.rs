@@ -105,6 +105,13 @@ pub(super) fn latency(scene: &Scene<'_>, subject: &Subject, onset: u64) -> Optio
     })
 }
 
+/// From who waits most for a service. Whom nobody calls has no edge; the pair of it with itself
+/// names it.
+pub(super) fn edge_to(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> Edge {
+    let caller = waits_most(scene, service, onset);
+    caller.unwrap_or_else(|| Edge::new(service.clone(), service.clone()))
+}
+
 /// The verdict on one slow subject.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Guilt {

@@ -43,7 +43,7 @@ pub enum LoadError {
 }
 
 /// The time that is covered, and by how much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// When the first span began, or the first proxy spoke.
     pub from: Stamp,
@@ -62,9 +62,7 @@ pub struct Window {
 pub struct Recording {
     senders: Vec<Sender>,
     items: Vec<Item>,
-    /// When the first began, ns since the Unix epoch.
-    from_unix_ns: u64,
-    traces: u64,
+    window: Window,
     told: Told,
 }
 
@@ -123,15 +121,8 @@ impl Recording {
     }
 
     /// What it covers.
-    pub fn window(&self) -> Window {
-        let spans = self.items.iter().filter(|item| matches!(item.what, What::Span { .. })).count();
-        Window {
-            from: Stamp(self.from_unix_ns / 1_000_000),
-            to: Stamp(self.items.last().map_or(0, |item| item.at_unix_ns.div_ceil(1_000_000))),
-            spans: spans as u64,
-            traces: self.traces,
-            proxy_messages: (self.items.len() - spans) as u64,
-        }
+    pub const fn window(&self) -> Window {
+        self.window
     }
 
     /// What was read of the files, beside what is in the window.
@@ -294,9 +285,19 @@ impl Loading {
             What::Span { start_unix_ns, .. } => *start_unix_ns,
             What::Proxy { .. } => item.at_unix_ns,
         };
-        let from = recording.items.iter().map(begins).min();
-        recording.from_unix_ns = from.ok_or(LoadError::Empty)?;
-        recording.traces = traces.len() as u64;
+        let items = &recording.items;
+        let (Some(from), Some(last)) = (items.iter().map(begins).min(), items.last()) else {
+            return Err(LoadError::Empty);
+        };
+        let is_span = |item: &&Item| matches!(item.what, What::Span { .. });
+        let spans = items.iter().filter(is_span).count();
+        recording.window = Window {
+            from: Stamp(from / 1_000_000),
+            to: Stamp(last.at_unix_ns.div_ceil(1_000_000)),
+            spans: spans as u64,
+            traces: traces.len() as u64,
+            proxy_messages: (items.len() - spans) as u64,
+        };
         Ok(recording)
     }
 }

@@ -50,7 +50,6 @@ impl<'r> Schedule<'r> {
     pub fn new(recording: &'r Recording, started_unix_ns: u64, speed: f64) -> Self {
         let first = recording.window().from.0 * 1_000_000;
         let started = started_unix_ns.cast_signed();
-        let mut shifts: HashMap<[u8; 16], i64, foldhash::fast::RandomState> = HashMap::default();
         let mut begun: HashMap<[u8; 16], u64, foldhash::fast::RandomState> = HashMap::default();
         let spans = || recording.items().iter().enumerate();
         for (_, item) in spans() {
@@ -59,18 +58,16 @@ impl<'r> Schedule<'r> {
                 *begins = (*begins).min(*start_unix_ns);
             }
         }
-        for (trace, begins) in begun {
-            let since = begins.saturating_sub(first) as f64 / speed;
-            let moved = started.saturating_add(since as i64);
-            shifts.insert(trace, moved.saturating_sub(begins.cast_signed()));
-        }
         let planned = |(item, of): (usize, &super::recording::Item)| {
             let What::Span { trace, .. } = &of.what else { return None };
-            let shift_ns = shifts[trace];
-            let at = of.at_unix_ns.saturating_add_signed(shift_ns);
+            let begins = begun[trace];
+            let since = begins.saturating_sub(first) as f64 / speed;
+            let moved = started.saturating_add(since as i64);
+            let by_ns = moved.saturating_sub(begins.cast_signed());
+            let at = of.at_unix_ns.saturating_add_signed(by_ns);
             let at = Duration::from_nanos(at.saturating_sub(started_unix_ns));
-            let warped_ns = shift_ns.saturating_sub(started.saturating_sub(first.cast_signed()));
-            Some(Planned { at, item, by: Move { by_ns: shift_ns, warped_ns } })
+            let warped_ns = by_ns.saturating_sub(started.saturating_sub(first.cast_signed()));
+            Some(Planned { at, item, by: Move { by_ns, warped_ns } })
         };
         let mut dues: Vec<Planned> = spans().filter_map(planned).collect();
         dues.sort_by_key(|due| due.at);

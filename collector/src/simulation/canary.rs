@@ -2,11 +2,8 @@
 //! Four seeds in plain `cargo test`, two hundred under `FUSEBOX_LONG`; `FUSEBOX_SEED=n` replays one.
 
 use crate::engine::tests::canary::{HEALTHY, Health, Run, Traffic, WELL};
+use crate::proofs::is_long;
 use fusebox_proto::view::Remedy;
-
-fn is_long() -> bool {
-    std::env::var_os("FUSEBOX_LONG").is_some()
-}
 
 fn seeds() -> std::ops::RangeInclusive<u64> {
     if let Some(seed) = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()) {

@@ -1,8 +1,11 @@
 //! Standard output: what it is, and what goes there.
 
+use super::args::Lines;
 use super::exit::Failure;
 use crossterm::terminal::{Clear, ClearType};
 use crossterm::{cursor, queue};
+use serde::Serialize;
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// What standard output can show.
@@ -32,6 +35,14 @@ impl Out {
             }
             stdout.write_all(text.as_bytes())
         })
+    }
+}
+
+/// One of the lines of a demo or a replay, with its end.
+pub(crate) fn line(line: &(impl Serialize + fmt::Display), lines: Lines) -> String {
+    match lines {
+        Lines::Text => format!("{line}\n"),
+        Lines::Json => serde_json::to_string(line).expect("plain data") + "\n",
     }
 }
 

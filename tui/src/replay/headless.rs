@@ -14,7 +14,7 @@ const LOOK_MS: u64 = 500;
 /// Plays to the end, and tells what is found.
 pub(super) async fn run(recording: &Recording, replay: &Replay) -> Result<Exit, Failure> {
     let window = recording.window();
-    let say = |t_ms, event| out::print(&Line { t_ms, event }.text(replay.output));
+    let say = |t_ms, event| out::print(&out::line(&Line { t_ms, event }, replay.output));
     say(0, Event::Started { window })?;
     let started = Now::read();
     let mut player = Player::new(recording, started);

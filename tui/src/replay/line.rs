@@ -1,6 +1,5 @@
 //! What a replay tells, a line each: as a demo does, one JSON object or one line for people.
 
-use crate::cli::args::Lines;
 use fusebox_collector::replay::Window;
 use fusebox_proto::view::{Advisory, Incident, IncidentState, Snapshot, Stamp};
 use serde::Serialize;
@@ -182,16 +181,6 @@ fn change(before: Option<&Incident>, now: &Incident) -> Option<Event> {
     };
     let is_new = blamed(before) != blamed(now) && now.state == IncidentState::Open;
     is_new.then(|| Event::IncidentChanged(line()))
-}
-
-impl Line {
-    /// The line with its end.
-    pub(super) fn text(&self, output: Lines) -> String {
-        match output {
-            Lines::Text => format!("{self}\n"),
-            Lines::Json => serde_json::to_string(self).expect("plain data") + "\n",
-        }
-    }
 }
 
 /// One line for people: time, then what happened.

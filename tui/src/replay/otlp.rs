@@ -97,11 +97,9 @@ impl Endpoint {
             Transport::Grpc => GRPC_PATH.to_owned(),
         };
         let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let default = if transport == Transport::Http { ":80" } else { "" };
-        let authority = if uri.port().is_none() && transport == Transport::Http {
-            format!("{authority}{default}")
-        } else {
-            authority.to_owned()
+        let authority = match (uri.port(), transport) {
+            (None, Transport::Http) => format!("{authority}:80"),
+            _ => authority.to_owned(),
         };
         Self { authority, path, transport, connection: None }
     }

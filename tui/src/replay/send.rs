@@ -117,6 +117,6 @@ impl Sending<'_> {
     fn say(&self, event: Event) -> Result<(), Failure> {
         let now = Now::read().instant.saturating_duration_since(self.started.instant);
         let t_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        out::print(&Line { t_ms, event }.text(self.replay.output))
+        out::print(&out::line(&Line { t_ms, event }, self.replay.output))
     }
 }

@@ -3,9 +3,10 @@
 
 use super::*;
 use crate::capture;
+use crate::proofs::{incidents, is_long};
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 /// Time before the injection that is not trusted to be clean, ns.
@@ -47,15 +48,6 @@ struct Real {
     inject_ns: u64,
     /// When another fault was on, which the truth does not name.
     episode_ns: Option<(u64, u64)>,
-}
-
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/incidents");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: {} is not beside the checkout", folder.display());
-    None
 }
 
 fn load(folder: &Path, (name, bar): (&'static str, usize)) -> Real {
@@ -231,7 +223,7 @@ fn examine(real: &Real, is_long: bool) -> Outcome {
 /// long form in one window of a hundred.
 #[test]
 fn the_guilty_of_real_incidents_and_nobody_before() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = incidents() else { return };
     let is_long = is_long();
     let bars = if is_long { &BARS[..] } else { &BARS[..SHORT] };
     let next = std::sync::atomic::AtomicUsize::new(0);

@@ -3,6 +3,7 @@
 use super::synthetic::Mesh;
 use super::*;
 use crate::incident::ACCUSING;
+use crate::proofs::is_long;
 use fusebox_proto::Now;
 use std::time::{Duration, Instant};
 

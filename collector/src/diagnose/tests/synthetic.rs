@@ -2,6 +2,7 @@
 //! lognormal times, bursts of pages, stalls, a wander, a trend, cold starts, little traffic.
 
 use super::*;
+use crate::proofs::is_long;
 use std::fmt::Write as _;
 
 /// Length of a capture, s.

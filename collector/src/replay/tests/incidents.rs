@@ -4,11 +4,12 @@
 use super::super::{Player, Recording, Schedule, Stretch};
 use crate::decode;
 use crate::engine::{Engine, Event, Limits, Output};
+use crate::proofs::{incidents, is_long};
 use fusebox_proto::Now;
 use fusebox_proto::view::{Incident, IncidentState, Snapshot};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -60,15 +61,6 @@ struct Played {
 
 /// As last seen, by when they opened and their id.
 type Incidents = BTreeMap<(u64, String), Incident>;
-
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/incidents");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: {} is not beside the checkout", folder.display());
-    None
-}
 
 #[expect(clippy::disallowed_methods, reason = "a base instant for virtual time")]
 fn base(unix_ms: u64) -> Now {
@@ -207,17 +199,13 @@ fn check(bars: &[(&str, Bar)], play: impl Fn(&str) -> Played + Sync) {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-fn is_long() -> bool {
-    std::env::var_os("FUSEBOX_LONG").is_some_and(|value| value == "1")
-}
-
 /// Scenario: real incidents happen again to a live engine. (`FUSEBOX_LONG=1`: all fourteen instead of
 /// one.)
 /// Guarantees: nobody is accused before anything is wrong; then whose fault it is, where enough is
 /// heard, and nobody else; with more incidents than one, that is the first.
 #[test]
 fn the_guilty_is_accused_live() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = incidents() else { return };
     let bars = if is_long() { &BARS[..] } else { &BARS[..SHORT] };
     check(bars, |name| play(&folder, name));
 }
@@ -227,7 +215,7 @@ fn the_guilty_is_accused_live() {
 /// Guarantees: the same is said as at the speed at which they happened: a minute is a minute.
 #[test]
 fn the_guilty_is_accused_at_ten_times_the_speed() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = incidents() else { return };
     if !is_long() {
         println!("skipped: FUSEBOX_LONG=1 asks for it");
         return;
