@@ -86,6 +86,8 @@ pub(crate) struct Chain {
     engine: Engine,
     /// When the machine under all of them has something else to do, from and to.
     stalls: Vec<(Duration, Duration)>,
+    /// When the last visitor comes.
+    closing: Duration,
 }
 
 impl Chain {
@@ -110,6 +112,7 @@ impl Chain {
             spans: 0,
             engine: Engine::new(now, Limits::default()),
             stalls: Vec::new(),
+            closing: RUN_MAX,
             plan,
         };
         for turn in script(&chain.plan) {
@@ -132,6 +135,12 @@ impl Chain {
             self.stalls.push((from, to));
             from = to;
         }
+        self
+    }
+
+    /// Nobody comes after `closing`.
+    pub(crate) fn closing_at(mut self, closing: Duration) -> Self {
+        self.closing = closing;
         self
     }
 
@@ -238,6 +247,9 @@ impl Chain {
     }
 
     fn visit(&mut self) {
+        if self.closing <= self.elapsed() {
+            return;
+        }
         let mut loads = self.plan.scenario.load.iter();
         let load = loads.find(|load| load.to.ends_with("/checkout")).expect("a checkout");
         let gap = Duration::from_secs_f64(1.0 / (load.rate * self.conditions.load()));

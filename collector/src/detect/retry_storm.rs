@@ -32,14 +32,20 @@ pub(super) const FACTOR_MIN: f64 = 1.5;
 const FAILED_MIN: f64 = 0.2;
 /// A factor of the newest seconds that falls below this share of what it was ebbs.
 const EBBING: f64 = 0.85;
-/// What is remembered of the factor follows it down by this share of the difference each second.
+/// Demand falls where the newest first attempts are below this share of those of ten seconds.
+const WANING: f64 = 0.75;
+/// What is remembered of the factor follows it by this share of the difference each second ...
 const FOLLOWED: f64 = 0.2;
+/// ... and takes one at once that is beyond it by so much: it climbs.
+const CLIMBING: f64 = 1.1;
 /// Fewer attempts in a short window prove nothing.
 const ATTEMPTS_MIN: f64 = 20.0;
 /// Fewer attempts in ten seconds prove nothing.
 const ATTEMPTS_WIDE_MIN: f64 = 5.0;
 /// A storm is over after so many healthy seconds.
 const HEALTHY_SECONDS: u64 = 10;
+/// Nothing rages any more where so many complete seconds saw no attempt.
+const QUIET_SECONDS: u64 = 3;
 /// A storm of which nothing is heard is given up after so many seconds.
 const SILENT_SECONDS: u64 = 60;
 
@@ -305,8 +311,10 @@ impl Watch {
 
     /// Follows a storm to its end.
     fn follow(&mut self, sight: &Sight<'_>, newest: u64) {
-        let is_raging =
-            !sight.is_refused && self.passes_gates(sight, newest) && !is_past(sight, newest);
+        let is_raging = !sight.is_refused
+            && sight.front < newest + QUIET_SECONDS
+            && self.passes_gates(sight, newest)
+            && !is_past(sight, newest);
         let recent = self.factor_lately(sight, sight.front);
         let now = self.factor_at_most(sight, newest);
         let Some(storm) = &mut self.storm else { return };
@@ -317,16 +325,17 @@ impl Watch {
         }
         let mean = sight.track.sum(newest, 10).factor().unwrap_or(now);
         storm.is_ebbing = now < EBBING * mean && now < EBBING * storm.factor_held;
+        storm.is_ebbing |= is_waning(sight, newest.max(sight.front));
         for second in storm.judged_to + 1..=sight.front {
             let is_healthy = is_healthy(sight, storm.usual, second, recent);
             storm.healthy = if is_healthy { storm.healthy + 1 } else { 0 };
-            if is_raging && !storm.is_ebbing && self.factor < storm.factor_held {
+            if is_raging && !storm.is_ebbing {
                 storm.factor_held += FOLLOWED * (self.factor - storm.factor_held);
             }
         }
         storm.judged_to = storm.judged_to.max(sight.front);
-        if is_raging && !storm.is_ebbing {
-            storm.factor_held = storm.factor_held.max(self.factor);
+        if is_raging && !storm.is_ebbing && CLIMBING * storm.factor_held < self.factor {
+            storm.factor_held = self.factor;
         }
         if HEALTHY_SECONDS <= storm.healthy || storm.last_heard + SILENT_SECONDS < sight.now_second
         {
@@ -343,6 +352,13 @@ impl Watch {
             _ => Phase::Storm,
         };
     }
+}
+
+/// Whether demand falls: the repetitions of what was asked before are then held against fewer first
+/// attempts than made them, and the factor would seem to climb.
+fn is_waning(sight: &Sight<'_>, last: u64) -> bool {
+    let per_second = |length: u64| sight.track.sum(last, length).first / length as f64;
+    per_second(3) < WANING * per_second(10)
 }
 
 /// Whether the newest seconds show that what made attempts fail is over, while ten seconds are still
