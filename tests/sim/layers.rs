@@ -1,6 +1,6 @@
 //! Layers of retries: who began, and by how much each multiplies, against what the callers counted.
 
-use crate::chain::Chain;
+use crate::shop::Shop;
 use crate::{Plant, seeds_of};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const WITHIN_LOADED: f64 = 0.15;
 
 /// A whole run: the storm, its end with the fault, and health.
 fn live(seed: u64, plant: Plant) -> Result<(), String> {
-    let mut chain = Chain::new("layered-retries", seed, plant);
+    let mut chain = Shop::of("layered-retries", seed, plant);
     chain.run_until(Duration::from_secs(36));
     check(&chain, chain.elapsed(), WITHIN, "open")?;
     chain.run_until(Duration::from_mins(1));
@@ -21,7 +21,7 @@ fn live(seed: u64, plant: Plant) -> Result<(), String> {
 
 /// The one incident, held against the expected one and what the callers counted until `end`; the
 /// product of all layers within `within`.
-fn check(chain: &Chain, end: Duration, within: f64, state: &str) -> Result<(), String> {
+fn check(chain: &Shop, end: Duration, within: f64, state: &str) -> Result<(), String> {
     let expect = chain.plan().expect().expect("an incident");
     let incidents = chain.snapshot().incidents;
     let [incident] = &incidents[..] else { return Err(format!("not one: {incidents:#?}")) };
@@ -71,7 +71,7 @@ fn three_layers_of_three_are_told_apart() {
 #[test]
 fn layers_are_told_apart_on_a_loaded_machine() {
     for seed in seeds_of(4, 512) {
-        let mut chain = Chain::new("layered-retries", seed, Plant::Nothing).on_a_loaded_machine();
+        let mut chain = Shop::of("layered-retries", seed, Plant::Nothing).on_a_loaded_machine();
         chain.run_until(Duration::from_secs(36));
         let told = check(&chain, chain.elapsed(), WITHIN_LOADED, "open");
         assert!(told.is_ok(), "FUSEBOX_SEED={seed}: {}", told.unwrap_err());
@@ -85,7 +85,7 @@ fn layers_are_told_apart_on_a_loaded_machine() {
 fn the_end_of_all_demand_changes_no_factor() {
     for seed in seeds_of(8, 512) {
         let closing = Duration::from_secs(34);
-        let mut chain = Chain::new("layered-retries", seed, Plant::Nothing).closing_at(closing);
+        let mut chain = Shop::of("layered-retries", seed, Plant::Nothing).closing_at(closing);
         for (seconds, state) in [(40, "open"), (60, "resolved")] {
             chain.run_until(Duration::from_secs(seconds));
             let told = check(&chain, closing, WITHIN, state);

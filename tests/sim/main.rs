@@ -3,8 +3,8 @@
 //! `FUSEBOX_SEED=17 cargo test --test sim` replays one life. 96 seeds run in plain `cargo test`, 4,096
 //! under `FUSEBOX_LONG=1`.
 
+mod accuracy;
 mod book;
-mod chain;
 mod console;
 mod layers;
 mod net;

@@ -3,16 +3,16 @@
 
 use crate::Plant;
 use fusebox_proto::command::{Ack, AckResult, Action, BreakerState, Command, TTL_MAX, Verb};
-use fusebox_proto::report::{Endpoints, FromProxy, Hello, Protocol};
+use fusebox_proto::report::{Endpoints, FromProxy, Hello, InboundWindow, Protocol};
 use fusebox_proto::trace::TraceContext;
 use fusebox_proto::view::EdgeName;
-use fusebox_proto::{Now, ProxyId, ServiceId};
+use fusebox_proto::{Latency, Now, ProxyId, ServiceId};
 use fusebox_proxy::edge::{
     Arrivals, BodyDigest, Decision, EdgeCore, Ended, Outcome, Reason, RequestHead, Ticket,
 };
 use fusebox_proxy::report_log::{ReportLog, Window};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the shadow knows of one edge.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +42,18 @@ pub(crate) struct Sidecar {
     boot: u64,
     edges: BTreeMap<ServiceId, Edge>,
     arrivals: Arrivals,
+    inbound: InboundWindow,
     log: ReportLog,
     plant: Plant,
     next_attempt: u64,
+}
+
+/// What becomes of an attempt at its caller's proxy.
+#[derive(Clone, Debug)]
+pub(crate) enum Sent {
+    Forwarded(Attempt),
+    /// With this status.
+    Refused(u16),
 }
 
 /// An attempt that was forwarded and waits for its answer.
@@ -74,6 +83,7 @@ impl Sidecar {
             boot: 0,
             edges: BTreeMap::new(),
             arrivals: Arrivals::new(now.instant, 0),
+            inbound: empty(),
             log: ReportLog::new(now, 0),
             plant,
             next_attempt: 0,
@@ -87,6 +97,7 @@ impl Sidecar {
         self.boot += 1;
         self.log = ReportLog::new(now, self.boot);
         self.arrivals = Arrivals::new(now.instant, self.boot);
+        self.inbound = empty();
         for destination in &self.destinations {
             let core = EdgeCore::new(now, destination.clone(), self.boot);
             let fresh = Edge {
@@ -152,25 +163,38 @@ impl Sidecar {
     }
 
     /// A request to the application comes in.
-    pub(crate) fn came_in(&self, now: Now, trace: &TraceContext) {
+    pub(crate) fn came_in(&mut self, now: Now, trace: &TraceContext) {
+        self.inbound.requests += 1;
         if self.plant != Plant::AllRepetitionsAreOwn {
             self.arrivals.came_in(now.instant, trace);
         }
     }
 
-    /// The application calls `destination`: the number of the attempt, if it went out.
+    /// The application has answered a request that came in so long ago.
+    pub(crate) fn answered(&mut self, status: u16, latency: Duration) {
+        self.inbound.failures += u64::from(500 <= status);
+        self.inbound.latency.record_us(us(latency));
+    }
+
+    /// The caller of a request that came in so long ago has left.
+    pub(crate) fn caller_left(&mut self, latency: Duration) {
+        self.inbound.cancelled += 1;
+        self.inbound.latency.record_us(us(latency));
+    }
+
+    /// The application calls `destination`.
     pub(crate) fn call(
         &mut self,
         now: Now,
-        destination: &ServiceId,
+        (destination, path): (&ServiceId, &str),
         trace: TraceContext,
-    ) -> Result<Option<Attempt>, String> {
+    ) -> Result<Sent, String> {
         let edge = self.edges.get_mut(destination).expect("one of its destinations");
         let head = RequestHead {
             trace: Some(trace),
             method: "GET",
             authority: "b",
-            path_and_query: "/stock",
+            path_and_query: path,
             idempotency_key: None,
             grpc_previous_attempts: 0,
             body: BodyDigest::Empty,
@@ -179,12 +203,17 @@ impl Sidecar {
         };
         let decision = edge.core.admit(now, &head);
         edge.shadow.check(now, &decision, edge.core.status(now).state)?;
-        let Decision::Forward(ticket) = decision else { return Ok(None) };
+        let ticket = match decision {
+            Decision::Forward(ticket) => ticket,
+            Decision::Refuse(refusal) => {
+                return Ok(Sent::Refused(if refusal.retry_of.is_some() { 424 } else { 503 }));
+            }
+        };
         self.next_attempt += 1;
         edge.out.insert(self.next_attempt, ticket);
         edge.forwarded.push(now.instant);
         let number = self.next_attempt;
-        Ok(Some(Attempt { boot: self.boot, destination: destination.clone(), number }))
+        Ok(Sent::Forwarded(Attempt { boot: self.boot, destination: destination.clone(), number }))
     }
 
     /// The answer to an attempt, or the end of the caller's patience.
@@ -194,8 +223,7 @@ impl Sidecar {
         }
         let edge = self.edges.get_mut(&attempt.destination).expect("one of its destinations");
         let Some(ticket) = edge.out.remove(&attempt.number) else { return };
-        let latency = now.instant.duration_since(ticket.started()).as_micros();
-        let latency_us = u64::try_from(latency).expect("a simulation is short");
+        let latency_us = us(now.instant.duration_since(ticket.started()));
         let status = match outcome {
             Outcome::Success => 200,
             Outcome::Failure => 503,
@@ -219,6 +247,10 @@ impl Sidecar {
     /// Ends the window of the last second.
     pub(crate) fn close_window(&mut self, now: Now) {
         let mut window = Window::default();
+        let inbound = std::mem::replace(&mut self.inbound, empty());
+        if 0 < inbound.requests + inbound.failures + inbound.cancelled + inbound.latency.count() {
+            window.inbound.push(inbound);
+        }
         for edge in self.edges.values_mut() {
             let closed = edge.core.close_window(now, 0);
             window.edges.extend(closed.edges);
@@ -257,6 +289,21 @@ impl Sidecar {
     pub(crate) fn state(&self, now: Now, destination: &ServiceId) -> BreakerState {
         self.edges[destination].core.status(now).state
     }
+}
+
+fn empty() -> InboundWindow {
+    InboundWindow {
+        route: String::new(),
+        requests: 0,
+        failures: 0,
+        cancelled: 0,
+        in_flight: 0,
+        latency: Latency::default(),
+    }
+}
+
+fn us(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).expect("a simulation is short")
 }
 
 impl Shadow {

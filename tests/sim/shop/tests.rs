@@ -1,6 +1,7 @@
 //! Verdicts about a shop whose truth is known.
 
 use super::Shop;
+use crate::Plant;
 use fusebox_demo::catalogue;
 use fusebox_demo::event::Summary;
 use fusebox_demo::plan::Plan;
@@ -16,7 +17,7 @@ fn plan(name: &str, seed: u64) -> Plan {
 fn run(name: &str, seed: u64) -> (Summary, Vec<Incident>) {
     let plan = plan(name, seed);
     let end = Duration::from_secs_f64(plan.scenario.duration_s);
-    Shop::new(plan).run(end)
+    Shop::new(plan, Plant::Nothing).run(end)
 }
 
 /// Runs a scenario whose faults begin late, when all that is usual is known.
@@ -25,7 +26,7 @@ fn run_late(name: &str, seed: u64, minutes: u64) -> (Summary, Vec<Incident>) {
     let later = Duration::from_mins(minutes);
     let end = later + Duration::from_secs_f64(plan.scenario.duration_s);
     plan.begin_faults_at(later);
-    Shop::new(plan).run(end)
+    Shop::new(plan, Plant::Nothing).run(end)
 }
 
 fn seeds(short: u64, long: u64) -> std::ops::RangeInclusive<u64> {
@@ -78,7 +79,7 @@ fn a_regression_ends_once() {
         let mut plan = plan("slow-self", seed);
         plan.scenario.faults[0].for_s = Some(60.0);
         let end_s = plan.scenario.faults[0].at_s + 60.0;
-        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(5));
+        let (_, incidents) = Shop::new(plan, Plant::Nothing).run(Duration::from_mins(5));
         let [incident] = &incidents[..] else { panic!("seed {seed}: {:#?}", told(&incidents)) };
         assert_eq!(incident.state, IncidentState::Resolved, "seed {seed}");
         let resolved = incident.resolved_at.expect("resolved").0 - super::START_UNIX_MS;
@@ -104,7 +105,7 @@ fn what_slows_everybody_accuses_nobody() {
                 ..fault.clone()
             })
             .collect();
-        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(3));
+        let (_, incidents) = Shop::new(plan, Plant::Nothing).run(Duration::from_mins(3));
         assert!(incidents.is_empty(), "seed {seed}: {:#?}", told(&incidents));
     }
 }
@@ -118,7 +119,7 @@ fn nobody_is_blamed_for_what_is_usual() {
         let (_, incidents) = run_late("surge", seed, 3);
         assert!(incidents.is_empty(), "surge, seed {seed}: {:#?}", told(&incidents));
         let plan = plan("calm", seed);
-        let (_, incidents) = Shop::new(plan).run(Duration::from_mins(5));
+        let (_, incidents) = Shop::new(plan, Plant::Nothing).run(Duration::from_mins(5));
         assert!(incidents.is_empty(), "calm, seed {seed}: {:#?}", told(&incidents));
     }
 }

@@ -1,6 +1,7 @@
 //! Applications call, attempts end, callers that hear no call again.
 
 use super::{Happening, World};
+use crate::sidecar::Sent;
 use fusebox_proto::ServiceId;
 use fusebox_proto::trace::TraceContext;
 use fusebox_proxy::edge::Outcome;
@@ -33,8 +34,8 @@ impl World {
         trace: TraceContext,
         resends: u32,
     ) -> Result<(), String> {
-        let sent = self.sidecars[proxy].call(self.now, destination, trace);
-        let Some(attempt) = sent.map_err(|e| format!("proxy {proxy}: {e}"))? else {
+        let sent = self.sidecars[proxy].call(self.now, (destination, "/stock"), trace);
+        let Sent::Forwarded(attempt) = sent.map_err(|e| format!("proxy {proxy}: {e}"))? else {
             self.maybe_retry(proxy, destination, Outcome::Ours, (trace, resends));
             return Ok(());
         };
