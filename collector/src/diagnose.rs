@@ -255,7 +255,7 @@ fn verdict(diagnosis: &Diagnosis) -> String {
 fn incident(diagnosis: &Diagnosis) -> Option<Incident> {
     let first = diagnosis.suspects.first().filter(|first| VERDICT <= first.confidence)?;
     let strongest = diagnosis.evidence.first()?;
-    let kind = match strongest.unit {
+    let kind = match &*strongest.unit {
         "ms" => "latency_regression",
         _ => "error_surge",
     };
@@ -264,7 +264,7 @@ fn incident(diagnosis: &Diagnosis) -> Option<Incident> {
         signal: format!("{}: {} {}", exhibit.signal, exhibit.place, exhibit.operation),
         baseline: Some(figure(exhibit.before)),
         current: Some(figure(exhibit.after)),
-        unit: exhibit.unit.into(),
+        unit: exhibit.unit.to_string(),
         series: Vec::new(),
     };
     let onset = diagnosis.window.onset?;

@@ -57,6 +57,15 @@ fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+/// A diagnosis without its dates: what is sent again is of now.
+fn found(diagnosis: &Value) -> Value {
+    let mut found = diagnosis.clone();
+    for date in ["from", "to", "onset"] {
+        assert!(found["window"][date].take().is_string(), "{diagnosis}");
+    }
+    found
+}
+
 /// Scenario: a capture of a storm is replayed headless; as lines for people; at a speed.
 /// Guarantees: the storm is named with its ends and its moment; the summary has the contract's
 /// incidents; the same again is the same.
@@ -86,8 +95,9 @@ fn a_capture_is_judged_again() {
 
 /// Scenario: the capture is sent to a live collector over HTTP while that is recorded; the recording
 /// is replayed, and sent again over gRPC; then an incident is recorded.
-/// Guarantees: every span arrives; the live collector names the storm; what was recorded has every
-/// span and gives the same verdict; an incident that nobody knows is the operator's affair.
+/// Guarantees: every span arrives; the live collector names the storm, and, asked for a diagnosis, says
+/// what the file says; what was recorded has every span and gives the same verdict; an incident that
+/// nobody knows is the operator's affair.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_can_be_recorded_and_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -95,6 +105,8 @@ async fn what_is_sent_can_be_recorded_and_replayed() {
     let (made, kept) = (file("made.jsonl"), file("kept.jsonl.zst"));
     capture(Path::new(&made));
     let mesh = Mesh::start(&[]).await;
+    let nothing = mesh.fusebox(&["diagnose"]);
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
     let control = mesh.control();
     let args = ["--collector", &control, "record", "--out", &kept, "--for", "1h"];
     let recorder = Process::start("fusebox", &args);
@@ -119,6 +131,13 @@ async fn what_is_sent_can_be_recorded_and_replayed() {
     };
     let incident = eventually("the storm is named", Duration::from_secs(15), storm).await;
     assert_eq!(incident["originator"], "shop");
+    let of_file = process::run("fusebox", &["diagnose", &made, "--output", "json"]);
+    let of_file = found(&lines(&of_file.stdout).pop().expect("a diagnosis"));
+    let live = mesh.fusebox(&["diagnose", "--output", "json"]);
+    assert_eq!(found(&lines(&live.stdout).pop().expect("a diagnosis")), of_file, "{live:?}");
+    assert_eq!(found(&mesh.api("diagnose").await.expect("a diagnosis")), of_file);
+    let text = mesh.fusebox(&["diagnose"]).stdout;
+    assert!(text.contains("SUSPECT") && text.contains("5600 spans of 800 traces"), "{text}");
 
     let status = recorder.interrupt();
     assert!(status.success(), "{status}");

@@ -53,7 +53,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         None => open::run(&global, out),
         Some(Command::Demo(demo)) => demo::run(&demo, &global),
         Some(Command::Completions { shell }) => completions(shell),
-        Some(Command::Diagnose(diagnose)) => diagnose::run(&diagnose, out),
+        // Files need no collector, and no words about one.
+        Some(Command::Diagnose(diagnose)) if !diagnose.files.is_empty() => {
+            diagnose::of_files(&diagnose, out)
+        }
         Some(Command::Replay(replay)) => replay::run(&replay, &global, out),
         Some(command) => {
             let target = target(&global)?;
@@ -73,6 +76,9 @@ async fn ask(
     }
     if let Command::Lint(lint) = command {
         return policy::lint(target, lint).await;
+    }
+    if let Command::Diagnose(diagnose) = command {
+        return diagnose::of_collector(target, &diagnose, out).await;
     }
     let is_trial = match &command {
         Command::Apply(apply) => apply.dry_run,

@@ -1,18 +1,22 @@
-//! `fusebox diagnose`: files of traces in, a verdict out. Asks no collector.
+//! `fusebox diagnose`: files of traces in, a verdict out; without files the collector is asked about
+//! its last minutes.
 
 use crate::cli::args::{Diagnose, Lines};
+use crate::cli::connect::Target;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out::{self, Out};
 use crate::cli::table::{Align, Table};
+use anyhow::Context as _;
 use fusebox_collector::capture;
 use fusebox_collector::diagnose::{self, Diagnosis, Exhibit, Full, Period, Spans};
 use fusebox_proto::text;
+use fusebox_proto::wire::v1;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Reads the files, and prints what they say.
-pub(crate) fn run(command: &Diagnose, out: Out) -> Result<Exit, Failure> {
+pub(crate) fn of_files(command: &Diagnose, out: Out) -> Result<Exit, Failure> {
     let mut spans = Spans::default();
     let mut told = capture::Told::default();
     let baselines = command.baseline.iter().map(|path| (path, Period::Baseline));
@@ -28,9 +32,27 @@ pub(crate) fn run(command: &Diagnose, out: Out) -> Result<Exit, Failure> {
     diagnosis.data_quality.rejected = told.rejected;
     diagnosis.data_quality.other = told.other;
     diagnosis.data_quality.truncated = told.truncated;
-    out::print(&match command.output {
-        Lines::Text => text(&diagnosis, out),
-        Lines::Json => format!("{}\n", serde_json::to_string(&diagnosis).expect("plain data")),
+    print(&diagnosis, command.output, out)
+}
+
+/// Asks a collector, and prints what its last minutes say.
+pub(crate) async fn of_collector(
+    target: &Target,
+    command: &Diagnose,
+    out: Out,
+) -> Result<Exit, Failure> {
+    let mut client = target.connect().await?;
+    let request = v1::DiagnoseRequest { since_unix_ms: command.since.map(|since| since.0) };
+    let reply = target.answer(client.diagnose(request)).await?;
+    let diagnosis = Diagnosis::from_whole_json(&reply.json)
+        .with_context(|| format!("the collector at {} says what does not parse", target.url))?;
+    print(&diagnosis, command.output, out)
+}
+
+fn print(diagnosis: &Diagnosis, output: Lines, out: Out) -> Result<Exit, Failure> {
+    out::print(&match output {
+        Lines::Text => text(diagnosis, out),
+        Lines::Json => format!("{}\n", serde_json::to_string(diagnosis).expect("plain data")),
     })?;
     Ok(Exit::Done)
 }
@@ -131,7 +153,7 @@ fn text(diagnosis: &Diagnosis, out: Out) -> String {
 }
 
 fn row(exhibit: &Exhibit, ascii: bool) -> [String; 6] {
-    let figure = |value: f64| match exhibit.unit {
+    let figure = |value: f64| match &*exhibit.unit {
         "%" => format!("{:.1} %", value * 100.0),
         _ => fusebox::format::millis(value),
     };

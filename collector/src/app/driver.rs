@@ -5,7 +5,7 @@
 //! the newest wins: at most every 100 ms, and almost at once after something that someone waits
 //! to see. A diagnosis takes its time on a thread of its own.
 
-use crate::diagnose::Answer as Seen;
+use crate::diagnose::{Answer as Seen, Look};
 use crate::engine::{ConnectionId, Engine, Event, Lint, Output, Refusal};
 use crate::history::{Numbered, Outbox, Receipt};
 use crate::otlp::Delivery;
@@ -58,6 +58,8 @@ pub(crate) enum Message {
     Operator { request_id: String, event: Event, reply: oneshot::Sender<Answer> },
     /// Someone asks what is wrong with the policy.
     Lint { lint: Box<Lint>, reply: oneshot::Sender<LintResult> },
+    /// Someone wants to look at the last minutes.
+    Glance { reply: oneshot::Sender<Look> },
 }
 
 /// The way to a proxy; an error ends its stream.
@@ -193,6 +195,9 @@ impl Driver {
                 // Who asked may have gone.
                 let _ = reply.send(self.engine.lint(now, *lint));
             }
+            Message::Glance { reply } => {
+                let _ = reply.send(self.engine.glance());
+            }
             Message::Operator { request_id, event, reply } => {
                 self.waiting.retain(|_, replies| {
                     replies.retain(|reply| !reply.is_closed());
@@ -313,7 +318,6 @@ async fn receipt(history: &mut Option<Outbox>) -> Option<Receipt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::Look;
     use crate::engine::Limits;
     use fusebox_proto::command::{ResetRequest, ResetScope};
 

@@ -8,8 +8,9 @@
 use super::ring::{Held, Ring};
 use super::rows::{Row, Spans};
 use super::series::{Measure, Node, Series, Subject};
-use super::{Diagnosis, blame, calls, diagnose, findings};
+use super::{Diagnosis, Refusal, blame, calls, diagnose, findings};
 use fusebox_proto::ServiceId;
+use fusebox_proto::view::Stamp;
 
 /// The newest spans are not looked at: of their traces others are still on the way, and what was
 /// called last would seem not to be called any more.
@@ -75,6 +76,14 @@ impl Look {
         let course = |followed: Followed| (followed.clone(), self.course(&followed));
         let courses = self.followed.iter().cloned().map(course).collect();
         Answer { diagnosis, courses, shed: self.shed }
+    }
+
+    /// What is worse since about `since`, or since whenever most is, of all that is there.
+    ///
+    /// # Errors
+    /// As [`diagnose`].
+    pub fn diagnose(self, since: Option<Stamp>) -> Result<Diagnosis, Refusal> {
+        diagnose(&self.held.spans(|_| true), since)
     }
 
     fn course(&self, followed: &Followed) -> Course {

@@ -2,10 +2,11 @@
 
 use fusebox_proto::ServiceId;
 use fusebox_proto::view::{Incident, Stamp, Suspect};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The answer, as the contract has it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// What was looked at.
     pub window: Window,
@@ -27,7 +28,7 @@ pub struct Diagnosis {
 }
 
 /// What was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// Start of the first span of the capture.
     pub from: Stamp,
@@ -42,7 +43,7 @@ pub struct Window {
 }
 
 /// How good the data is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// Services that sent spans.
     pub services: u64,
@@ -71,10 +72,10 @@ pub struct Quality {
 }
 
 /// One thing that got worse.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Exhibit {
     /// `own time`, `time on the way`, `failures`, `other calls`
-    pub signal: &'static str,
+    pub signal: Cow<'static, str>,
     /// Where: `inventory`, or `payment → inventory`.
     pub place: String,
     /// At what.
@@ -84,11 +85,41 @@ pub struct Exhibit {
     /// As above.
     pub after: f64,
     /// `ms` or `%`
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Requests since the onset.
     pub requests: u64,
     /// Evidence beyond chance, nats.
     pub nats: f64,
     /// Name of the suspect that it is mostly blamed on.
     pub blames: String,
+}
+
+/// The answer with what is for people: what a collector tells the console that asks.
+#[derive(Serialize, Deserialize)]
+struct Whole<'a> {
+    diagnosis: Cow<'a, Diagnosis>,
+    verdict: Cow<'a, str>,
+    evidence: Cow<'a, [Exhibit]>,
+}
+
+impl Diagnosis {
+    /// As JSON, with what is for people.
+    pub fn to_whole_json(&self) -> Vec<u8> {
+        let whole = Whole {
+            diagnosis: Cow::Borrowed(self),
+            verdict: Cow::Borrowed(&self.verdict),
+            evidence: Cow::Borrowed(&self.evidence),
+        };
+        serde_json::to_vec(&whole).expect("plain data")
+    }
+
+    /// What [`to_whole_json`](Self::to_whole_json) wrote.
+    ///
+    /// # Errors
+    /// If nobody wrote that.
+    pub fn from_whole_json(json: &[u8]) -> serde_json::Result<Self> {
+        let Whole { diagnosis, verdict, evidence } = serde_json::from_slice(json)?;
+        let (verdict, evidence) = (verdict.into_owned(), evidence.into_owned());
+        Ok(Self { verdict, evidence, ..diagnosis.into_owned() })
+    }
 }

@@ -68,12 +68,12 @@ impl Words<'_> {
             }
         };
         Exhibit {
-            signal,
+            signal: signal.into(),
             place,
             operation: self.spans.words.get(operation).to_string(),
             before: before_figure,
             after: after_figure,
-            unit,
+            unit: unit.into(),
             requests: after.len() as u64,
             nats: finding.nats,
             blames: self.node(blames),
@@ -99,7 +99,7 @@ impl Words<'_> {
 
 fn sentence(exhibit: &Exhibit) -> String {
     let Exhibit { signal, place, operation, before, after, requests, .. } = exhibit;
-    let mut said = match *signal {
+    let mut said = match &**signal {
         "own time" => format!("own time on {operation} {} → {}", ms(*before), ms(*after)),
         "time on the way" => {
             format!("{place} {operation}, on the way {} → {}", ms(*before), ms(*after))
@@ -113,7 +113,7 @@ fn sentence(exhibit: &Exhibit) -> String {
             percent(*after)
         ),
     };
-    let _ = match *signal {
+    let _ = match &**signal {
         "own time" | "time on the way" => write!(said, " (median of {requests} requests)"),
         _ => write!(said, " of {requests} requests"),
     };

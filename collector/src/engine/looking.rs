@@ -49,6 +49,11 @@ impl Engine {
         self.outputs.push_back(Output::Diagnose { look });
     }
 
+    /// What there is to be looked at now, for whoever asks.
+    pub fn glance(&self) -> Look {
+        Look::new(&self.looking.ring, Vec::new())
+    }
+
     pub(super) fn take_answer(&mut self, now: Now, answer: Answer) {
         if let Some(since) = self.looking.since.take() {
             let took = now.instant.saturating_duration_since(since);

@@ -268,12 +268,12 @@ fn told_name(told: &view::Incident) -> &str {
 fn sentence(name: &str, since: &str, exhibit: Option<&Exhibit>) -> String {
     let Some(exhibit) = exhibit else { return format!("{name} is at fault since {since}.") };
     let operation = cut(&exhibit.operation, OPERATION_MAX);
-    let figure = |value: f64| match exhibit.unit {
+    let figure = |value: f64| match &*exhibit.unit {
         "ms" => ms(value),
         _ => format!("{:.0} %", 100.0 * value),
     };
     let (before, after) = (figure(exhibit.before), figure(exhibit.after));
-    let what = match exhibit.signal {
+    let what = match &*exhibit.signal {
         "own time" => "is slower by itself",
         "time on the way" => "is slower on the way",
         "failures" => "fails more",

@@ -1,5 +1,6 @@
 //! `Console`: a snapshot, then what changes; and what an operator can do.
 
+mod diagnose;
 mod policy;
 mod record;
 
@@ -36,6 +37,7 @@ pub(super) struct Service {
     watching: Arc<Semaphore>,
     asking: Semaphore,
     recording: Arc<Semaphore>,
+    diagnosing: Semaphore,
 }
 
 impl Service {
@@ -44,7 +46,8 @@ impl Service {
         let watching = Arc::new(Semaphore::new(CONSOLES_MAX));
         let asking = Semaphore::new(REQUESTS_MAX);
         let recording = Arc::new(Semaphore::new(record::RECORDINGS_MAX));
-        Self { shared, watching, asking, recording }
+        let diagnosing = Semaphore::new(diagnose::AT_ONCE_MAX);
+        Self { shared, watching, asking, recording, diagnosing }
     }
 
     async fn ask(&self, request_id: String, event: Event) -> Result<Reply, Status> {
@@ -192,6 +195,13 @@ impl v1::console_server::Console for Service {
     ) -> Result<Response<v1::LintReply>, Status> {
         let request = LintRequest::try_from(request.into_inner()).map_err(|e| invalid(&e))?;
         self.lint_policy(request).await
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<v1::DiagnoseRequest>,
+    ) -> Result<Response<v1::DiagnoseReply>, Status> {
+        self.diagnosis(request.into_inner()).await
     }
 }
 

@@ -2205,6 +2205,21 @@ impl Mtls {
         }
     }
 }
+/// What is asked of the last minutes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiagnoseRequest {
+    /// About when it began, ms since the Unix epoch; it is sought where there is none.
+    #[prost(uint64, optional, tag = "1")]
+    pub since_unix_ms: ::core::option::Option<u64>,
+}
+/// What is found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiagnoseReply {
+    /// One JSON object: `diagnosis` as `fusebox diagnose --output json` prints it; `verdict` and
+    /// `evidence`, what it says to people besides.
+    #[prost(bytes = "vec", tag = "1")]
+    pub json: ::prost::alloc::vec::Vec<u8>,
+}
 /// What is to be recorded.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordRequest {
@@ -2596,6 +2611,29 @@ pub mod console_client {
             req.extensions_mut().insert(GrpcMethod::new("fusebox.v1.Console", "Record"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Whose fault it is and since when, from the spans of the last minutes. NOT_FOUND where there are
+        /// none, INVALID_ARGUMENT for a `since` outside of them.
+        pub async fn diagnose(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiagnoseRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiagnoseReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/fusebox.v1.Console/Diagnose",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("fusebox.v1.Console", "Diagnose"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2672,6 +2710,12 @@ pub mod console_server {
             &self,
             request: tonic::Request<super::RecordRequest>,
         ) -> std::result::Result<tonic::Response<Self::RecordStream>, tonic::Status>;
+        /// Whose fault it is and since when, from the spans of the last minutes. NOT_FOUND where there are
+        /// none, INVALID_ARGUMENT for a `since` outside of them.
+        async fn diagnose(
+            &self,
+            request: tonic::Request<super::DiagnoseRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiagnoseReply>, tonic::Status>;
     }
     /// What consoles and collector say to each other.
     #[derive(Debug)]
@@ -3096,6 +3140,49 @@ pub mod console_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/fusebox.v1.Console/Diagnose" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiagnoseSvc<T: Console>(pub Arc<T>);
+                    impl<T: Console> tonic::server::UnaryService<super::DiagnoseRequest>
+                    for DiagnoseSvc<T> {
+                        type Response = super::DiagnoseReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiagnoseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Console>::diagnose(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiagnoseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Lint(Lint),
     /// Move traffic between subsets: edits the weights in the rules of a host
     Shift(Shift),
-    /// Whose fault it is and since when, from files of traces alone
+    /// Whose fault it is and since when: from files of traces, or the last minutes of the collector
     Diagnose(Diagnose),
     /// Keep what comes in, or what came in around an incident, as a file that can be replayed
     Record(Record),
@@ -232,12 +232,12 @@ pub(crate) struct Reset {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Diagnose {
     /// Traces from before and during the trouble: OTLP JSON lines, OTLP protobuf or Jaeger's JSON;
-    /// plain, gzip or zstd
-    #[arg(required = true, value_name = "FILE")]
+    /// plain, gzip or zstd [default: the last minutes of the collector]
+    #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
     /// Traces from a time that was good: they come before all others
-    #[arg(long, env = "FUSEBOX_BASELINE", value_name = "FILE")]
+    #[arg(long, env = "FUSEBOX_BASELINE", value_name = "FILE", requires = "files")]
     pub(crate) baseline: Vec<PathBuf>,
 
     /// About when it began, such as 2026-11-23T14:01:52Z: sought within a minute of it; where nothing

@@ -244,8 +244,9 @@ fn demos_are_read() {
     );
 }
 
-/// Scenario: files, baselines and an onset.
-/// Guarantees: every file is kept in its place, and a baseline takes one file each time.
+/// Scenario: files, baselines and an onset; no file.
+/// Guarantees: every file is kept in its place, and a baseline takes one file each time; a collector
+/// can be asked in place of files.
 #[test]
 fn diagnose_takes_files_and_baselines() {
     let line = "diagnose a.jsonl b.zst --baseline c --baseline d --since 2026-11-23T14:01:52Z";
@@ -260,6 +261,8 @@ fn diagnose_takes_files_and_baselines() {
     assert_eq!(read.output, Lines::Text);
     let Command::Diagnose(read) = command("diagnose --baseline c a.jsonl") else { panic!() };
     assert_eq!((read.files, read.baseline), (paths(&["a.jsonl"]), paths(&["c"])));
+    let Command::Diagnose(live) = command("diagnose --output json") else { panic!() };
+    assert!(live.files.is_empty(), "the collector is asked");
 }
 
 /// Scenario: one wrong word at a time.
@@ -308,7 +311,7 @@ fn wrong_words_exit_2_and_say_what_is_allowed() {
     check("demo --for 0s", &["--for", "1s to 24h"]);
     check("demo --seed x", &["--seed"]);
     check("demo --output table", &["table", "text", "json"]);
-    check("diagnose", &["FILE"]);
+    check("diagnose --baseline b", &["FILE"]);
     check("diagnose a --since yesterday", &["--since", "2026-11-23T14:01:52Z"]);
     check("diagnose a --since 2026-11-23", &["--since", "UTC"]);
     check("diagnose a --output table", &["table", "text", "json"]);

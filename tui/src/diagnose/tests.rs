@@ -24,12 +24,12 @@ fn found() -> Diagnosis {
         },
         verdict: "inventory is at fault since noon".into(),
         evidence: vec![Exhibit {
-            signal: "time on the way",
+            signal: "time on the way".into(),
             place: "payment → inventory".into(),
             operation: "GET /stock".into(),
             before: 12.0,
             after: 305.0,
-            unit: "ms",
+            unit: "ms".into(),
             requests: 9,
             blames: "inventory".into(),
             ..Exhibit::default()

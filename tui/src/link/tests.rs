@@ -85,6 +85,13 @@ impl Console for Scripted {
         Err(Status::unimplemented("the dashboard does not ask for it"))
     }
 
+    async fn diagnose(
+        &self,
+        _: Call<v1::DiagnoseRequest>,
+    ) -> Result<Response<v1::DiagnoseReply>, Status> {
+        Err(Status::unimplemented("the dashboard does not ask for it"))
+    }
+
     async fn reset(
         &self,
         call: Call<v1::ResetRequest>,
