@@ -101,7 +101,7 @@ impl Shop {
                 }
                 Output::Done { .. } => {
                     if let Acting::Sent(sent) = self.acting {
-                        self.acting = Acting::Done(self.now - sent);
+                        self.acting = Acting::Done(self.now.saturating_sub(sent));
                     }
                 }
                 _ => (),

@@ -41,36 +41,6 @@ fn told(incidents: &[Incident]) -> Vec<String> {
     told.collect()
 }
 
-#[track_caller]
-fn check_blamed(name: &str, seed: u64, most_s: f64) {
-    let fault_at = plan(name, seed).first_fault_at().expect("a fault");
-    let expect = plan(name, seed).expect().expect("an expectation");
-    let (summary, incidents) = run(name, seed);
-    assert_eq!(summary.originator.as_ref(), Some(&expect.originator), "{:#?}", told(&incidents));
-    assert_eq!(summary.victim.as_ref(), Some(&expect.victim), "{:#?}", told(&incidents));
-    assert_eq!(summary.false_incidents, 0, "{name}, seed {seed}: {:#?}", told(&incidents));
-    let found = incidents[0].opened_at.0 - super::START_UNIX_MS;
-    let after_s = found as f64 / 1_000.0 - fault_at.as_secs_f64();
-    println!("{name}, seed {seed}: {after_s:.0} s, {}", incidents[0].summary);
-    assert!((0.0..=most_s).contains(&after_s), "{name}, seed {seed}: after {after_s} s");
-    assert_eq!(incidents[0].state, IncidentState::Open, "{name}, seed {seed}");
-    assert!(incidents[0].action.is_none(), "refusing slow answers helps nobody");
-}
-
-/// Scenario: a leaf of which two percent hang, under callers that are just as slow.
-/// Guarantees: the leaf is blamed, nobody else, and nothing is suggested that would harm.
-#[test]
-fn a_slow_leaf_is_blamed() {
-    seeds(1, 40).for_each(|seed| check_blamed("slow-leaf", seed, 120.0));
-}
-
-/// Scenario: a service in the middle that is slow by itself.
-/// Guarantees: it is blamed, neither who calls it nor whom it calls, in time.
-#[test]
-fn a_slow_middle_is_blamed() {
-    seeds(1, 40).for_each(|seed| check_blamed("slow-self", seed, 30.0));
-}
-
 /// Scenario: the slow middle is well again after a minute.
 /// Guarantees: the incident is over soon, and there was one only.
 #[test]
