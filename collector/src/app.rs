@@ -90,7 +90,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tally = Arc::new(Tally::default());
     let (message_sender, message_inbox) = mpsc::channel(driver::MESSAGES_MAX);
     let (delivery_sender, deliveries) = mpsc::channel(driver::DELIVERIES_MAX);
-    let limits = Limits { embedded: config.embedded, ..Limits::default() };
+    let limits = Limits { embedded: config.embedded, guard: config.guard, ..Limits::default() };
     let (engine, outbox, writer) = match history {
         None => (Engine::new(now, limits), None, None),
         Some((restored, outbox, writer)) => {

@@ -4,6 +4,7 @@ mod options;
 
 pub use options::Options;
 
+use crate::guard::{self, AT_ONCE_MAX, PER_MINUTE_MAX};
 use crate::token::Token;
 use fusebox_proto::Invalid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -37,6 +38,8 @@ pub struct Config {
     pub insecure: bool,
     /// Whether this collector lives in a console's process: it says so in its status.
     pub embedded: bool,
+    /// What it may do by itself, and how much of it.
+    pub guard: guard::Settings,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             token_file: None,
             insecure: false,
             embedded: false,
+            guard: guard::Settings::default(),
         }
     }
 }
@@ -103,8 +107,23 @@ impl Config {
             );
             return Err(Invalid::new("--control", reason));
         }
+        check_guard(&self.guard)?;
         self.token_file.as_deref().map(Token::read).transpose()
     }
+}
+
+/// Refuses limits that limit nothing, or allow nothing.
+fn check_guard(guard: &guard::Settings) -> Result<(), Invalid> {
+    for (flag, value, max) in [
+        ("--guard-per-minute", guard.per_minute_max, PER_MINUTE_MAX),
+        ("--guard-at-once", guard.at_once_max, AT_ONCE_MAX),
+        ("--guard-share", guard.share_percent_max.into(), 100),
+    ] {
+        if !(1..=max).contains(&value) {
+            return Err(Invalid::new(flag, format!("is {value}; 1 to {max} are allowed")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod backing;
 mod commands;
+mod guarding;
 mod instances;
 mod journal;
 mod keeping;
@@ -13,6 +14,7 @@ mod looking;
 mod meter;
 mod policies;
 mod proxies;
+mod refusal;
 mod seen;
 mod telemetry;
 
@@ -20,11 +22,13 @@ pub(crate) use instances::Instances;
 pub(crate) use journal::EVENTS_MAX;
 pub use policies::{Apply, Lint};
 pub(crate) use proxies::{Proxies, Proxy, Standing};
+pub use refusal::Refusal;
 
 use crate::desired::{Desired, Finished};
 use crate::detect::{Detectors, Hedging, Round, SilentSubsets};
 use crate::diagnose::{Answer, Look};
 use crate::graph::Graph;
+use crate::guard::{self, Guard};
 use crate::incident::{Capacity, Incidents, Scene};
 use crate::names::Names;
 use crate::pairing::Pairing;
@@ -35,7 +39,7 @@ use crate::store::{Split, Store};
 use fusebox_proto::command::{Ack, Command, ResetRequest, TripRequest};
 use fusebox_proto::policy::{Push, PushAck, RollbackRequest, ShiftRequest};
 use fusebox_proto::report::{Hello, Report};
-use fusebox_proto::view::{PolicyResult, Snapshot, TripResult};
+use fusebox_proto::view::{GuardMode, PolicyResult, Snapshot, TripResult};
 use fusebox_proto::{Edge, Now, ServiceId};
 use journal::Journal;
 use keeping::Keeping;
@@ -203,46 +207,6 @@ pub enum Output {
     },
 }
 
-/// Why a request was refused whole.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No service of that name.
-    #[error("no service is called {name:?}{}", hint(.candidates))]
-    Unknown {
-        /// As typed.
-        name: String,
-        /// Printed names that come close.
-        candidates: Vec<String>,
-    },
-    /// Several services of that name.
-    #[error("{name:?} is ambiguous{}", hint(.candidates))]
-    Ambiguous {
-        /// As typed.
-        name: String,
-        /// Printed names that it could mean.
-        candidates: Vec<String>,
-    },
-    /// No rule routes this host.
-    #[error("no rule routes {host:?}{}", hint(.candidates))]
-    UnknownHost {
-        /// As typed.
-        host: String,
-        /// Hosts that are routed.
-        candidates: Vec<String>,
-    },
-    /// A value out of its range.
-    #[error("{0}")]
-    Invalid(#[from] fusebox_proto::Invalid),
-}
-
-fn hint(candidates: &[String]) -> String {
-    if candidates.is_empty() {
-        String::new()
-    } else {
-        format!("; there is {}", candidates.join(", "))
-    }
-}
-
 /// Bounds of an engine, and what it should say of itself.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -256,6 +220,8 @@ pub struct Limits {
     pub edges_max: usize,
     /// More proxies than this are refused.
     pub proxies_max: usize,
+    /// What it may do by itself.
+    pub guard: guard::Settings,
 }
 
 impl Default for Limits {
@@ -266,6 +232,7 @@ impl Default for Limits {
             services_max: 4_096,
             edges_max: 16_384,
             proxies_max: 4_096,
+            guard: guard::Settings::default(),
         }
     }
 }
@@ -294,6 +261,7 @@ pub struct Engine {
     pub(crate) meter: Meter,
     pub(crate) keeping: Keeping,
     pub(crate) looking: Looking,
+    pub(crate) guard: Guard,
     pub(crate) fronts: HashMap<ServiceId, u64>,
     refused: HashSet<Edge>,
     /// A service was heard of that the printed names do not know yet.
@@ -325,6 +293,7 @@ impl Engine {
             meter: Meter::default(),
             keeping: Keeping::default(),
             looking: Looking::default(),
+            guard: Guard::new(limits.guard),
             fronts: HashMap::new(),
             refused: HashSet::new(),
             is_renamed: false,
@@ -343,8 +312,8 @@ impl Engine {
             Event::Report { connection, report } => self.take_report(now, connection, &report),
             Event::Ack { connection, ack } => self.take_ack(now, connection, &ack),
             Event::Gone { connection } => self.take_gone(now, connection),
-            Event::Trip(request) => self.trip(now, &request),
-            Event::Reset(request) => self.reset(now, &request),
+            Event::Trip(request) => self.trip_by_operator(now, request),
+            Event::Reset(request) => self.reset_by_operator(now, request),
             Event::PolicyAck { connection, ack } => self.take_policy_ack(now, connection, &ack),
             Event::Apply(apply) => self.apply(now, *apply),
             Event::Rollback(request) => self.rollback(now, &request),
@@ -461,7 +430,17 @@ impl Engine {
 
     fn update_incidents(&mut self, now: Now) {
         self.rename();
-        let scene = Scene {
+        let mut incidents = std::mem::take(&mut self.incidents);
+        for happened in incidents.update(&self.scene(now)) {
+            self.journal.note(happened.at_unix_ms, "incident", &happened.text);
+        }
+        self.incidents = incidents;
+        self.guard(now);
+    }
+
+    /// What verdicts rest on.
+    fn scene(&self, now: Now) -> Scene<'_> {
+        Scene {
             now,
             graph: &self.graph,
             store: &self.store,
@@ -473,9 +452,7 @@ impl Engine {
             capacity: &self.capacity,
             instances: &self.instances,
             policies: &self.policies,
-        };
-        for happened in self.incidents.update(&scene) {
-            self.journal.note(happened.at_unix_ms, "incident", &happened.text);
+            is_suggesting: self.guard.mode() != GuardMode::Off,
         }
     }
 

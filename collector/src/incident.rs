@@ -19,8 +19,9 @@ mod life;
 mod regression;
 mod sentence;
 mod slow;
+mod suggested;
 
-pub(crate) use action::CAP_HEADROOM;
+pub(crate) use action::{CAP_HEADROOM, RECOGNISED_MIN, SURE};
 pub use blame::Blame;
 pub(crate) use blame::reach;
 pub(crate) use capacity::Capacity;
@@ -78,6 +79,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) instances: &'a Instances,
     /// The policy.
     pub(crate) policies: &'a Policies,
+    /// Whether it is said what would help.
+    pub(crate) is_suggesting: bool,
 }
 
 impl Scene<'_> {
@@ -189,6 +192,9 @@ impl Incidents {
         self.place_found(scene, &mut happened);
         for incident in &mut self.open {
             incident.refresh(scene);
+            if !scene.is_suggesting {
+                (incident.view.action, incident.view.alternatives) = (None, Vec::new());
+            }
             self.changed.extend(incident.news(scene.now));
         }
         let (over, open) = std::mem::take(&mut self.open)

@@ -16,6 +16,7 @@
 //! | `incident` | one card for each cause: who, since when, what would help |
 //! | `desired` | what operators want of edges, and how far the proxies are with it |
 //! | `policy` | versions of the policy, how far the proxies are with it, and what is wrong with it |
+//! | [`guard`] | may the collector do by itself what it suggests? |
 //! | `names` | printed names, and what an operator means |
 //! | [`record`] | what of it outlives the process |
 //! | `snapshot` | all of it in the words of the contract |
@@ -44,6 +45,7 @@ pub mod diagnose;
 pub mod engine;
 mod frames;
 pub mod graph;
+pub mod guard;
 mod history;
 mod http;
 mod incident;

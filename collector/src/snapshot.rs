@@ -68,6 +68,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
             dropped: dropped(engine),
             history: Some(engine.keeping.history()),
         },
+        guard: Some(engine.guard_view(now)),
     }
 }
 

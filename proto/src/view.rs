@@ -4,10 +4,12 @@
 //! A service in a view is its printed name: short where that is unique, else
 //! `environment/namespace/name`. All text here has been made visible at ingest.
 
+mod guard;
 mod incident;
 mod policy;
 mod remedy;
 
+pub use guard::{Guard, GuardMode, IncidentGuard};
 pub use incident::{
     DataQuality, Evidence, Incident, IncidentState, Layer, SuggestedAction, Suspect,
 };
@@ -127,6 +129,9 @@ pub struct Status {
     pub incidents_open: u64,
     /// The collector itself.
     pub collector: CollectorStatus,
+    /// Guard mode; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 /// The collector itself.

@@ -55,7 +55,7 @@ async fn a_lease_is_known_after_a_crash() {
 }
 
 /// One request of a caller that tries five times, whatever it is told, without a pause.
-async fn request(proxy: SocketAddr, number: u32) {
+pub(crate) async fn request(proxy: SocketAddr, number: u32) {
     let parent = format!("00-{number:032x}-{number:016x}-01");
     for _ in 0..5 {
         let _ = client::get(proxy, "/stock/1", &[("traceparent", &parent)]).await;

@@ -5,6 +5,7 @@ mod cli;
 mod dashboard;
 mod diagnose;
 mod failure;
+mod guard;
 mod history;
 mod policy;
 mod refusal;

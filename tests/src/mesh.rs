@@ -114,6 +114,15 @@ impl Mesh {
         client::json(self.ports.http, &format!("/api/v1/{noun}")).await
     }
 
+    /// The page of `/metrics`.
+    ///
+    /// # Panics
+    /// If the collector does not answer.
+    pub async fn metrics(&self) -> String {
+        let page = client::get(self.ports.http, "/metrics", &[]).await.expect("an answer");
+        String::from_utf8_lossy(page.body()).into_owned()
+    }
+
     /// The edge of these printed names, once `is_so` holds for it.
     pub async fn edge(
         &self,

@@ -1,7 +1,9 @@
 //! Flags, environment and file: the same names, the flags win.
 
 use super::Config;
+use crate::guard;
 use fusebox_proto::Invalid;
+use fusebox_proto::view::GuardMode;
 use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,24 @@ pub struct Options {
     /// Listen beyond loopback although nothing is encrypted
     #[arg(long, env = "FUSEBOX_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     insecure: bool,
+
+    /// What to do about an incident: off (nothing), suggest, act (what is suggested, within limits)
+    /// [default: suggest]
+    #[arg(long, env = "FUSEBOX_GUARD", value_name = "MODE", value_parser = mode)]
+    #[serde(deserialize_with = "some_mode")]
+    guard: Option<GuardMode>,
+
+    /// Actions a minute that `--guard act` may take [default: 2]
+    #[arg(long, env = "FUSEBOX_GUARD_PER_MINUTE", value_name = "N")]
+    guard_per_minute: Option<u32>,
+
+    /// Leases that `--guard act` may hold at once [default: 3]
+    #[arg(long, env = "FUSEBOX_GUARD_AT_ONCE", value_name = "N")]
+    guard_at_once: Option<u32>,
+
+    /// Share of the mesh's edges that `--guard act` may hold at once; one always [default: 10]
+    #[arg(long, env = "FUSEBOX_GUARD_SHARE", value_name = "PERCENT")]
+    guard_share: Option<u8>,
 }
 
 impl Options {
@@ -62,6 +82,7 @@ impl Options {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let default = Config::default();
         let data_dir = data_dir(&self, &file)?;
+        let guard = guard(&self, &file);
         Ok(Config {
             otlp_grpc: self.otlp_grpc.or(file.otlp_grpc).unwrap_or(default.otlp_grpc),
             otlp_http: self.otlp_http.or(file.otlp_http).unwrap_or(default.otlp_http),
@@ -71,7 +92,21 @@ impl Options {
             token_file: self.token_file.or(file.token_file),
             insecure: self.insecure || file.insecure,
             embedded: false,
+            guard,
         })
+    }
+}
+
+/// What may be done without a person; each flag wins over its like in the file.
+fn guard(flags: &Options, file: &Options) -> guard::Settings {
+    let default = guard::Settings::default();
+    guard::Settings {
+        mode: flags.guard.or(file.guard).unwrap_or(default.mode),
+        per_minute_max: (flags.guard_per_minute.or(file.guard_per_minute))
+            .unwrap_or(default.per_minute_max),
+        at_once_max: flags.guard_at_once.or(file.guard_at_once).unwrap_or(default.at_once_max),
+        share_percent_max: (flags.guard_share.or(file.guard_share))
+            .unwrap_or(default.share_percent_max),
     }
 }
 
@@ -129,6 +164,16 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 fn some_address<'de, D: Deserializer<'de>>(source: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(source)?;
     address(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn mode(text: &str) -> Result<GuardMode, String> {
+    let reason = || format!("`{text}` is no guard mode; off, suggest and act are");
+    GuardMode::parse(text).ok_or_else(reason)
+}
+
+fn some_mode<'de, D: Deserializer<'de>>(source: D) -> Result<Option<GuardMode>, D::Error> {
+    let text = String::deserialize(source)?;
+    mode(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

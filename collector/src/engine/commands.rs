@@ -1,5 +1,6 @@
 //! What operators ask for: names to edges, wishes, answers.
 
+use super::guarding::principal;
 use super::{Engine, Output, Refusal};
 use crate::desired::{Order, Progress};
 use crate::incident::CAP_HEADROOM;
@@ -13,12 +14,19 @@ use fusebox_proto::text::{cut, visible};
 use fusebox_proto::view::{Stamp, TripResult};
 use fusebox_proto::{Edge, Invalid, Now, ServiceId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A cap is not set below this: it would refuse everything.
 const CAP_MIN: f64 = 1.0;
 
 impl Engine {
-    pub(super) fn trip(&mut self, now: Now, request: &TripRequest) {
+    pub(super) fn trip_by_operator(&mut self, now: Now, mut request: TripRequest) {
+        request.by = principal(&request.by).to_owned();
+        self.trip(now, &request);
+    }
+
+    /// Trips an edge, whoever asks. Whether that could be asked for; else it is refused.
+    pub(super) fn trip(&mut self, now: Now, request: &TripRequest) -> bool {
         let made = self.desired.request(&request.request_id).is_some();
         let order = if made { Ok(None) } else { self.trip_order(now, request).map(Some) };
         match order {
@@ -37,12 +45,21 @@ impl Engine {
                     self.journal.note(now.unix_ms, "trip", &text);
                 }
                 self.issue(now, &request.request_id, order, &request.by, &request.reason);
+                true
             }
-            Err(refusal) => self.refuse(&request.request_id, refusal),
+            Err(refusal) => {
+                self.refuse(&request.request_id, refusal);
+                false
+            }
         }
     }
 
-    pub(super) fn reset(&mut self, now: Now, request: &ResetRequest) {
+    pub(super) fn reset_by_operator(&mut self, now: Now, mut request: ResetRequest) {
+        request.by = principal(&request.by).to_owned();
+        self.reset(now, &request);
+    }
+
+    fn reset(&mut self, now: Now, request: &ResetRequest) {
         let made = self.desired.request(&request.request_id).is_some();
         let edges = match &request.scope {
             _ if made => Ok(Vec::new()),
@@ -55,6 +72,7 @@ impl Engine {
         match edges {
             Ok(edges) => {
                 for edge in &edges {
+                    self.guard.person_reset(now, edge, Duration::ZERO);
                     let edge = self.names.print_edge(edge);
                     let because = because(&request.reason);
                     let by = visible(&request.by);

@@ -69,6 +69,7 @@ impl Engine {
         engine.journal.restore(&restored.events);
         engine.desired.restore(now, restored);
         engine.incidents.restore(now, &restored.incidents);
+        engine.restore_guard(now);
         let unread = engine.policies.restore(&restored.policies);
         for note in restored.notes.iter().chain(&unread) {
             engine.journal.note(now.unix_ms, "collector", note);

@@ -5,6 +5,7 @@ pub(crate) mod canary;
 mod contract;
 mod control;
 mod found;
+mod guard;
 mod keeping;
 mod layers;
 mod mesh;

@@ -19,6 +19,7 @@ pub(super) fn page(snapshot: &Snapshot, tally: &Tally) -> String {
     edges(&mut page, &snapshot.edges);
     breakers(&mut page, &snapshot.breakers);
     incidents(&mut page, snapshot);
+    guard(&mut page, snapshot);
     page.into_text()
 }
 
@@ -107,6 +108,21 @@ fn incidents(page: &mut Page, snapshot: &Snapshot) {
     let mut family = page.gauge("fusebox_incidents_open", "Open incidents, by kind.");
     for (kind, count) in open {
         family.sample(&[("kind", kind)], count as f64);
+    }
+}
+
+fn guard(page: &mut Page, snapshot: &Snapshot) {
+    let Some(guard) = &snapshot.status.guard else { return };
+    page.gauge("fusebox_guard_mode", "1 for what the collector may do by itself.")
+        .sample(&[("mode", guard.mode.as_str())], 1.0);
+    page.counter("fusebox_guard_actions_total", "Leases that guard mode took.")
+        .sample(&[], guard.actions as f64);
+    page.gauge("fusebox_guard_leases", "Leases of guard mode that are in force.")
+        .sample(&[], guard.leases as f64);
+    let help = "What guard mode did not do, by reason; of one incident once a minute at most.";
+    let mut refused = page.counter("fusebox_guard_refused_total", help);
+    for (reason, count) in &guard.refused {
+        refused.sample(&[("reason", reason)], *count as f64);
     }
 }
 

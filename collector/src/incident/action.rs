@@ -19,7 +19,7 @@ use fusebox_proto::command::{ActionKind, SHED_PERCENT_DEFAULT};
 use fusebox_proto::view::SuggestedAction;
 
 /// Share of the excess that must be recognised for an action that needs it.
-const RECOGNISED_MIN: f64 = 0.9;
+pub(crate) const RECOGNISED_MIN: f64 = 0.9;
 /// A victim served its usual load, so it can serve at least a little more.
 const USUAL_HEADROOM: f64 = 1.1;
 /// A cap is this much above the usual rate, so that it does not cut what is usual.
@@ -32,7 +32,7 @@ const RAMP_S: f64 = 20.0;
 /// guessed, and if it is less, muting is over soon and has harmed nobody.
 const OPEN_GAIN: f64 = 2.0;
 /// Confidence from which one key may fire.
-const SURE: f64 = 0.9;
+pub(crate) const SURE: f64 = 0.9;
 /// Share of what enters the mesh that one key may cost.
 const LOSS_SMALL: f64 = 0.05;
 /// What is now is read from so many seconds.

@@ -1555,6 +1555,22 @@ pub struct Incident {
     /// The subset of the originator that is at fault; absent where all of it is, or that is not known.
     #[prost(string, optional, tag = "20")]
     pub subset: ::core::option::Option<::prost::alloc::string::String>,
+    /// What guard mode did about it, or would not; absent where it had nothing to decide.
+    #[prost(message, optional, tag = "21")]
+    pub guard: ::core::option::Option<IncidentGuard>,
+}
+/// What guard mode did about an incident.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IncidentGuard {
+    /// Leases that it took.
+    #[prost(uint64, tag = "1")]
+    pub actions: u64,
+    /// When it took the last one, ms since the Unix epoch; absent where it took none.
+    #[prost(uint64, optional, tag = "2")]
+    pub acted_at_unix_ms: ::core::option::Option<u64>,
+    /// Why it does not take one now; absent where it does, or has nothing to decide.
+    #[prost(string, optional, tag = "3")]
+    pub refused: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One layer that multiplies attempts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1791,6 +1807,22 @@ pub struct Events {
     #[prost(message, repeated, tag = "1")]
     pub all: ::prost::alloc::vec::Vec<Event>,
 }
+/// Guard mode, and what came of it since the collector started.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Guard {
+    /// What it may do.
+    #[prost(enumeration = "GuardMode", tag = "1")]
+    pub mode: i32,
+    /// Leases that it took.
+    #[prost(uint64, tag = "2")]
+    pub actions: u64,
+    /// Those that are in force.
+    #[prost(uint64, tag = "3")]
+    pub leases: u64,
+    /// What it did not do, by reason. A reason that is absent is zero.
+    #[prost(map = "string, uint64", tag = "4")]
+    pub refused: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+}
 /// The collector and its world in a few figures.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Status {
@@ -1815,6 +1847,9 @@ pub struct Status {
     /// The collector itself. Refused where it is absent.
     #[prost(message, optional, tag = "7")]
     pub collector: ::core::option::Option<CollectorStatus>,
+    /// Guard mode; absent where that is not known.
+    #[prost(message, optional, tag = "8")]
+    pub guard: ::core::option::Option<Guard>,
 }
 /// The collector itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2123,6 +2158,43 @@ impl History {
             "HISTORY_MEMORY" => Some(Self::Memory),
             "HISTORY_DISK" => Some(Self::Disk),
             "HISTORY_FAILING" => Some(Self::Failing),
+            _ => None,
+        }
+    }
+}
+/// What a collector does about an incident by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GuardMode {
+    /// Never sent; refused, as is an unknown value.
+    Unspecified = 0,
+    /// Nothing: it does not even suggest.
+    Off = 1,
+    /// It says what would help.
+    Suggest = 2,
+    /// It does what it suggests, within limits.
+    Act = 3,
+}
+impl GuardMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GUARD_MODE_UNSPECIFIED",
+            Self::Off => "GUARD_MODE_OFF",
+            Self::Suggest => "GUARD_MODE_SUGGEST",
+            Self::Act => "GUARD_MODE_ACT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GUARD_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GUARD_MODE_OFF" => Some(Self::Off),
+            "GUARD_MODE_SUGGEST" => Some(Self::Suggest),
+            "GUARD_MODE_ACT" => Some(Self::Act),
             _ => None,
         }
     }

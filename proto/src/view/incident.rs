@@ -1,6 +1,6 @@
 //! An incident, with what speaks for it and against it, and what would help.
 
-use super::{EdgeName, Remedy, Stamp};
+use super::{EdgeName, IncidentGuard, Remedy, Stamp};
 use serde::{Deserialize, Serialize};
 
 /// Life of an incident.
@@ -60,6 +60,9 @@ pub struct Incident {
     pub alternatives: Vec<SuggestedAction>,
     /// How good the data behind it is.
     pub data_quality: DataQuality,
+    /// What guard mode did about it, or would not; `None` where it had nothing to decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<IncidentGuard>,
 }
 
 /// One layer that multiplies attempts.

@@ -11,7 +11,7 @@ use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, Endpoint, Endpoints, FromProxy, Hello,
     InboundWindow, Protocol, Refusals, Report, Transition,
 };
-use crate::view::{History, Snapshot, Update};
+use crate::view::{GuardMode, History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -386,9 +386,10 @@ prop_compose! {
         ]),
         version in prop::option::of(1_u64..3),
         holders in prop::collection::vec("[a-d]", 0..3),
+        (mode, acted) in (prop::sample::select(GuardMode::ALL.to_vec()), prop::option::of(0_u64..9)),
     ) -> Snapshot {
         use crate::view::{
-            EdgeView, Event, Incident, IncidentState, PolicyProxy, PolicyView, Proxy, Service,
+            EdgeView, Event, Guard, Incident, IncidentGuard, IncidentState, PolicyProxy, PolicyView, Proxy, Service,
             Stamp,
         };
         let services = services.into_iter().map(|(name, rate)| Service { name, rate, ..Service::default() });
@@ -398,6 +399,9 @@ prop_compose! {
             opened_at: Stamp(opened),
             resolved_at: resolved.map(Stamp),
             state: if resolved.is_some() { IncidentState::Resolved } else { IncidentState::Open },
+            guard: acted.map(|at| IncidentGuard {
+                actions: at, acted_at: Some(Stamp(at)), refused: Some("spans".to_owned()),
+            }),
             ..Incident::default()
         });
         let proxies = proxies.into_iter().map(|(id, connected)| Proxy { id, connected, ..Proxy::default() });
@@ -417,6 +421,9 @@ prop_compose! {
             ..Snapshot::default()
         };
         snapshot.status.collector.history = history;
+        snapshot.status.guard = acted.map(|actions| Guard {
+            mode, actions, leases: 1, refused: [("spans".to_owned(), actions)].into(),
+        });
         snapshot.sort();
         snapshot
     }

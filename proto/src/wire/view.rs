@@ -1,5 +1,6 @@
 //! What consoles show.
 
+mod guard;
 mod incident;
 
 use super::command::breaker_state;
@@ -123,6 +124,7 @@ impl From<Status> for v1::Status {
             proxies: value.proxies,
             incidents_open: value.incidents_open,
             collector: Some(value.collector.into()),
+            guard: value.guard.map(Into::into),
         }
     }
 }
@@ -141,6 +143,11 @@ impl TryFrom<v1::Status> for Status {
             collector: required(wire.collector, "collector")?
                 .try_into()
                 .map_err(|invalid: Invalid| invalid.within("collector"))?,
+            guard: wire
+                .guard
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(|invalid: Invalid| invalid.within("guard"))?,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::parse;
 use super::table::{Align, Table, cut};
 use fusebox::format;
 use fusebox_proto::page::Noun;
-use fusebox_proto::view::{Health, History, Snapshot, Stamp, TripResult};
+use fusebox_proto::view::{Guard, Health, History, Snapshot, Stamp, TripResult};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
         };
         lines.push(("history", text.to_owned()));
     }
+    if let Some(guard) = &status.guard {
+        lines.push(("guard", self::guard(guard)));
+    }
     if !collector.dropped.is_empty() {
         let dropped: Vec<String> =
             collector.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -75,6 +78,16 @@ fn status(snapshot: &Snapshot, width: Option<usize>) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// What the collector may do by itself, and what came of it.
+fn guard(guard: &Guard) -> String {
+    let mut parts = vec![guard.mode.to_string()];
+    if 0 < guard.actions + guard.leases {
+        parts.push(format!("{} taken, {} in force", some(guard.actions, "lease"), guard.leases));
+    }
+    parts.extend(guard.refused.iter().map(|(reason, count)| format!("{count} refused: {reason}")));
+    parts.join(", ")
 }
 
 /// `1 edge`, `2 edges`

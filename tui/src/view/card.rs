@@ -6,7 +6,7 @@ use crate::format;
 use crate::model::chain::{ChainLink, Relation};
 use crate::model::{Model, act};
 use crate::theme::Role;
-use fusebox_proto::view::{Evidence, Incident};
+use fusebox_proto::view::{Evidence, Incident, IncidentGuard};
 use ratatui::layout::Rect;
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr as _;
@@ -25,6 +25,7 @@ enum Row<'a> {
     Chain(Vec<ChainLink>),
     Counter(String),
     Quality(String),
+    Guard(String),
 }
 
 impl Row<'_> {
@@ -37,7 +38,7 @@ impl Row<'_> {
         match self {
             Self::Sentence(_) => 0,
             Self::Evidence(_) => 1,
-            Self::Quality(_) => 2,
+            Self::Quality(_) | Self::Guard(_) => 2,
             Self::Counter(_) => 3,
             Self::Chain(_) => 4,
             Self::Radius(_) => 5,
@@ -113,8 +114,21 @@ fn rows<'a>(model: &Model, incident: &'a Incident, width: u16) -> Vec<Row<'a>> {
     if !incident.data_quality.note.is_empty() {
         rows.push(Row::Quality(incident.data_quality.note.clone()));
     }
+    rows.extend(incident.guard.as_ref().and_then(guard).map(Row::Guard));
     rows.push(Row::Blank);
     rows
+}
+
+/// What guard mode did, and why it does no more.
+fn guard(guard: &IncidentGuard) -> Option<String> {
+    let acted = match (guard.actions, guard.acted_at) {
+        (0, _) | (_, None) => None,
+        (1, Some(at)) => Some(format!("acted at {}", format::clock(at))),
+        (n, Some(at)) => Some(format!("acted {n} times, last at {}", format::clock(at))),
+    };
+    let refused = guard.refused.as_ref().map(|why| format!("does not act: {why}"));
+    let parts: Vec<String> = acted.into_iter().chain(refused).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Leaves out what is worth least until the rest fits.
@@ -135,6 +149,7 @@ fn draw_row(pen: &mut Pen<'_>, area: Rect, incident: &Incident, row: &Row<'_>) {
         Row::Chain(links) => draw_chain(pen, area, links),
         Row::Counter(text) => draw_labelled(pen, area, "but", text, Role::Accent),
         Row::Quality(text) => draw_labelled(pen, area, "data", text, Role::Warn),
+        Row::Guard(text) => draw_labelled(pen, area, "guard", text, Role::Accent),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::format;
 use crate::model::playback::{Phase, Playback};
 use crate::model::{Link, Model, Screen};
 use crate::theme::Role;
-use fusebox_proto::view::History;
+use fusebox_proto::view::{GuardMode, History};
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -54,6 +54,12 @@ fn chips(model: &Model) -> Vec<(String, Role)> {
         }
         Some(History::Failing) => chips.push((" HISTORY OFF ".into(), Role::Warn)),
         _ => (),
+    }
+    match status.guard.as_ref().map(|guard| guard.mode) {
+        _ if model.playback.is_some() => (),
+        Some(GuardMode::Act) => chips.push((" guard: act ".into(), Role::Partial)),
+        Some(GuardMode::Off) => chips.push((" guard: off ".into(), Role::Dim)),
+        Some(GuardMode::Suggest) | None => (),
     }
     let dropped: u64 = model.snapshot.status.collector.dropped.values().sum();
     if 0 < dropped {

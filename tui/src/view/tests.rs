@@ -9,7 +9,8 @@ use crate::model::{Effect, Link, Message, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use fusebox_proto::command::BreakerState;
 use fusebox_proto::view::{
-    CollectorStatus, EdgeView, History, Service, Snapshot, Stamp, Status, TripResult,
+    CollectorStatus, EdgeView, Guard, GuardMode, History, IncidentGuard, Service, Snapshot, Stamp,
+    Status, TripResult,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -96,6 +97,33 @@ fn empty(width: u16, height: u16) -> Desk {
 #[test]
 fn calm() {
     check("calm", |w, h| Desk::watching(World::Shop, false, w, h));
+}
+
+/// Scenario: a collector in guard mode `act` that muted the storm; then one that will not again.
+/// Guarantees: every view says that it may act; whose lease it is, and what it did or why it does
+/// nothing, stand where a person looks.
+#[test]
+fn guard_mode_is_seen() {
+    let guarded = |s: &mut Snapshot, actions: u64, refused: Option<&str>| {
+        let mode = GuardMode::Act;
+        s.status.guard = Some(Guard { mode, actions, leases: 1, ..Guard::default() });
+        let (acted_at, refused) = (Some(Stamp(s.at.0 - 4_000)), refused.map(str::to_owned));
+        s.incidents[0].guard = Some(IncidentGuard { actions, acted_at, refused });
+    };
+    check("guard", |w, h| {
+        let mut desk = Desk::watching(World::Shop, true, w, h);
+        desk.data(|s| hold(s, BreakerState::RetriesMuted, 3, "guard"));
+        desk.data(|s| guarded(s, 1, None));
+        desk
+    });
+    for (width, height) in SIZES {
+        let mut desk = Desk::watching(World::Shop, true, width, height);
+        let why = "it is back after 3 leases: it needs a person";
+        desk.data(|s| guarded(s, 3, Some(why)));
+        let screen = screen(&desk);
+        assert!(screen.contains("acted 3 times, last at ") && screen.contains("guard: act"));
+        assert!(screen.contains("does not act: it is back after 3 leas"), "{screen}");
+    }
 }
 
 /// Scenario: an embedded collector to which nobody sends.

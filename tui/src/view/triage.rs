@@ -142,7 +142,7 @@ fn draw_events(pen: &mut Pen<'_>, area: Rect, model: &Model) {
         }
         let role = match event.kind.as_str() {
             "incident" => Role::Critical,
-            "trip" | "reset" => Role::Accent,
+            "trip" | "reset" | "guard" => Role::Accent,
             "breaker" => Role::Warn,
             "deploy" | "instance" => Role::Cause,
             _ => Role::Dim,

@@ -19,6 +19,7 @@ pub(super) const START_UNIX_MS: u64 = 1_700_056_800_000;
 /// An engine, and the time.
 pub(super) struct Bench {
     pub(super) engine: Engine,
+    limits: Limits,
     pub(super) now: Now,
     pub(super) outputs: Vec<Output>,
     /// Steps of less than a millisecond must add up on the wall clock too.
@@ -72,16 +73,20 @@ pub(super) fn inbound(requests: u64, failures: u64, latency_us: u64) -> InboundW
 }
 
 impl Bench {
-    #[expect(clippy::disallowed_methods, reason = "a base instant for virtual time")]
     pub(super) fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a base instant for virtual time")]
+    pub(super) fn with(limits: Limits) -> Self {
         let now = Now { instant: Instant::now(), unix_ms: START_UNIX_MS };
-        let engine = Engine::new(now, Limits::default());
-        Self { engine, now, outputs: Vec::new(), start: now, connections: 0 }
+        let engine = Engine::new(now, limits.clone());
+        Self { engine, limits, now, outputs: Vec::new(), start: now, connections: 0 }
     }
 
     /// A new collector that knows nothing, at the same moment.
     pub(super) fn restart(&mut self) {
-        self.engine = Engine::new(self.now, Limits::default());
+        self.engine = Engine::new(self.now, self.limits.clone());
         self.outputs.clear();
     }
 
@@ -91,7 +96,7 @@ impl Bench {
         self.now = self.now.plus(later);
         self.now.unix_ms = self.now.unix_ms.saturating_add_signed(wall_ms);
         self.start = self.now;
-        self.engine = Engine::restored(self.now, Limits::default(), restored);
+        self.engine = Engine::restored(self.now, self.limits.clone(), restored);
         self.outputs.clear();
         self.drain();
     }

@@ -3,9 +3,12 @@
 //! engine's own door.
 
 use super::bench::{Bench, Sidecar, inbound};
+use crate::engine::Limits;
+use crate::guard::{PRINCIPAL, Settings};
 use fusebox_proto::Latency;
 use fusebox_proto::command::{AckResult, Action, Command, Verb};
 use fusebox_proto::report::{EdgeCounts, EdgeWindow, Protocol};
+use fusebox_proto::view::GuardMode;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
@@ -43,6 +46,8 @@ pub(super) struct Plan {
     /// Fires the suggested action so many seconds after the incident opened.
     pub(super) act_after_s: Option<u64>,
     pub(super) proxies: usize,
+    /// What the collector may do by itself.
+    pub(super) guard: GuardMode,
 }
 
 impl Default for Plan {
@@ -66,6 +71,7 @@ impl Default for Plan {
             seconds: 90,
             act_after_s: None,
             proxies: 3,
+            guard: GuardMode::Suggest,
         }
     }
 }
@@ -89,6 +95,12 @@ pub(super) struct Outcome {
     /// As it was at each full second.
     pub(super) amplification: Vec<Option<f64>>,
     pub(super) advisories: usize,
+    /// When one key would first have stopped it, s.
+    pub(super) sure_s: Option<f64>,
+    /// Leases that the collector took by itself: when, s, and what.
+    pub(super) guarded: Vec<(f64, String)>,
+    /// What the journal says at the end, newest first.
+    pub(super) journal: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +157,8 @@ pub(super) struct Mesh {
 
 /// Runs a plan.
 pub(super) fn run(plan: &Plan) -> Outcome {
-    let mut bench = Bench::new();
+    let guard = Settings { mode: plan.guard, ..Settings::default() };
+    let mut bench = Bench::with(Limits { guard, ..Limits::default() });
     let sidecars: Vec<Sidecar> = (0..plan.proxies)
         .map(|n| bench.connect(&format!("payment-{n}"), "payment", &["inventory"]))
         .collect();
@@ -174,6 +187,8 @@ pub(super) fn run(plan: &Plan) -> Outcome {
         mesh.at(SECOND_US + phase, Happens::Report { proxy });
     }
     mesh.run();
+    let events = mesh.bench.snapshot().events;
+    mesh.outcome.journal = events.into_iter().map(|event| event.text).collect();
     mesh.outcome
 }
 
@@ -359,6 +374,9 @@ impl Mesh {
         let mut sidecar = self.sidecars[proxy].clone();
         self.bench.report(&mut sidecar, vec![edge], vec![came_in]);
         self.sidecars[proxy] = sidecar;
+        if self.plan.guard == GuardMode::Act {
+            self.deliver();
+        }
         self.look();
     }
 
@@ -372,6 +390,9 @@ impl Mesh {
             if let Some(after_s) = self.plan.act_after_s {
                 self.at(self.now_us + after_s * SECOND_US, Happens::Act);
             }
+        }
+        if incident.action.as_ref().is_some_and(|action| action.tier == 0) {
+            self.outcome.sure_s.get_or_insert(now_s);
         }
         if self.outcome.phases.last() != Some(&incident.phase) {
             self.outcome.phases.push(incident.phase.clone());
@@ -409,6 +430,12 @@ impl Mesh {
     /// Proxies take commands at once, and acknowledge them.
     fn deliver(&mut self) {
         let pushed = self.bench.pushed();
+        if let Some((_, command)) = pushed.iter().find(|(_, command)| command.by == PRINCIPAL)
+            && let Verb::Trip { action, ttl, .. } = command.verb
+        {
+            let what = format!("{} {} {}", action.kind(), ttl.as_secs(), command.reason);
+            self.outcome.guarded.push((self.now_us as f64 / 1e6, what));
+        }
         for (connection, command) in pushed {
             self.apply(&command);
             self.bench.ack(connection, &command, AckResult::Applied);

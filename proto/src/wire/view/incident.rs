@@ -37,6 +37,7 @@ impl From<Incident> for v1::Incident {
             alternatives: all(value.alternatives),
             data_quality: Some(value.data_quality.into()),
             subset: value.subset,
+            guard: value.guard.map(Into::into),
         }
     }
 }
@@ -76,6 +77,11 @@ impl TryFrom<v1::Incident> for Incident {
             data_quality: required(wire.data_quality, "data_quality")?
                 .try_into()
                 .map_err(|invalid: Invalid| invalid.within("data_quality"))?,
+            guard: wire
+                .guard
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(|invalid: Invalid| invalid.within("guard"))?,
         })
     }
 }
