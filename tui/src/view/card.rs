@@ -119,16 +119,16 @@ fn rows<'a>(model: &Model, incident: &'a Incident, width: u16) -> Vec<Row<'a>> {
     rows
 }
 
-/// What guard mode did, and why it does no more.
+/// Why guard mode does not act; where nothing keeps it from it, what it did.
 fn guard(guard: &IncidentGuard) -> Option<String> {
-    let acted = match (guard.actions, guard.acted_at) {
-        (0, _) | (_, None) => None,
-        (1, Some(at)) => Some(format!("acted at {}", format::clock(at))),
-        (n, Some(at)) => Some(format!("acted {n} times, last at {}", format::clock(at))),
-    };
-    let refused = guard.refused.as_ref().map(|why| format!("does not act: {why}"));
-    let parts: Vec<String> = acted.into_iter().chain(refused).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    if let Some(why) = &guard.refused {
+        return Some(format!("does not act: {why}"));
+    }
+    let at = format::clock(guard.acted_at?);
+    Some(match guard.actions {
+        1 => format!("acted at {at}"),
+        n => format!("acted {n} times, last at {at}"),
+    })
 }
 
 /// Leaves out what is worth least until the rest fits.
