@@ -35,7 +35,8 @@ const LINKS_MAX: usize = 16;
 const BACKWARDS_NS_MAX: u64 = 1_000_000_000;
 /// No sampler keeps less than one span in a million: what says so cannot be trusted to weigh.
 const WEIGHT_MAX: f64 = 1_000_000.0;
-/// Attribute of a span that a replay moved in time other than the rest: by so many ns.
+/// Attribute of a span of a replay at another speed, which moved it in time other than the rest: by
+/// so many ns.
 pub(crate) const MOVED_NS: &str = "fusebox.replay.moved_ns";
 /// Instrumentation scope of the spans of Fusebox's own proxies.
 const PROXY_SCOPE: &str = "fusebox.proxy";
@@ -250,7 +251,7 @@ fn span<'a>(
         is_refused: emitter == Emitter::Proxy && facts.is_refused(),
         resend_count: facts.resend_count.number().map_or(0, |count| count.clamp(0, 1_000) as u32),
         weight: weight(&raw.trace_state),
-        moved_ns: facts.moved_ns.number().unwrap_or(0),
+        moved_ns: facts.moved_ns.number(),
         links: raw.links.iter().take(LINKS_MAX).filter_map(link).collect(),
     })
 }

@@ -108,7 +108,8 @@ pub fn diagnose(spans: &Spans, since: Option<Stamp>) -> Result<Diagnosis, Refusa
     let at_ns = onset_ns.unwrap_or(middle_ns);
     let words = Words { spans, names, all: &all, comparison: &comparison, onset_ns: at_ns };
     let before_ns = baseline.map_or(0, |baseline| baseline.to_ns - baseline.from_ns);
-    let lengths = (before_ns + at_ns - capture.from_ns, capture.to_ns.saturating_sub(at_ns));
+    let lengths =
+        (before_ns.saturating_add(at_ns - capture.from_ns), capture.to_ns.saturating_sub(at_ns));
     let window = Window {
         from,
         to,

@@ -67,8 +67,9 @@ pub struct Span {
     pub resend_count: u32,
     /// 1 ÷ sampling probability.
     pub weight: f64,
-    /// Its trace was made so many ns earlier: a replay at another speed moved it.
-    pub moved_ns: i64,
+    /// Its trace was made so many ns earlier, as a replay at another speed says that sent it; `None`
+    /// for all other spans.
+    pub moved_ns: Option<i64>,
     /// Spans that this one continues without being their child (message queues).
     pub links: Vec<(TraceId, SpanId)>,
 }

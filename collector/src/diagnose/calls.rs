@@ -156,7 +156,8 @@ impl<'s> Walk<'s> {
         if row.kind != SpanKind::Client {
             return;
         }
-        let served_ns: u64 = rows.clone().map(|row| row.end_ns - row.start_ns).sum();
+        let served_ns =
+            rows.clone().map(|row| row.end_ns - row.start_ns).fold(0, u64::saturating_add);
         let gap_ns = (row.end_ns - row.start_ns).saturating_sub(served_ns);
         let first = rows.clone().next();
         let (callee, operation) = match first {

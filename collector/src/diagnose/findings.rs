@@ -160,7 +160,9 @@ fn search(all: &[Series], from_ns: u64, to_ns: u64) -> (Option<u64>, u64) {
     if let Some((_, middle_ns)) = found {
         let fine_ns = (step_ns / FINE).max(1);
         let first_ns = middle_ns.saturating_sub(step_ns).max(from_ns);
-        for at_ns in (first_ns..(middle_ns + step_ns).min(to_ns)).step_by(fine_ns as usize) {
+        for at_ns in
+            (first_ns..middle_ns.saturating_add(step_ns).min(to_ns)).step_by(fine_ns as usize)
+        {
             found = attempt(at_ns);
         }
     }

@@ -3,8 +3,13 @@
 //! Spans lie in blocks by when their trace was first heard of: a trace goes as a whole, the oldest
 //! first. Where a window of some minutes has no room, fewer traces are taken, chosen by their id, so
 //! that each is there as a whole or not at all; what was taken stands for the others.
+//!
+//! A replay at another speed says of its spans when they were made, and to a ring that holds nothing
+//! but a replay that is their time. Beside others it is not: everybody can say so, and who does
+//! would move the minutes of all that are compared. So the first span from life clears a replay
+//! away, and among spans from life those of a replay lie where they came.
 
-use super::rows::{Row, Spans, Words};
+use super::rows::{Row, SERVICES_MAX, Spans, WORDS_MAX, Words};
 use crate::spans::{Span, SpanBatch};
 use fusebox_proto::trace::TraceId;
 use fusebox_proto::{Now, ServiceId};
@@ -27,15 +32,21 @@ const SHARE_MIN: f32 = 1.0 / 4_096.0;
 const OTHER_TIME_NS: u64 = 3_600_000_000_000;
 /// A span whose clock is further off cannot be placed among the others.
 const SKEW_MS_MAX: u64 = 10 * 60_000;
-/// More names than this are looked through for those that are not used any more.
+/// A span that took longer than the ring is long is no request that its minutes tell of.
+const LENGTH_NS_MAX: u64 = 3_600_000_000_000;
+/// A trace of more spans than this is no request: what comes beyond is not taken, so that one trace
+/// does not leave all others without room.
+const TRACE_ROWS_MAX: u32 = 4_096;
+/// More operations and peers than this are looked through for those that are not used any more.
 const WORDS_TIDY: usize = 10_000;
+/// As [`WORDS_TIDY`], of services.
+const SERVICES_TIDY: usize = SERVICES_MAX / 2;
 
 /// The spans of the last minutes.
 #[derive(Debug)]
 pub(crate) struct Ring {
     blocks: VecDeque<Block>,
-    /// The block of each trace, and its own number.
-    traces: HashMap<TraceId, (u64, u32), foldhash::fast::RandomState>,
+    traces: HashMap<TraceId, Place, foldhash::fast::RandomState>,
     services: Words<ServiceId>,
     words: Words<Arc<str>>,
     /// Of all traces, so many are taken.
@@ -45,10 +56,22 @@ pub(crate) struct Ring {
     trace_next: u32,
     block_next: u64,
     words_tidy: usize,
+    services_tidy: usize,
     /// What began before this is kept, ns since the Unix epoch: the baseline of an incident.
     held_ns: Option<u64>,
     newest_ns: u64,
+    /// Whether all that is held is a replay's, at its own times.
+    is_replay: bool,
     shed: u64,
+    misdated: u64,
+}
+
+/// Where a trace is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    block: u64,
+    number: u32,
+    rows: u32,
 }
 
 /// The traces of some seconds.
@@ -85,9 +108,12 @@ impl Default for Ring {
             trace_next: 0,
             block_next: 0,
             words_tidy: WORDS_TIDY,
+            services_tidy: SERVICES_TIDY,
             held_ns: None,
             newest_ns: 0,
+            is_replay: false,
             shed: 0,
+            misdated: 0,
         }
     }
 }
@@ -96,8 +122,9 @@ impl Ring {
     /// Takes what came at `now`.
     pub(crate) fn add(&mut self, now: Now, batch: &SpanBatch) {
         for span in batch.spans.iter().filter(|span| !span.is_refused) {
-            let is_near = now.unix_ms.abs_diff(span.end_unix_ns / 1_000_000) <= SKEW_MS_MAX;
-            if !(is_near && self.take(now, span)) {
+            let is_dated = is_dated(now, span);
+            self.misdated += u64::from(!is_dated);
+            if !(is_dated && self.take(now, span)) {
                 self.shed += 1;
             }
             if self.rows_max < self.rows {
@@ -108,11 +135,20 @@ impl Ring {
 
     /// Takes a span, unless its trace is not taken.
     fn take(&mut self, now: Now, span: &Span) -> bool {
+        let is_replayed = span.moved_ns.is_some();
+        if self.rows == 0 {
+            self.is_replay = is_replayed;
+        } else if self.is_replay && !is_replayed {
+            self.clear();
+        }
         // Of a replay, the time in which it was made: in the replay's own, minutes are seconds.
-        let made_ns = |at_ns: u64| at_ns.saturating_add_signed(span.moved_ns.saturating_neg());
-        let start_ns = made_ns(span.start_unix_ns);
-        if 0 < self.newest_ns && OTHER_TIME_NS < self.newest_ns.abs_diff(start_ns) {
-            *self = Self { shed: self.shed, rows_max: self.rows_max, ..Self::default() };
+        let moved_ns = span.moved_ns.filter(|_| self.is_replay).unwrap_or(0);
+        let made_ns = |at_ns: u64| at_ns.saturating_add_signed(moved_ns.saturating_neg());
+        let (start_ns, end_ns) = (made_ns(span.start_unix_ns), made_ns(span.end_unix_ns));
+        if 0 < self.newest_ns && OTHER_TIME_NS < self.newest_ns.abs_diff(end_ns) {
+            let is_replay = self.is_replay;
+            self.clear();
+            self.is_replay = is_replay;
         }
         if self.blocks.back().is_none_or(|block| block.opened_ms + BLOCK_MS <= now.unix_ms) {
             self.age(now);
@@ -128,22 +164,32 @@ impl Ring {
         }
         let Some((at, trace)) = self.place(&span.trace_id) else { return false };
         let mut row = Row::new(span, trace, &mut self.services, &mut self.words);
-        (row.start_ns, row.end_ns) = (start_ns, made_ns(span.end_unix_ns));
+        (row.start_ns, row.end_ns) = (start_ns, end_ns);
         let block = &mut self.blocks[at];
         row.weight /= block.share;
         block.from_ns = block.from_ns.min(start_ns);
         Arc::make_mut(&mut block.rows).push(row);
         self.rows += 1;
-        self.newest_ns = self.newest_ns.max(start_ns);
+        // A clock that is ahead does not make what others send the past.
+        let latest_ns = if self.is_replay { u64::MAX } else { now.unix_ms * 1_000_000 };
+        self.newest_ns = self.newest_ns.max(start_ns.min(latest_ns));
         true
+    }
+
+    /// Forgets all spans, but not what was counted.
+    fn clear(&mut self) {
+        let shed = self.shed + self.rows as u64;
+        let Self { rows_max, misdated, .. } = *self;
+        *self = Self { rows_max, shed, misdated, ..Self::default() };
     }
 
     /// In which block a span of this trace belongs, and the number of the trace; `None` where the
     /// trace is not taken, or was let go.
     fn place(&mut self, trace: &TraceId) -> Option<(usize, u32)> {
-        if let Some((block, number)) = self.traces.get(trace) {
-            let at = self.blocks.binary_search_by_key(block, |block| block.number).ok()?;
-            return Some((at, *number));
+        if let Some(place) = self.traces.get_mut(trace) {
+            let at = self.blocks.binary_search_by_key(&place.block, |block| block.number).ok()?;
+            place.rows = place.rows.saturating_add(1);
+            return (place.rows <= TRACE_ROWS_MAX).then_some((at, place.number));
         }
         if !is_taken(trace, self.share) {
             return None;
@@ -152,7 +198,7 @@ impl Ring {
         self.trace_next = self.trace_next.wrapping_add(1);
         let block = self.blocks.back_mut()?;
         block.traces.push(*trace);
-        self.traces.insert(*trace, (block.number, number));
+        self.traces.insert(*trace, Place { block: block.number, number, rows: 1 });
         Some((self.blocks.len() - 1, number))
     }
 
@@ -167,7 +213,7 @@ impl Ring {
         if self.rows < self.rows_max / 4 {
             self.share = (2.0 * self.share).min(1.0);
         }
-        if self.words_tidy < self.words.len() || self.words_tidy < self.services.len() {
+        if self.words_tidy < self.words.len() || self.services_tidy < self.services.len() {
             self.tidy();
         }
     }
@@ -204,7 +250,7 @@ impl Ring {
             block.traces.retain(|trace| is_taken(trace, share));
             let numbers = block.traces.iter().filter_map(|trace| self.traces.get(trace));
             let kept: std::collections::HashSet<u32, foldhash::fast::RandomState> =
-                numbers.map(|(_, number)| *number).collect();
+                numbers.map(|place| place.number).collect();
             let rows = Arc::make_mut(&mut block.rows);
             let before = rows.len();
             rows.retain(|row| kept.contains(&row.trace));
@@ -235,7 +281,9 @@ impl Ring {
                 row.rename((&services, &words), (&mut self.services, &mut self.words));
             }
         }
-        self.words_tidy = (2 * self.words.len()).max(WORDS_TIDY);
+        // Where there is no room left, names are looked through again and again until there is.
+        self.words_tidy = (2 * self.words.len()).clamp(WORDS_TIDY, WORDS_MAX - 1);
+        self.services_tidy = (2 * self.services.len()).clamp(SERVICES_TIDY, SERVICES_MAX - 1);
     }
 
     /// When the newest span began, ns since the Unix epoch.
@@ -246,6 +294,11 @@ impl Ring {
     /// Spans that were let go before their time, or not taken, since the start.
     pub(crate) const fn shed(&self) -> u64 {
         self.shed
+    }
+
+    /// Spans that were not taken because their times cannot be right, since the start.
+    pub(crate) const fn misdated(&self) -> u64 {
+        self.misdated
     }
 
     /// One with room for so many spans.
@@ -276,6 +329,11 @@ impl Held {
     }
 
     #[cfg(test)]
+    pub(super) fn service(&self, number: u32) -> &ServiceId {
+        self.services.get(number)
+    }
+
+    #[cfg(test)]
     pub(super) fn word(&self, number: u32) -> &str {
         self.words.get(number)
     }
@@ -285,6 +343,13 @@ impl Held {
         let rows = self.rows().filter(|row| is_in(row)).copied().collect();
         Spans::of(rows, self.services.clone(), self.words.clone())
     }
+}
+
+/// Whether a span ended about now and was no longer than can be: what is off by more cannot be
+/// placed among the others.
+fn is_dated(now: Now, span: &Span) -> bool {
+    now.unix_ms.abs_diff(span.end_unix_ns / 1_000_000) <= SKEW_MS_MAX
+        && span.end_unix_ns.saturating_sub(span.start_unix_ns) <= LENGTH_NS_MAX
 }
 
 /// Whether a trace is among so many of all: a matter of its random bits alone.

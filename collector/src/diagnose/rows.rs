@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// made: 600 MB.
 pub const SPANS_MAX: usize = 2_000_000;
 /// Services beyond this many are one.
-const SERVICES_MAX: usize = 5_000;
+pub(super) const SERVICES_MAX: usize = 5_000;
 /// Operations and peers beyond this many are one.
-const WORDS_MAX: usize = 50_000;
+pub(super) const WORDS_MAX: usize = 50_000;
 
 /// When spans were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -167,7 +167,7 @@ impl Trace<'_> {
             is_refused: false,
             resend_count: 0,
             weight: 1.0,
-            moved_ns: 0,
+            moved_ns: None,
             links: Vec::new(),
         });
         self.next

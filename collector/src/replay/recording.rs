@@ -169,7 +169,8 @@ pub(super) struct Move {
     pub(super) by_ns: i64,
     /// So many ns of that are because time goes faster or slower than it did; they are told, because
     /// who compares minutes must know how many it were.
-    pub(super) warped_ns: i64,
+    /// `None` where time goes as fast as it did.
+    pub(super) warped_ns: Option<i64>,
 }
 
 impl Move {
@@ -181,8 +182,8 @@ impl Move {
         for event in span.events.iter_mut().filter(|event| event.time_unix_nano != 0) {
             event.time_unix_nano = event.time_unix_nano.saturating_add_signed(ns);
         }
-        if self.warped_ns != 0 {
-            let value = Some(AnyValue { value: Some(Value::IntValue(self.warped_ns)) });
+        if let Some(warped_ns) = self.warped_ns {
+            let value = Some(AnyValue { value: Some(Value::IntValue(warped_ns)) });
             span.attributes.push(KeyValue { key: MOVED_NS.into(), value, ..KeyValue::default() });
         }
     }

@@ -50,6 +50,7 @@ impl<'r> Schedule<'r> {
     pub fn new(recording: &'r Recording, started_unix_ns: u64, speed: f64) -> Self {
         let first = recording.window().from.0 * 1_000_000;
         let started = started_unix_ns.cast_signed();
+        let is_warped = f64::EPSILON < (speed - 1.0).abs();
         let mut begun: HashMap<[u8; 16], u64, foldhash::fast::RandomState> = HashMap::default();
         let spans = || recording.items().iter().enumerate();
         for (_, item) in spans() {
@@ -67,6 +68,7 @@ impl<'r> Schedule<'r> {
             let at = of.at_unix_ns.saturating_add_signed(by_ns);
             let at = Duration::from_nanos(at.saturating_sub(started_unix_ns));
             let warped_ns = by_ns.saturating_sub(started.saturating_sub(first.cast_signed()));
+            let warped_ns = is_warped.then_some(warped_ns);
             Some(Planned { at, item, by: Move { by_ns, warped_ns } })
         };
         let mut dues: Vec<Planned> = spans().filter_map(planned).collect();

@@ -78,6 +78,63 @@ fn traces_are_held_as_a_whole() {
     assert_eq!((off.ring.shed(), off.traces().len()), (80, 0));
 }
 
+/// Scenario: a mesh sends from life; beside it somebody says that spans are of a replay, and moves them
+/// by an hour and by ages, or sends times that cannot be: years off, longer than an hour, ahead by
+/// minutes. Then the same of a replay alone, and life after it.
+/// Guarantees: what came from life stays, in its time, and what is newest is no later than now; what
+/// cannot be is counted; a replay alone is in its own time, and the first span from life clears it
+/// away.
+#[test]
+fn nobody_moves_the_time_of_others() {
+    const HOUR_NS: i64 = 3_600_000_000_000;
+    let spans = mesh(1, 10.0, |_| CALM);
+    let last = spans.iter().max_by_key(|span| span.end_unix_ns).unwrap();
+    let lie = |number: u8, moved_ns: Option<i64>, from_s: i64, length_ns: u64| Span {
+        trace_id: TraceId::from_bytes(&[number; 16]).unwrap(),
+        moved_ns,
+        start_unix_ns: last.start_unix_ns.saturating_add_signed(1_000_000_000 * from_s),
+        end_unix_ns: last.start_unix_ns.saturating_add_signed(1_000_000_000 * from_s) + length_ns,
+        ..last.clone()
+    };
+    let check = |lie: Span, misdated: u64, more: usize| {
+        let mut bench = Bench::new(100_000);
+        bench.play(spans.clone());
+        let (traces, newest_ns) = (bench.traces(), bench.ring.newest_ns());
+        bench.ring.add(bench.now, &batch(vec![lie.clone()]));
+        let after = bench.traces();
+        assert!(traces.iter().all(|(number, trace)| after.get(number) == Some(trace)), "{lie:?}");
+        assert_eq!(
+            (after.len() - traces.len(), bench.ring.misdated()),
+            (more, misdated),
+            "{lie:?}"
+        );
+        let now_ns = bench.now.unix_ms * 1_000_000;
+        assert!((newest_ns..=now_ns).contains(&bench.ring.newest_ns()), "{lie:?}");
+    };
+    for moved_ns in [0, 1, HOUR_NS - 1, 2 * HOUR_NS, -2 * HOUR_NS, i64::MIN, i64::MAX] {
+        check(lie(1, Some(moved_ns), 0, 1_000), 0, 1);
+    }
+    check(lie(1, None, 500, 1_000), 0, 1);
+    check(lie(1, None, 900, 1_000), 1, 0);
+    check(lie(1, None, -4_000, 4_000_000_000_000), 1, 0);
+    check(Span { start_unix_ns: 1, ..lie(1, None, 0, 1_000) }, 1, 0);
+    check(lie(1, Some(-HOUR_NS), 4_000_000_000, 1_000), 1, 0);
+
+    let mut alone = Bench::new(100_000);
+    let started = spans.iter().map(|span| span.start_unix_ns).min().unwrap();
+    let moved = |span: &Span| {
+        let slow = (span.start_unix_ns - started) / 10;
+        Span { moved_ns: Some(-(9 * slow).cast_signed()), ..span.clone() }
+    };
+    alone.play(spans.iter().map(moved).collect());
+    let now_ns = alone.now.unix_ms * 1_000_000;
+    assert!(now_ns + 250_000_000_000 < alone.ring.newest_ns(), "{}", alone.ring.newest_ns());
+    assert_eq!(alone.ring.shed(), 0);
+    alone.ring.add(alone.now, &batch(vec![lie(1, None, 0, 1_000)]));
+    assert_eq!((alone.traces().len(), alone.ring.shed()), (1, spans.len() as u64));
+    assert!(alone.ring.newest_ns() <= now_ns);
+}
+
 /// Scenario: a fault at 100 s is held on to, and twenty minutes and more pass with traffic; then it
 /// is over.
 /// Guarantees: what was before it stays, what came since goes when it is old; once nothing is held,
@@ -101,7 +158,8 @@ fn what_was_before_a_fault_is_kept_while_it_lasts() {
     assert_eq!((bench.traces().len(), bench.ring.shed()), (0, 0));
 }
 
-/// Scenario: operations with an id in their name, 30,000 of them, over hours.
+/// Scenario: operations with an id in their name, 30,000 of them, over hours; half of them of services
+/// with an id in their name.
 /// Guarantees: only names of what is held are kept, and rows keep theirs.
 #[test]
 fn names_are_forgotten_with_their_spans() {
@@ -109,9 +167,12 @@ fn names_are_forgotten_with_their_spans() {
     let origin = mesh(1, 1.0, |_| CALM).swap_remove(0);
     for number in 0..30_000_u64 {
         bench.now = bench.started.plus(Duration::from_millis(500 * number));
+        let service = format!("cart-{}", number / 2);
+        let sender = Origin { service: named(&service), ..(*origin.origin).clone() };
         let span = Span {
             trace_id: TraceId::from_bytes(&u128::from(number + 1).to_be_bytes()).unwrap(),
             operation: format!("/cart/{number}").into(),
+            origin: sender.into(),
             start_unix_ns: bench.now.unix_ms * 1_000_000,
             end_unix_ns: bench.now.unix_ms * 1_000_000,
             ..origin.clone()
@@ -122,4 +183,28 @@ fn names_are_forgotten_with_their_spans() {
     assert!(held.words_len() <= 12_600, "{}", held.words_len());
     let newest = held.rows().max_by_key(|row| row.start_ns).unwrap();
     assert_eq!(held.word(newest.operation), "/cart/29999");
+    assert_eq!(held.service(newest.service), &named("cart-14999"));
+}
+
+fn named(service: &str) -> ServiceId {
+    ServiceId::named(service).unwrap()
+}
+
+/// Scenario: beside a mesh somebody sends one trace of so many spans that there is no room for it.
+/// Guarantees: of that trace no more is held than of any; all others stay.
+#[test]
+fn one_trace_does_not_take_all_room() {
+    let spans = mesh(1, 5.0, |_| CALM);
+    let count = spans.len();
+    let mut bench = Bench::new(2 * count);
+    bench.play(spans.clone());
+    let endless = (0..4 * count as u64).map(|number| Span {
+        trace_id: TraceId::from_bytes(&[1; 16]).unwrap(),
+        span_id: SpanId::from_bytes(&(number + 1).to_be_bytes()).unwrap(),
+        ..spans.last().unwrap().clone()
+    });
+    bench.ring.add(bench.now, &batch(endless.collect()));
+    let traces = bench.traces();
+    assert_eq!(traces.len(), count / SPANS + 1);
+    assert_eq!(bench.ring.shed() as usize, 4 * count - 4_096);
 }

@@ -41,7 +41,7 @@ fn span(service: &str, kind: SpanKind, id: u8, parent: u8, start_ms: u64, end_ms
         is_refused: false,
         resend_count: 0,
         weight: 1.0,
-        moved_ns: 0,
+        moved_ns: None,
         links: Vec::new(),
     })
 }
