@@ -135,6 +135,12 @@ impl Detectors {
         &self.latencies
     }
 
+    /// How many edges and series are watched.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.watches.len() + self.latencies.len()
+    }
+
     /// Forgets an edge that left the graph.
     pub(crate) fn forget(&mut self, edge: &Edge) {
         self.watches.remove(edge);

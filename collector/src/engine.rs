@@ -363,6 +363,7 @@ impl Engine {
         aged.edges.iter().for_each(|edge| self.detectors.forget(edge));
         for service in &aged.services {
             self.instances.forget(service);
+            self.capacity.forget(service);
             self.detectors.forget_service(service);
         }
         self.store.age(second);

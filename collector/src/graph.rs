@@ -21,6 +21,9 @@ pub const UNSEEN_MAX: Duration = Duration::from_mins(10);
 pub const NODES_MAX: usize = 10_000;
 /// More edges than this are not taken.
 pub const EDGES_MAX: usize = 50_000;
+/// Of the places for nodes and edges one in so many is for proxies alone: whoever sends spans of a
+/// million names does not keep out what proxies see.
+const PROXIES_SHARE: usize = 4;
 /// Ageing looks at every node and edge, so it runs at most this often.
 const AGE_EVERY: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,25 @@ pub struct Graph {
     index: HashMap<ServiceId, NodeIndex>,
     dropped: Dropped,
     aged_at: Option<Instant>,
+}
+
+/// Who gives evidence of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// One of our proxies.
+    Proxy,
+    /// Spans, which anybody can send.
+    Spans,
+}
+
+impl Witness {
+    /// Of so many places, those that may be taken on this evidence.
+    pub(crate) const fn room(self, places: usize) -> usize {
+        match self {
+            Self::Proxy => places,
+            Self::Spans => places - places / PROXIES_SHARE,
+        }
+    }
 }
 
 /// A service on the graph.
@@ -80,16 +102,26 @@ impl Graph {
     }
 
     /// There is evidence of a node. Whether it is on the graph now.
-    pub fn touch_node(&mut self, now: Instant, service: &ServiceId, kind: ServiceKind) -> bool {
-        self.node(now, service, Some(kind)).is_some()
+    pub fn touch_node(
+        &mut self,
+        (now, by): (Instant, Witness),
+        service: &ServiceId,
+        kind: ServiceKind,
+    ) -> bool {
+        self.node((now, by), service, Some(kind)).is_some()
     }
 
     /// There is evidence of an edge, and so of its two ends. An end that is not known yet is taken
     /// for external until it says otherwise itself. Whether it is on the graph now.
-    pub fn touch_edge(&mut self, now: Instant, edge: &Edge, protocol: Protocol) -> bool {
+    pub fn touch_edge(
+        &mut self,
+        (now, by): (Instant, Witness),
+        edge: &Edge,
+        protocol: Protocol,
+    ) -> bool {
         let ends = self
-            .node(now, &edge.source, None)
-            .and_then(|source| Some((source, self.node(now, &edge.destination, None)?)));
+            .node((now, by), &edge.source, None)
+            .and_then(|source| Some((source, self.node((now, by), &edge.destination, None)?)));
         let Some((source, destination)) = ends else {
             self.dropped.edges += 1;
             return false;
@@ -101,7 +133,7 @@ impl Graph {
             if protocol != Protocol::Unknown {
                 link.protocol = protocol;
             }
-        } else if EDGES_MAX <= self.mesh.edge_count() {
+        } else if by.room(EDGES_MAX) <= self.mesh.edge_count() {
             self.dropped.edges += 1;
             return false;
         } else {
@@ -125,7 +157,7 @@ impl Graph {
     /// The node of `service`, made or refreshed; `None` if there is no place for it.
     fn node(
         &mut self,
-        now: Instant,
+        (now, by): (Instant, Witness),
         service: &ServiceId,
         kind: Option<ServiceKind>,
     ) -> Option<NodeIndex> {
@@ -138,7 +170,7 @@ impl Graph {
             }
             return Some(index);
         }
-        if NODES_MAX <= self.mesh.node_count() {
+        if by.room(NODES_MAX) <= self.mesh.node_count() {
             self.dropped.nodes += 1;
             return None;
         }

@@ -180,7 +180,7 @@ impl Pairing {
         let mut newest: HashMap<Arc<Origin>, u64> = HashMap::new();
         for span in spans {
             let resource = resources.entry(Arc::as_ptr(&span.origin));
-            let origin = resource.or_insert_with(|| self.names.origin(&span.origin));
+            let origin = resource.or_insert_with(|| self.names.origin(now.instant, &span.origin));
             let end = newest.entry(Arc::clone(origin)).or_default();
             *end = (span.end_unix_ns / 1_000_000).max(*end);
         }

@@ -14,6 +14,7 @@ pub(crate) use subsets::{Split, Subsets};
 pub(crate) use tally::{Counts, Served, Tally};
 pub(crate) use track::{MINUTE, Track};
 
+use crate::graph::Witness;
 use crate::observe::Observation;
 use fusebox_proto::report::{EdgeWindow, InboundWindow};
 use fusebox_proto::{Edge, ServiceId};
@@ -112,7 +113,8 @@ impl Store {
                 ..
             } => {
                 let second = self.second_of(now_second, *at_unix_ms);
-                let Some(track) = slot(&mut self.edges, edge, self.edges_max) else {
+                let edges_max = Witness::Spans.room(self.edges_max);
+                let Some(track) = slot(&mut self.edges, edge, edges_max) else {
                     self.dropped.edges += 1;
                     return;
                 };
@@ -153,7 +155,8 @@ impl Store {
                     return;
                 }
                 self.note_taken(second, now_second);
-                let Some(track) = slot(&mut self.services, service, self.services_max) else {
+                let services_max = Witness::Spans.room(self.services_max);
+                let Some(track) = slot(&mut self.services, service, services_max) else {
                     self.dropped.services += 1;
                     return;
                 };

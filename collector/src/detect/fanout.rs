@@ -54,7 +54,8 @@ impl Fanout {
             return None;
         }
         let usual = self.envelope.upper().filter(|usual| 0.0 < *usual)?;
-        let requests = caller?.sum(last, 3).requests;
+        // Requests that only spans tell of come late, sampled, and from anybody.
+        let requests = caller.filter(|caller| caller.is_covered(last))?.sum(last, 3).requests;
         (GROWTH_MIN * usual * requests <= recent.attempts() && 0.0 < requests)
             .then_some(ByRatio { usual })
     }

@@ -95,6 +95,12 @@ impl Latencies {
         self.explained.contains_key(service)
     }
 
+    /// How many series are watched.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
     /// Forgets an edge that left the graph.
     pub(crate) fn forget_edge(&mut self, edge: &Edge) {
         self.series.remove(&Subject::Edge(edge.clone()));

@@ -13,15 +13,29 @@ const VERSIONS_MAX: usize = 16;
 /// A service is new for so long: its first instances are no news.
 const NEW_FOR_MS: u64 = 10_000;
 
-/// Of all services.
+/// Of all services on the graph.
 #[derive(Debug, Default)]
-pub(crate) struct Instances(HashMap<ServiceId, Known>);
+pub(crate) struct Instances {
+    known: HashMap<ServiceId, Known>,
+    dropped: u64,
+}
 
 #[derive(Debug)]
 struct Known {
     since_unix_ms: u64,
-    seen: BTreeMap<Arc<str>, u64>,
-    versions: BTreeMap<Arc<str>, u64>,
+    seen: Seen,
+    versions: Seen,
+}
+
+/// When each was last seen, ms since the Unix epoch.
+type Seen = BTreeMap<Arc<str>, u64>;
+
+/// What came of a sighting.
+enum Noted {
+    New,
+    Known,
+    /// There is no room.
+    Dropped,
 }
 
 /// Something that was not there before.
@@ -43,58 +57,71 @@ impl Instances {
         version: Option<&Arc<str>>,
     ) -> Vec<News> {
         let since_unix_ms = now.unix_ms;
-        let known = self.0.entry(service.clone()).or_insert_with(|| Known {
+        let known = self.known.entry(service.clone()).or_insert_with(|| Known {
             since_unix_ms,
             seen: BTreeMap::new(),
             versions: BTreeMap::new(),
         });
         let is_new = now.unix_ms < known.since_unix_ms + NEW_FOR_MS;
         let mut news = Vec::new();
-        if let Some(instance) = instance
-            && note(&mut known.seen, instance, now, INSTANCES_MAX)
-        {
-            news.push(News::Instance(instance.clone()));
-        }
-        if let Some(version) = version
-            && note(&mut known.versions, version, now, VERSIONS_MAX)
-        {
-            news.push(News::Version(version.clone()));
-        }
+        let mut note = |seen: &mut Seen,
+                        key: Option<&Arc<str>>,
+                        len_max,
+                        what: fn(Arc<str>) -> News| {
+            match key.map(|key| (key, note(seen, key, now, len_max))) {
+                Some((key, Noted::New)) => news.push(what(key.clone())),
+                Some((_, Noted::Dropped)) => self.dropped += 1,
+                Some((_, Noted::Known)) | None => (),
+            }
+        };
+        note(&mut known.seen, instance, INSTANCES_MAX, News::Instance);
+        note(&mut known.versions, version, VERSIONS_MAX, News::Version);
         if is_new { Vec::new() } else { news }
     }
 
     /// Instances of a service seen lately.
     pub(crate) fn of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<str>> {
-        self.0.get(service).into_iter().flat_map(|known| known.seen.keys())
+        self.known.get(service).into_iter().flat_map(|known| known.seen.keys())
     }
 
     /// Versions of a service that were seen.
     pub(crate) fn versions(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<str>> {
-        self.0.get(service).into_iter().flat_map(|known| known.versions.keys())
+        self.known.get(service).into_iter().flat_map(|known| known.versions.keys())
     }
 
     /// A second passed.
     pub(crate) fn age(&mut self, now: Now) {
-        for known in self.0.values_mut() {
+        for known in self.known.values_mut() {
             known.seen.retain(|_, at| now.unix_ms < *at + SEEN_FOR_MS);
         }
     }
 
+    /// How many services are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Sightings of instances and versions that were not told apart since the start.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// Forgets a service that left the graph.
     pub(crate) fn forget(&mut self, service: &ServiceId) {
-        self.0.remove(service);
+        self.known.remove(service);
     }
 }
 
-/// Notes that `key` was seen; whether for the first time.
-fn note(seen: &mut BTreeMap<Arc<str>, u64>, key: &Arc<str>, now: Now, len_max: usize) -> bool {
+/// Notes that `key` was seen.
+fn note(seen: &mut Seen, key: &Arc<str>, now: Now, len_max: usize) -> Noted {
     if let Some(at) = seen.get_mut(key) {
         *at = now.unix_ms;
-        return false;
+        return Noted::Known;
     }
-    if seen.len() < len_max {
-        seen.insert(key.clone(), now.unix_ms);
-        return true;
+    if len_max <= seen.len() {
+        return Noted::Dropped;
     }
-    false
+    seen.insert(key.clone(), now.unix_ms);
+    Noted::New
 }

@@ -4,6 +4,7 @@ use super::backing;
 use super::instances::News;
 use super::proxies::Taken;
 use super::{ConnectionId, Engine, Output};
+use crate::graph::Witness;
 use crate::observe::Observation;
 use crate::spans::SpanBatch;
 use fusebox_proto::command::Ack;
@@ -29,13 +30,15 @@ impl Engine {
         for observation in observations {
             match observation {
                 Observation::Node { service, kind, instance, version, .. } => {
-                    self.touch_node(now, service, *kind);
-                    self.saw_instance(now, service, instance.as_ref(), version.as_ref());
+                    if self.touch_node((now, Witness::Spans), service, *kind) {
+                        self.saw_instance(now, service, instance.as_ref(), version.as_ref());
+                    }
                 }
                 Observation::Attempt { edge, protocol, .. } => {
                     self.is_renamed |= self.graph.get(&edge.source).is_none()
                         || self.graph.get(&edge.destination).is_none();
-                    if !self.graph.touch_edge(now.instant, edge, *protocol) {
+                    let witness = (now.instant, Witness::Spans);
+                    if !self.graph.touch_edge(witness, edge, *protocol) {
                         continue;
                     }
                     touched.insert(edge);
@@ -46,8 +49,11 @@ impl Engine {
                     }
                     touched.insert(edge);
                 }
+                // What has no place on the graph has none elsewhere: nobody would forget it.
                 Observation::Served { service, .. } => {
-                    self.touch_node(now, service, ServiceKind::Service);
+                    if !self.touch_node((now, Witness::Spans), service, ServiceKind::Service) {
+                        continue;
+                    }
                 }
             }
             self.store.observe(now_second, observation);
@@ -55,9 +61,15 @@ impl Engine {
         self.judge(now, touched);
     }
 
-    fn touch_node(&mut self, now: Now, service: &ServiceId, kind: ServiceKind) {
+    /// Whether it has a place.
+    fn touch_node(
+        &mut self,
+        (now, by): (Now, Witness),
+        service: &ServiceId,
+        kind: ServiceKind,
+    ) -> bool {
         self.is_renamed |= self.graph.get(service).is_none();
-        self.graph.touch_node(now.instant, service, kind);
+        self.graph.touch_node((now.instant, by), service, kind)
     }
 
     fn saw_instance(
@@ -91,10 +103,12 @@ impl Engine {
             let reason = "the proxy connected again".to_owned();
             self.outputs.push_back(Output::Close { connection: replaced, reason });
         }
-        self.touch_node(now, &service, ServiceKind::Service);
+        let is_placed = self.touch_node((now, Witness::Proxy), &service, ServiceKind::Service);
         self.is_renamed = true;
         self.journal.note_proxy(now.unix_ms, "proxy", "connected", name.as_str());
-        self.saw_instance(now, &service, Some(&instance), None);
+        if is_placed {
+            self.saw_instance(now, &service, Some(&instance), None);
+        }
         if let Some(proxy) = self.proxies.on(connection) {
             self.desired.connected(now, &self.proxies, proxy);
         }
@@ -141,25 +155,28 @@ impl Engine {
         }
         let Taken::New { second } = taken else { return };
         self.newest_unix_ms = now.unix_ms;
-        self.touch_node(now, &service, ServiceKind::Service);
-        self.saw_instance(now, &service, Some(&instance), None);
+        let is_placed = self.touch_node((now, Witness::Proxy), &service, ServiceKind::Service);
+        if is_placed {
+            self.saw_instance(now, &service, Some(&instance), None);
+        }
         let now_second = now.unix_ms / 1_000;
         let mut edges: BTreeSet<Edge> = BTreeSet::new();
         for window in report.edges.iter().filter(|window| window.destination != service) {
             let edge = Edge::new(service.clone(), window.destination.clone());
             self.is_renamed |= self.graph.get(&edge.destination).is_none();
-            if self.graph.touch_edge(now.instant, &edge, window.protocol) {
+            let witness = (now.instant, Witness::Proxy);
+            if self.graph.touch_edge(witness, &edge, window.protocol) {
                 if window.protocol == Protocol::Tcp
                     && let Some(kind) = backing::kind(edge.destination.name())
                 {
-                    self.graph.touch_node(now.instant, &edge.destination, kind);
+                    self.graph.touch_node(witness, &edge.destination, kind);
                 }
                 self.store.note_taken(second, now_second);
                 self.store.add_edge_window(&edge, second, window);
                 edges.insert(edge);
             }
         }
-        for window in &report.inbound {
+        for window in report.inbound.iter().filter(|_| is_placed) {
             self.store.add_inbound_window(&service, second, window);
         }
         for transition in &report.transitions {

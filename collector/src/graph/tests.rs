@@ -1,3 +1,4 @@
+use super::Witness::Proxy;
 use super::*;
 use fusebox_proto::Now;
 
@@ -14,7 +15,7 @@ fn edge(text: &str) -> Edge {
 fn graph(now: Instant, edges: &[&str]) -> Graph {
     let mut graph = Graph::new();
     for text in edges {
-        assert!(graph.touch_edge(now, &edge(text), Protocol::Http1));
+        assert!(graph.touch_edge((now, Proxy), &edge(text), Protocol::Http1));
     }
     graph
 }
@@ -28,11 +29,11 @@ fn what_is_known_gets_better() {
     let mut graph = graph(now, &["a>b"]);
     let kind = |graph: &Graph, name: &str| graph.get(&named(name)).unwrap().kind;
     assert_eq!(kind(&graph, "b"), ServiceKind::External);
-    assert!(graph.touch_node(now, &named("b"), ServiceKind::Database));
+    assert!(graph.touch_node((now, Proxy), &named("b"), ServiceKind::Database));
     assert_eq!(kind(&graph, "b"), ServiceKind::Database);
-    assert!(graph.touch_node(now, &named("b"), ServiceKind::Service));
-    assert!(graph.touch_node(now, &named("b"), ServiceKind::External));
-    assert!(graph.touch_edge(now, &edge("a>b"), Protocol::Unknown));
+    assert!(graph.touch_node((now, Proxy), &named("b"), ServiceKind::Service));
+    assert!(graph.touch_node((now, Proxy), &named("b"), ServiceKind::External));
+    assert!(graph.touch_edge((now, Proxy), &edge("a>b"), Protocol::Unknown));
     assert_eq!(kind(&graph, "b"), ServiceKind::Service);
     let edges: Vec<_> =
         graph.edges().map(|(edge, link)| (edge.to_string(), link.protocol)).collect();
@@ -52,7 +53,7 @@ fn what_is_not_seen_ages_out() {
     let start = Now::read().instant;
     let mut graph = graph(start, &["a>b", "b>c"]);
     let later = start + UNSEEN_MAX;
-    assert!(graph.touch_edge(later, &edge("a>b"), Protocol::Http1));
+    assert!(graph.touch_edge((later, Proxy), &edge("a>b"), Protocol::Http1));
     assert_eq!(graph.age(later), Aged::default());
     let aged = graph.age(later + AGE_EVERY);
     assert_eq!(aged, Aged { services: vec![named("c")], edges: vec![edge("b>c")] });
@@ -71,7 +72,7 @@ fn what_is_not_seen_ages_out() {
 fn wrong_evidence_is_taken_back() {
     let now = Now::read().instant;
     let mut graph = graph(now, &["a>b:1", "a>c", "a>c", "a>d"]);
-    graph.touch_node(now, &named("d"), ServiceKind::Service);
+    graph.touch_node((now, Proxy), &named("d"), ServiceKind::Service);
     for wrong in ["a>b:1", "a>c", "a>d", "a>nobody", "nobody>b"] {
         graph.retract_edge(&edge(wrong));
     }
@@ -83,19 +84,24 @@ fn wrong_evidence_is_taken_back() {
     assert!(graph.get(&named("d")).is_some());
 }
 
-/// Scenario: more nodes than there is place for.
-/// Guarantees: what does not fit is counted, and what is there is still refreshed.
+/// Scenario: more nodes than there is place for, from spans and from proxies.
+/// Guarantees: spans leave a quarter to proxies; what does not fit is counted, and what is there is
+/// still refreshed.
 #[test]
 fn the_graph_is_bounded() {
     let now = Now::read().instant;
     let mut graph = Graph::new();
     for at in 0..NODES_MAX {
-        assert!(graph.touch_node(now, &named(&format!("n{at}")), ServiceKind::Service));
+        let is_for_proxies = Witness::Spans.room(NODES_MAX) <= at;
+        let service = named(&format!("n{at}"));
+        let by_spans = graph.touch_node((now, Witness::Spans), &service, ServiceKind::Service);
+        assert_eq!(by_spans, !is_for_proxies, "{at}");
+        assert!(graph.touch_node((now, Proxy), &service, ServiceKind::Service));
     }
-    assert!(!graph.touch_node(now, &named("more"), ServiceKind::Service));
-    assert!(!graph.touch_edge(now, &edge("n0>more"), Protocol::Http1));
-    assert!(graph.touch_edge(now, &edge("n0>n1"), Protocol::Http1));
-    assert_eq!(graph.dropped(), Dropped { nodes: 2, edges: 1 });
+    assert!(!graph.touch_node((now, Proxy), &named("more"), ServiceKind::Service));
+    assert!(!graph.touch_edge((now, Proxy), &edge("n0>more"), Protocol::Http1));
+    assert!(graph.touch_edge((now, Proxy), &edge("n0>n1"), Protocol::Http1));
+    assert_eq!(graph.dropped(), Dropped { nodes: 2_502, edges: 1 });
     assert_eq!(graph.nodes().count(), NODES_MAX);
 }
 

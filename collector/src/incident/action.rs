@@ -1,4 +1,5 @@
-//! What would help, least harm first.
+//! What would help, least harm first; nothing where only spans say that anything is wrong, because
+//! anybody can send spans in anybody's name.
 //!
 //! Muting retries harms nobody: it takes away only what multiplies, and the callee drains with
 //! what its first attempts leave free. It needs retries that a proxy recognises. A surge of first
@@ -158,7 +159,7 @@ pub(super) struct Advice {
 }
 
 /// What can be done about a cause that began in the second `onset`; `None` where no proxy could
-/// enforce anything.
+/// enforce anything, or where none counted any of it.
 pub(super) fn advise(
     scene: &Scene<'_>,
     blame: &Blame,
@@ -167,6 +168,8 @@ pub(super) fn advise(
     (before, onset): (&Before, u64),
 ) -> Option<Advice> {
     scene.proxies.enforcing(&blame.edge).next()?;
+    let (track, front) = scene.track(&blame.edge)?;
+    (onset..=front).any(|second| track.is_covered(second)).then_some(())?;
     let watch = scene.detectors.get(&blame.edge)?;
     let figures = Figures::see(scene, blame, watch.usual(), before, onset)?;
     let is_recognised = RECOGNISED_MIN <= scene.recognised(&blame.edge).unwrap_or(0.0);

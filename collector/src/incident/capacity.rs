@@ -42,6 +42,17 @@ impl Capacity {
         self.best.retain(|_, best| RATE_MIN < *best);
     }
 
+    /// How many services are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.best.len()
+    }
+
+    /// Forgets a service that left the graph.
+    pub(crate) fn forget(&mut self, service: &ServiceId) {
+        self.best.remove(service);
+    }
+
     /// The best rate of a service; `None` where it never served anything.
     pub(crate) fn of(&self, service: &ServiceId) -> Option<f64> {
         self.best.get(service).copied()

@@ -91,8 +91,9 @@ impl Reader<'_> {
                 previous.is_some_and(|it| it.leaf.is_some() && it.leaf == attempt.leaf);
             let leaf = attempt.leaf.map(|leaf| self.span(leaf));
             let overlaps = !is_same_leaf
-                && leaf
-                    .is_some_and(|leaf| leaf.start_unix_ns + tries::ROUNDING_NS < running_until_ns);
+                && leaf.is_some_and(|leaf| {
+                    leaf.start_unix_ns.saturating_add(tries::ROUNDING_NS) < running_until_ns
+                });
             let says_retry = !is_same_leaf
                 && [attempt.leaf, attempt.top]
                     .into_iter()

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Spans of a live sender arrive within a batch delay, 5 s by default in every SDK. Who is always
 /// later than that has a clock that is behind.
 const LAG_TRUSTED_MS: i64 = 5_000;
+/// Exporters give up after about a minute of backoff: a batch that would be later than this, had it
+/// been sent by the clock that is the most ahead, was sent by another one.
+const DELAY_MS_MAX: u64 = 120_000;
 /// For this long the smallest lag counts, and for as long again: a clock that was set is noticed.
 const EPOCH: Duration = Duration::from_mins(1);
 /// Senders whose clocks are watched; those beyond are taken to be right.
@@ -19,6 +22,7 @@ const SENDERS_MAX: usize = 16_384;
 /// clock: all else in it is delay, which is never negative. So spans "from the future" show a
 /// clock that is ahead, and only a lag that never falls below the batch delay one that is behind.
 /// A batch that is late once (resent after an outage) changes nothing: it stays where it belongs.
+/// Nor does one that comes in a sender's name with a clock of another century: it moves itself alone.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     senders: HashMap<Arc<Origin>, Lag>,
@@ -62,6 +66,8 @@ impl Clocks {
         }
         known.current = known.current.min(lag);
         let smallest = known.current.min(known.previous);
+        let is_other = smallest < 0 && DELAY_MS_MAX < lag.abs_diff(smallest);
+        let smallest = if is_other { lag } else { smallest };
         if (0..=LAG_TRUSTED_MS).contains(&smallest) { 0 } else { smallest }
     }
 }
@@ -72,10 +78,12 @@ mod tests {
     use fusebox_proto::{Now, ServiceId};
 
     /// Scenario: a live sender, one whose clock is ahead, one whose clock is behind, a batch that
-    /// is resent after an outage, and a clock that is set.
+    /// is resent after an outage, a clock that is set, and somebody who sends in the sender's name
+    /// from years ahead or behind.
     /// Guarantees: only a clock that is wrong is corrected, and soon after it was set anew.
     #[test]
     fn only_wrong_clocks_are_corrected() {
+        const YEARS: i64 = 1_500_000_000_000;
         let start = Now::read();
         let origin = Arc::new(Origin {
             service: ServiceId::named("a").unwrap(),
@@ -99,5 +107,7 @@ mod tests {
         check(&[(0, 60_000, 60_000), (5, 100, 0), (10, 65_000, 0)]);
         check(&[(0, -7_000, -7_000), (61, 100, -7_000), (122, 100, 0)]);
         check(&[(0, -7_000, -7_000), (500, 100, 0)]);
+        check(&[(0, 20, 0), (1, -YEARS, -YEARS), (2, 30, 0), (3, 4_000, 0), (4, -YEARS, -YEARS)]);
+        check(&[(0, 20, 0), (1, YEARS, 0), (2, 30, 0)]);
     }
 }

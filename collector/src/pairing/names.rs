@@ -4,14 +4,19 @@ use crate::spans::Origin;
 use fusebox_proto::ServiceId;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Services that are told apart; what comes beyond is `other`.
 const NAMES_MAX: usize = 65_536;
+/// A name that was not used for one to two of these makes room: as long as the graph remembers.
+const GENERATION: Duration = Duration::from_mins(10);
 
-/// A bounded set of services.
+/// A bounded set of services, in two generations.
 #[derive(Debug)]
 pub(super) struct Names {
-    known: HashSet<ServiceId>,
+    current: HashSet<ServiceId>,
+    previous: HashSet<ServiceId>,
+    began: Option<Instant>,
     len_max: usize,
     /// How often a name did not fit.
     pub(super) overflowed: u64,
@@ -25,26 +30,36 @@ impl Default for Names {
 
 impl Names {
     fn new(len_max: usize) -> Self {
-        Self { known: HashSet::new(), len_max, overflowed: 0 }
+        let (current, previous) = (HashSet::new(), HashSet::new());
+        Self { current, previous, began: None, len_max, overflowed: 0 }
     }
 
     /// The service of this name, sharing its text with all others of the name; `other` of no
     /// environment where there is no place for a new one.
-    pub(super) fn intern(&mut self, service: &ServiceId) -> ServiceId {
-        if let Some(known) = self.known.get(service) {
+    pub(super) fn intern(&mut self, now: Instant, service: &ServiceId) -> ServiceId {
+        let began = *self.began.get_or_insert(now);
+        if GENERATION <= now.saturating_duration_since(began) {
+            self.previous = std::mem::take(&mut self.current);
+            self.began = Some(now);
+        }
+        if let Some(known) = self.current.get(service) {
             return known.clone();
         }
-        if self.len_max <= self.known.len() {
+        if let Some(known) = self.previous.take(service) {
+            self.current.insert(known.clone());
+            return known;
+        }
+        if self.len_max <= self.current.len() + self.previous.len() {
             self.overflowed += 1;
             return ServiceId::named("other").expect("it is not empty and not long");
         }
-        self.known.insert(service.clone());
+        self.current.insert(service.clone());
         service.clone()
     }
 
     /// The origin with its service interned.
-    pub(super) fn origin(&mut self, origin: &Arc<Origin>) -> Arc<Origin> {
-        let service = self.intern(&origin.service);
+    pub(super) fn origin(&mut self, now: Instant, origin: &Arc<Origin>) -> Arc<Origin> {
+        let service = self.intern(now, &origin.service);
         Arc::new(Origin { service, ..(**origin).clone() })
     }
 }
@@ -52,17 +67,29 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fusebox_proto::Now;
 
-    /// Scenario: more names than there is place for.
-    /// Guarantees: known ones stay themselves, new ones become `other` and are counted.
+    /// Scenario: more names than there is place for; later most of them are not used any more.
+    /// Guarantees: known ones stay themselves, new ones become `other` and are counted; a name that
+    /// nobody used for long makes room for a new one.
     #[test]
     fn what_does_not_fit_is_other() {
-        let named = |name: &str| ServiceId::named(name).unwrap();
+        let start = Now::read().instant;
         let mut names = Names::new(2);
-        assert_eq!(names.intern(&named("a")), named("a"));
-        assert_eq!(names.intern(&named("b")), named("b"));
-        assert_eq!(names.intern(&named("c")), named("other"));
-        assert_eq!(names.intern(&named("a")), named("a"));
-        assert_eq!(names.overflowed, 1);
+        let mut check = |at_s: u64, name: &str, expected: &str| {
+            let now = start + Duration::from_secs(at_s);
+            let named = |name: &str| ServiceId::named(name).unwrap();
+            assert_eq!(names.intern(now, &named(name)), named(expected), "{name} at {at_s}");
+        };
+        check(0, "a", "a");
+        check(0, "b", "b");
+        check(0, "c", "other");
+        check(0, "a", "a");
+        check(700, "a", "a");
+        check(700, "c", "other");
+        check(1_400, "a", "a");
+        check(1_400, "c", "c");
+        check(1_400, "b", "other");
+        assert_eq!(names.overflowed, 3);
     }
 }

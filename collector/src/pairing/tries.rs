@@ -122,7 +122,7 @@ fn repeated(leaf: &Held, entry: &Held, next: &Span, attempt: &mut Try) {
             Evidence::Status(400..) => Outcome::Failure,
             _ => Outcome::Timeout,
         },
-        _ if next.start_unix_ns + ROUNDING_NS < span.end_unix_ns => Outcome::Timeout,
+        _ if next.start_unix_ns.saturating_add(ROUNDING_NS) < span.end_unix_ns => Outcome::Timeout,
         _ => Outcome::Success,
     };
 }
