@@ -7,6 +7,7 @@ mod diagnose;
 mod failure;
 mod guard;
 mod history;
+mod lies;
 mod policy;
 mod refusal;
 mod replay;
