@@ -173,7 +173,7 @@ fn a_refusal_is_told_once_a_minute() {
 /// What happens in a property's run.
 #[derive(Clone, Debug)]
 enum Happens {
-    Suggested { edge: usize, incident: usize, case: Case, ttl_s: u64 },
+    Suggested { edge: usize, incident: usize, case: Box<Case>, ttl_s: u64 },
     Reset { edge: usize },
     Trip { edge: usize, ttl_s: u64 },
 }
@@ -197,7 +197,7 @@ prop_compose! {
 
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
-        12 => (0..12_usize, 0..30_usize, cases(), 1..300_u64)
+        12 => (0..12_usize, 0..30_usize, cases().prop_map(Box::new), 1..300_u64)
             .prop_map(|(edge, incident, case, ttl_s)| Happens::Suggested { edge, incident, case, ttl_s }),
         1 => (0..12_usize).prop_map(|edge| Happens::Reset { edge }),
         1 => (0..12_usize, 1..300_u64).prop_map(|(edge, ttl_s)| Happens::Trip { edge, ttl_s }),
