@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::view::{
-    Advisory, CollectorStatus, EdgeView, Health, Mtls, Proxy, Service, ServiceKind, Snapshot,
-    Stamp, Status,
+    Advisory, CollectorStatus, EdgeView, GuardMode, Health, Mtls, Proxy, Service, ServiceKind,
+    Snapshot, Stamp, Status,
 };
 use fusebox_proto::{Edge, Now, ServiceId};
 use std::collections::{BTreeMap, HashMap};
@@ -68,7 +68,7 @@ fn status(engine: &Engine, now: Now, snapshot: &Snapshot) -> Status {
             dropped: dropped(engine),
             history: Some(engine.keeping.history()),
         },
-        guard: Some(engine.guard_view(now)),
+        guard: Some(engine.guard_view(now)).filter(|guard| guard.mode != GuardMode::Suggest),
     }
 }
 

@@ -129,7 +129,7 @@ pub struct Status {
     pub incidents_open: u64,
     /// The collector itself.
     pub collector: CollectorStatus,
-    /// Guard mode; `None` where that is not known.
+    /// Guard mode; `None` where it only suggests, as it does unless it is told otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
 }
