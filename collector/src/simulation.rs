@@ -159,6 +159,7 @@ fn a_lively_mesh_is_left_alone() {
         for (id, incident) in &incidents {
             println!("FALSE: seed {seed}, {id}: {}", incident.summary);
         }
+        println!("mesh {seed}: {} false incidents", incidents.len());
         incidents.len() as u64
     });
     println!("{meshes} meshes of {edges} edges, {seconds} s: {incidents} false incidents");

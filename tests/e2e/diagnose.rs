@@ -80,7 +80,7 @@ fn real_incidents_are_blamed_on_the_right_service() {
 }
 
 /// Scenario: the command on an incident, for people, cut in the middle, before the onset; with an
-/// onset outside; on what is no capture; without a file.
+/// onset outside; on what is no capture; without a file, where there is no collector.
 /// Guarantees: the first line is the verdict, which accuses nobody; a cut is told; what is wrong is
 /// named with what is allowed, and exits 2.
 #[test]
@@ -96,7 +96,8 @@ fn people_are_told_in_words() {
     let path = nothing.path().to_str().expect("UTF-8");
     refused(run(&[path]), &[path, "OTLP JSON lines", "Jaeger"]);
     refused(run(&["no-such-file"]), &["no-such-file"]);
-    refused(run(&[]), &["FILE"]);
+    let nobody = format!("http://127.0.0.1:{}", process::free_port());
+    refused(run(&["--collector", &nobody]), &["FILE", &nobody]);
     refused(run(&[path, "--since", "noon"]), &["--since", "2026-11-23T14:01:52Z"]);
     refused(run(&[path, "--output", "table"]), &["text", "json"]);
     let Some(folder) = incidents() else { return };

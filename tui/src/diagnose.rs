@@ -41,9 +41,20 @@ pub(crate) async fn of_collector(
     command: &Diagnose,
     out: Out,
 ) -> Result<Exit, Failure> {
-    let mut client = target.connect().await?;
-    let request = v1::DiagnoseRequest { since_unix_ms: command.since.map(|since| since.0) };
-    let reply = target.answer(client.diagnose(request)).await?;
+    let ask = async {
+        let mut client = target.connect().await?;
+        let request = v1::DiagnoseRequest { since_unix_ms: command.since.map(|since| since.0) };
+        target.answer(client.diagnose(request)).await
+    };
+    let reply = match ask.await {
+        // Whoever meant a file has forgotten it.
+        Err(Failure::Failed(error)) if !target.answers().await => {
+            return Err(Failure::Usage(format!(
+                "name a FILE of traces, or a collector: {error:#}"
+            )));
+        }
+        asked => asked?,
+    };
     let diagnosis = Diagnosis::from_whole_json(&reply.json)
         .with_context(|| format!("the collector at {} says what does not parse", target.url))?;
     print(&diagnosis, command.output, out)
