@@ -2,6 +2,7 @@
 //! its proxies, and the real collector. What a verdict is worth, over many seeds. The truth is
 //! counted by the callers, as in the demo.
 
+mod calls;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod work;
 use crate::Plant;
 use crate::net::{Agenda, Lane};
 use crate::sidecar::{Attempt, Sidecar};
+use calls::{Call, Job};
 use fusebox_collector::engine::{Engine, Limits};
 use fusebox_demo::catalogue;
 use fusebox_demo::conditions::{Conditions, Turn, script};
@@ -29,7 +31,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use work::{Call, Job, Request};
+use work::Request;
 
 /// 2026-01-01T00:00:00Z
 pub(crate) const START_UNIX_MS: u64 = 1_767_225_600_000;
