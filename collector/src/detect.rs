@@ -15,6 +15,7 @@ mod course;
 mod factor;
 mod fanout;
 mod hedging;
+mod kept;
 mod latencies;
 pub(crate) mod p99;
 mod retry_storm;
@@ -25,7 +26,8 @@ mod words;
 pub(crate) use canary::{Canaries, Finding, Worse};
 pub(crate) use factor::factor;
 pub(crate) use hedging::{Hedge, Hedging};
-pub(crate) use latencies::{Latencies, Subject};
+pub use kept::{BaselineRecord, RetryBaseline, Subject};
+pub(crate) use latencies::Latencies;
 pub(crate) use p99::UsualLatency;
 pub(crate) use retry_storm::Watch;
 pub(crate) use silent::{Silent, SilentSubsets};
@@ -33,6 +35,7 @@ pub(crate) use words::{Grade, Phase, Sight, Usual};
 
 use crate::store::Store;
 use fusebox_proto::{Edge, ServiceId};
+use kept::Parked;
 use std::collections::{HashMap, HashSet};
 
 /// A second is judged for so long: an SDK's batch of 5 s, its way, and the pairing of its spans.
@@ -53,6 +56,8 @@ pub(crate) struct Round<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Detectors {
     watches: HashMap<Edge, Watch>,
+    /// What was usual of those that are not seen now.
+    parked: Parked<Edge, RetryBaseline>,
     latencies: Latencies,
     canaries: Canaries,
 }
@@ -73,7 +78,9 @@ impl Detectors {
             is_refused: round.refused.contains(edge),
             edges,
         };
-        let watch = self.watches.entry(edge.clone()).or_default();
+        let watch = self.watches.entry(edge.clone()).or_insert_with(|| {
+            self.parked.take(edge).map_or_else(Watch::default, |kept| Watch::resumed(&kept))
+        });
         let before = watch.phase();
         watch.judge(&sight);
         before != watch.phase()
@@ -141,14 +148,40 @@ impl Detectors {
         self.watches.len() + self.latencies.len()
     }
 
-    /// Forgets an edge that left the graph.
-    pub(crate) fn forget(&mut self, edge: &Edge) {
-        self.watches.remove(edge);
-        self.latencies.forget_edge(edge);
+    /// What is usual and was not kept for the next process lately; at the end of this one, all.
+    pub(crate) fn take_baselines(&mut self, now_second: u64, is_end: bool) -> Vec<BaselineRecord> {
+        let due = self.latencies.due(now_second, is_end).into_iter();
+        due.map(|(subject, latency)| {
+            let watch = match &subject {
+                Subject::Edge(edge) => self.watches.get(edge),
+                Subject::Service(_) => None,
+            };
+            let retries = watch.map_or_else(RetryBaseline::default, Watch::keep);
+            BaselineRecord { subject, latency, retries }
+        })
+        .collect()
     }
 
-    /// Forgets a service that left the graph.
+    /// Begins with what was usual when an earlier process ended.
+    pub(crate) fn restore(&mut self, records: &[BaselineRecord]) {
+        for BaselineRecord { subject, latency, retries } in records {
+            if let Subject::Edge(edge) = subject {
+                self.parked.put(edge.clone(), retries.clone());
+            }
+            self.latencies.restore(subject.clone(), latency.clone());
+        }
+    }
+
+    /// Watches an edge no longer, which left the graph; what was usual is remembered.
+    pub(crate) fn forget(&mut self, edge: &Edge) {
+        if let Some(watch) = self.watches.remove(edge) {
+            self.parked.put(edge.clone(), watch.keep());
+        }
+        self.latencies.forget(edge.clone().into());
+    }
+
+    /// Watches a service no longer, which left the graph; what was usual is remembered.
     pub(crate) fn forget_service(&mut self, service: &ServiceId) {
-        self.latencies.forget_service(service);
+        self.latencies.forget(service.clone().into());
     }
 }

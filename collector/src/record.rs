@@ -5,6 +5,7 @@
 //! record of a command says what was asked, a second one what came of it: both are only ever
 //! appended, so that an audit can be read from them.
 
+pub use crate::detect::{BaselineRecord, RetryBaseline, Subject};
 pub use crate::incident::Blame;
 pub use crate::policy::PolicyRecord;
 
@@ -29,6 +30,8 @@ pub enum Record {
     Command(CommandRecord),
     /// A version of the policy.
     Policy(Box<PolicyRecord>),
+    /// What is usual of an edge or service, in place of what was usual before.
+    Baseline(Box<BaselineRecord>),
     /// The highest revision that was issued, or heard of.
     Revision(u64),
 }
@@ -93,6 +96,8 @@ pub struct Restored {
     pub wishes: Vec<WishRecord>,
     /// Versions of the policy that are kept, oldest first.
     pub policies: Vec<PolicyRecord>,
+    /// What was usual.
+    pub baselines: Vec<BaselineRecord>,
     /// No revision is issued at or below this.
     pub revision: u64,
     /// When the last of all this was written, Unix time in milliseconds.
@@ -125,6 +130,10 @@ impl Restored {
             Record::Policy(policy) => {
                 self.policies.retain(|other| other.number != policy.number);
                 self.policies.push(*policy);
+            }
+            Record::Baseline(baseline) => {
+                self.baselines.retain(|other| other.subject != baseline.subject);
+                self.baselines.push(*baseline);
             }
             Record::Revision(revision) => self.revision = self.revision.max(revision),
         }

@@ -3,6 +3,7 @@
 
 mod canary;
 mod mesh;
+mod season;
 mod traffic;
 
 use crate::detect::p99::{Series, Window};

@@ -144,7 +144,7 @@ impl Driver {
                 Some(receipt) = receipt(history) => self.stored(Now::read(), receipt),
                 count = inbox.recv_many(&mut messages, MESSAGES_AT_ONCE) => {
                     if count == 0 {
-                        return;
+                        return self.end().await;
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => (),
@@ -164,6 +164,17 @@ impl Driver {
             }
             if self.publish_at <= now.instant {
                 self.publish(now);
+            }
+        }
+    }
+
+    /// The process ends: what it knows and the next one does not goes to the disk.
+    async fn end(mut self) {
+        self.engine.end(Now::read());
+        let Some(history) = &mut self.inboxes.history else { return };
+        while let Some(output) = self.engine.poll_output() {
+            if let Output::Store { number, at_unix_ms, record } = output {
+                history.send_last(Numbered { number, at_unix_ms, record }).await;
             }
         }
     }

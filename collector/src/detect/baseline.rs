@@ -1,11 +1,14 @@
 //! What is usual on an edge: an envelope of minutes, so that what one edge always does is no news.
 
+use super::p99::rounded;
 use std::collections::VecDeque;
 
 /// Seconds of one block.
 pub(crate) const BLOCK_SECONDS: u64 = 60;
 /// Blocks that are remembered: four hours.
 const BLOCKS_MAX: usize = 240;
+/// The newest minutes outlive the process: an hour.
+pub(crate) const KEPT_MINUTES: usize = 60;
 /// A block of fewer attempts says nothing.
 const BLOCK_ATTEMPTS_MIN: f64 = 20.0;
 /// The envelope: all but the worst 2.5 % of blocks lie below.
@@ -21,6 +24,19 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    /// As it was kept. What cannot be is left out.
+    pub(crate) fn restored(ratios: &[f32]) -> Self {
+        let is_sound = |ratio: &&f32| ratio.is_finite() && 0.0 <= **ratio;
+        let blocks = ratios.iter().filter(is_sound).take(BLOCKS_MAX).copied().collect();
+        Self { blocks, ..Self::default() }
+    }
+
+    /// The newest minutes, to be kept.
+    pub(crate) fn keep(&self) -> Vec<f32> {
+        let newest = self.blocks.iter().skip(self.blocks.len().saturating_sub(KEPT_MINUTES));
+        newest.copied().map(rounded).collect()
+    }
+
     /// Takes one second in which nothing was wrong.
     pub(crate) fn add(&mut self, numerator: f64, denominator: f64) {
         self.numerator += numerator;

@@ -29,6 +29,16 @@ pub(crate) struct ByRatio {
 }
 
 impl Fanout {
+    /// As it was kept.
+    pub(super) fn restored(ratios: &[f32]) -> Self {
+        Self { envelope: Envelope::restored(ratios) }
+    }
+
+    /// The newest minutes, to be kept.
+    pub(super) fn keep(&self) -> Vec<f32> {
+        self.envelope.keep()
+    }
+
     /// Takes one second in which nothing was wrong.
     pub(crate) fn add(&mut self, attempts: f64, requests: f64) {
         self.envelope.add(attempts, requests);

@@ -3,9 +3,10 @@
 //! A second is judged once, when it is complete; what comes later updates figures but never fires.
 
 use super::Round;
-use super::p99::{Series, Slow, UsualLatency, Window};
+use super::kept::{Parked, Subject};
+use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
 use crate::store::{Counts, SparseLatency, Store, Track};
-use fusebox_proto::{Edge, ServiceId};
+use fusebox_proto::ServiceId;
 use std::collections::{HashMap, HashSet};
 
 /// What a storm explains, it explains for so many seconds after its end: queues drain.
@@ -15,20 +16,15 @@ const BACK_SECONDS_MAX: u64 = 60;
 /// Where proxies begin or cease to report, latencies are measured elsewhere: for so many seconds
 /// they are not compared, then what is usual is learned anew.
 const OTHER_SECONDS_MAX: u64 = 300;
-
-/// What has latencies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Subject {
-    /// Requests to a service, as it sees them itself.
-    Service(ServiceId),
-    /// Calls, as the caller sees them.
-    Edge(Edge),
-}
+/// What is usual is kept for the next process this often: it changes over hours.
+const KEPT_INTERVAL_SECONDS: u64 = 1_800;
 
 /// All series.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
     series: HashMap<Subject, Watched>,
+    /// What was usual of those that are not seen now.
+    parked: Parked<Subject, SeriesBaseline>,
     /// Services whose latencies a storm explains, and up to which second.
     explained: HashMap<ServiceId, u64>,
 }
@@ -39,9 +35,42 @@ struct Watched {
     judged_to: u64,
     is_covered: bool,
     other_seconds: u64,
+    /// When it was kept last, and how many minutes it knew then.
+    kept_at: u64,
+    kept_minutes: u64,
 }
 
 impl Latencies {
+    /// What an earlier process knew of `subject`.
+    pub(super) fn restore(&mut self, subject: Subject, kept: SeriesBaseline) {
+        self.parked.put(subject, kept);
+    }
+
+    /// The next that are to be kept, those first that wait longest; of one, what changed since it
+    /// was kept last. At the end of a process, all.
+    pub(super) fn due(&mut self, now_second: u64, is_end: bool) -> Vec<(Subject, SeriesBaseline)> {
+        let is_due = |watched: &Watched| {
+            let minutes = watched.series.usual().minutes();
+            let is_time = is_end || watched.kept_at + KEPT_INTERVAL_SECONDS <= now_second;
+            is_time && minutes != watched.kept_minutes && watched.series.usual().is_known()
+        };
+        let due = self.series.iter().filter(|(_, watched)| is_due(watched));
+        let mut due: Vec<_> = due.map(|(subject, w)| (w.kept_at, subject.clone())).collect();
+        due.sort();
+        if !is_end {
+            // All within half the interval, however many they are.
+            due.truncate(1 + 2 * self.series.len() / KEPT_INTERVAL_SECONDS as usize);
+        }
+        let keep = |(_, subject): (u64, Subject)| {
+            let watched = self.series.get_mut(&subject)?;
+            watched.kept_at = now_second;
+            watched.kept_minutes = watched.series.usual().minutes();
+            let kept = watched.keep()?;
+            Some((subject, kept))
+        };
+        due.into_iter().filter_map(keep).collect()
+    }
+
     /// Judges what has become complete. `explained` are services within reach of a storm.
     pub(crate) fn judge_all(
         &mut self,
@@ -55,7 +84,7 @@ impl Latencies {
         let watched = self.series.len().max(1);
         let is_explained = |service| self.explained.contains_key(service);
         for (edge, track) in store.edges() {
-            let watch = self.series.entry(Subject::Edge(edge.clone())).or_default();
+            let watch = watched_of(&mut self.series, &mut self.parked, edge.clone().into(), round);
             let front = track.front(round.now_second, round.fronts.get(&edge.source).copied());
             let is_explained = is_explained(&edge.source)
                 || is_explained(&edge.destination)
@@ -64,7 +93,8 @@ impl Latencies {
             watch.judge(track, front, seen, is_explained, watched);
         }
         for (service, track) in store.services() {
-            let watch = self.series.entry(Subject::Service(service.clone())).or_default();
+            let subject = service.clone().into();
+            let watch = watched_of(&mut self.series, &mut self.parked, subject, round);
             let front = track.front(round.now_second, round.fronts.get(service).copied());
             let seen = |second| track.at(second).map_or((0.0, 0.0), |t| (t.seen, t.requests));
             watch.judge(track, front, seen, is_explained(service), watched);
@@ -79,6 +109,11 @@ impl Latencies {
     /// What is usual of one series.
     pub(crate) fn usual(&self, subject: &Subject) -> Option<&UsualLatency> {
         self.series.get(subject).map(|watched| watched.series.usual())
+    }
+
+    /// What is usual of one series at this hour, where that is known.
+    pub(crate) fn usual_now(&self, subject: &Subject) -> Option<HourLevel> {
+        self.series.get(subject)?.series.usual_now()
     }
 
     /// All that are slow, in order.
@@ -101,18 +136,39 @@ impl Latencies {
         self.series.len()
     }
 
-    /// Forgets an edge that left the graph.
-    pub(crate) fn forget_edge(&mut self, edge: &Edge) {
-        self.series.remove(&Subject::Edge(edge.clone()));
-    }
-
-    /// Forgets a service that left the graph.
-    pub(crate) fn forget_service(&mut self, service: &ServiceId) {
-        self.series.remove(&Subject::Service(service.clone()));
+    /// Watches `subject` no longer, which left the graph; what was usual is remembered until it
+    /// comes back.
+    pub(crate) fn forget(&mut self, subject: Subject) {
+        if let Some(kept) = self.series.remove(&subject).and_then(|watched| watched.keep()) {
+            self.parked.put(subject, kept);
+        }
     }
 }
 
+/// The series of `subject`; a new one begins with what was usual of it before.
+fn watched_of<'a>(
+    series: &'a mut HashMap<Subject, Watched>,
+    parked: &mut Parked<Subject, SeriesBaseline>,
+    subject: Subject,
+    round: Round<'_>,
+) -> &'a mut Watched {
+    series.entry(subject).or_insert_with_key(|subject| {
+        let kept = parked.take(subject);
+        kept.map_or_else(Watched::default, |kept| Watched::resumed(&kept, round.now_second))
+    })
+}
+
 impl Watched {
+    fn resumed(kept: &SeriesBaseline, now_second: u64) -> Self {
+        let series = Series::resumed(kept, now_second);
+        let kept_minutes = series.usual().minutes();
+        Self { series, is_covered: kept.is_measured, kept_minutes, ..Self::default() }
+    }
+
+    fn keep(&self) -> Option<SeriesBaseline> {
+        self.series.keep(self.judged_to, self.is_covered)
+    }
+
     /// Judges the seconds up to `front`. `seen`: of a second, what was seen and what was counted.
     fn judge<C: Counts>(
         &mut self,

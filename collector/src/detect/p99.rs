@@ -12,19 +12,27 @@
 //! minutes, so that wander and stalls are no news; a second has a limited say; and the difference
 //! must be worth a word: 10 % and 1 ms beyond the bounds of both ([`rank`]), and beyond how far the
 //! series wanders from minute to minute ([`heights`]). What is usual is
-//! learned over hours, and not while something is wrong ([`usual`]). Sources and simulations:
-//! detection.md §2.
+//! learned over hours, and not while something is wrong ([`usual`]); what comes every week, or every
+//! day, at the same hour is usual, too ([`hours`]). Sources and simulations: detection.md §2.
 
 mod heights;
+mod hours;
+mod kept;
 mod quantile;
 pub(super) mod rank;
 mod usual;
 
 use super::sequential::ln_alarm;
 use crate::store::SparseLatency;
+use hours::{Hours, Level};
 use quantile::{P50, P99, Quantile};
 use std::collections::VecDeque;
 
+pub(crate) use hours::Level as HourLevel;
+pub(crate) use kept::SeriesBaseline;
+pub(in crate::detect) use kept::rounded;
+#[cfg(test)]
+pub(crate) use kept::{QuantileBaseline, UsualBaseline};
 pub(crate) use usual::UsualLatency;
 
 /// More requests than so many times the usual are load, and slow because of it.
@@ -70,6 +78,7 @@ pub(crate) struct Window<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     usual: UsualLatency,
+    hours: Hours,
     tail: Quantile,
     middle: Quantile,
     slow: Option<Slow>,
@@ -82,6 +91,7 @@ impl Default for Series {
     fn default() -> Self {
         Self {
             usual: UsualLatency::default(),
+            hours: Hours::default(),
             tail: Quantile::new(P99),
             middle: Quantile::new(P50),
             slow: None,
@@ -98,6 +108,11 @@ impl Series {
         &self.usual
     }
 
+    /// What is usual at this hour of the week, or of the day, where that is known.
+    pub(crate) fn usual_now(&self) -> Option<Level> {
+        self.hours.usual()
+    }
+
     /// The regression, if there is one.
     pub(crate) const fn slow(&self) -> Option<Slow> {
         self.slow
@@ -110,6 +125,9 @@ impl Series {
             // It is somebody else's finding, also what of it was found here.
             self.calm();
             return;
+        }
+        if self.hours.learn(window.second, window.latency, window.seen_share) {
+            self.aim();
         }
         if let Some(slow) = self.slow {
             self.follow(slow, window);
@@ -177,19 +195,26 @@ impl Series {
 
     fn learn(&mut self, window: &Window<'_>) {
         let count = window.latency.map_or(0, SparseLatency::count) as f64;
-        self.usual.learn(window.latency, count * window.seen_share);
+        let lifts = [self.tail.lift(), self.middle.lift()];
+        self.usual.learn(window.latency, count * window.seen_share, lifts);
     }
 
     /// Counts the minutes that are due. What was suspicious waits until it is known to have been
     /// nothing, and counts then: without its highest minutes a series would look calmer than it is.
     fn count(&mut self) {
         while let Some(block) = self.usual.due() {
-            self.tail.allow(&block);
-            self.middle.allow(&block);
+            self.tail.allow(&block, block.lifts[0]);
+            self.middle.allow(&block, block.lifts[1]);
             self.usual.count(&block);
-            self.tail.aim(&self.usual);
-            self.middle.aim(&self.usual);
+            self.aim();
         }
+    }
+
+    /// Takes aim anew: what is usual has changed.
+    fn aim(&mut self) {
+        let hour = self.hours.usual();
+        self.middle.aim(&self.usual, hour.map(|hour| hour.p50_us.into()), 0.0);
+        self.tail.aim(&self.usual, hour.map(|hour| hour.p99_us.into()), self.middle.lift());
     }
 
     fn follow(&mut self, slow: Slow, window: Window<'_>) {
@@ -200,7 +225,7 @@ impl Series {
         let is_over =
             (!slow.by_tail || self.tail.is_over()) && (!slow.by_middle || self.middle.is_over());
         if slow.found + SLOW_SECONDS_MAX < window.second {
-            *self = Self::default();
+            *self = Self { hours: std::mem::take(&mut self.hours), ..Self::default() };
         } else if is_over {
             self.calm();
         }

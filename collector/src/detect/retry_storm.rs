@@ -17,6 +17,7 @@ use super::baseline::Envelope;
 use super::course::{is_healthy, is_sustained, usual_before};
 use super::factor::factor;
 use super::fanout::{ByRatio, Fanout};
+use super::kept::RetryBaseline;
 use super::sequential::{Evidence, RETRIES, ln_alarm};
 use super::words::{Grade, Phase, Sight, Usual};
 use crate::store::{Served, Tally, Track};
@@ -82,6 +83,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// The watch on an edge of which this was usual.
+    pub(super) fn resumed(kept: &RetryBaseline) -> Self {
+        let envelope = Envelope::restored(&kept.retried);
+        Self { envelope, fanout: Fanout::restored(&kept.fanout), ..Self::default() }
+    }
+
+    /// What is usual on the edge, to be kept.
+    pub(super) fn keep(&self) -> RetryBaseline {
+        RetryBaseline { retried: self.envelope.keep(), fanout: self.fanout.keep() }
+    }
+
     /// Where the edge stands.
     pub(crate) const fn phase(&self) -> Phase {
         self.phase

@@ -69,6 +69,7 @@ impl Engine {
         engine.journal.restore(&restored.events);
         engine.desired.restore(now, restored);
         engine.incidents.restore(now, &restored.incidents);
+        engine.detectors.restore(&restored.baselines);
         engine.restore_guard(now);
         let unread = engine.policies.restore(&restored.policies);
         for note in restored.notes.iter().chain(&unread) {
@@ -110,6 +111,25 @@ impl Engine {
             for incident in incidents {
                 self.store(now, Record::Incident(Box::new(incident)));
             }
+        }
+    }
+
+    /// Has kept what is usual, some of it at a time.
+    pub(super) fn store_baselines(&mut self, now: Now) {
+        self.store_some_baselines(now, false);
+    }
+
+    /// The process ends: has kept what it knows and the next one cannot learn at once.
+    pub(crate) fn end(&mut self, now: Now) {
+        self.store_some_baselines(now, true);
+    }
+
+    fn store_some_baselines(&mut self, now: Now, is_end: bool) {
+        if !self.keeping.is_on || self.keeping.is_failing() {
+            return;
+        }
+        for baseline in self.detectors.take_baselines(now.unix_ms / 1_000, is_end) {
+            self.store(now, Record::Baseline(Box::new(baseline)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The engine as its shell uses it: events in, outputs and snapshots out, in virtual time.
 
+mod baselines;
 mod bench;
 pub(crate) mod canary;
 mod contract;

@@ -29,6 +29,8 @@ const COMMANDS: TableDefinition<u64, (u64, &str)> = TableDefinition::new("comman
 const WISHES: TableDefinition<&str, (u64, &str)> = TableDefinition::new("wishes");
 /// By number.
 const POLICIES: TableDefinition<u64, (u64, &str)> = TableDefinition::new("policies");
+/// By edge or service.
+const BASELINES: TableDefinition<&str, (u64, &str)> = TableDefinition::new("baselines");
 /// Single figures.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -54,6 +56,10 @@ const EVENTS_AGE_MS_MAX: u64 = 30 * DAY_MS;
 const COMMANDS_KEPT_MAX: u64 = 20_000;
 /// As for incidents: they belong together.
 const COMMANDS_AGE_MS_MAX: u64 = INCIDENTS_AGE_MS_MAX;
+/// Edges and services whose usual figures are kept; each has some 10 kB.
+const BASELINES_KEPT_MAX: u64 = 16_384;
+/// Nothing is as it was five weeks ago: four tell of the hours of the week.
+const BASELINES_AGE_MS_MAX: u64 = 35 * DAY_MS;
 /// What is too old is looked for this often; what is too much, at every commit.
 const AGE_INTERVAL_MS: u64 = HOUR_MS;
 
@@ -219,20 +225,30 @@ impl File {
                 take(&mut restored.wishes, &mut broken, form::read_wish(text))?;
             }
         }
-        match transaction.open_table(POLICIES) {
-            // Nobody has applied any.
-            Err(redb::TableError::TableDoesNotExist(_)) => (),
-            policies => {
-                for entry in policies?.iter()? {
-                    let policy = form::read_policy(entry?.1.value().1);
-                    take(&mut restored.policies, &mut broken, policy)?;
-                }
+        if let Some(policies) = if_any(transaction.open_table(POLICIES))? {
+            for entry in policies.iter()? {
+                let policy = form::read_policy(entry?.1.value().1);
+                take(&mut restored.policies, &mut broken, policy)?;
+            }
+        }
+        if let Some(baselines) = if_any(transaction.open_table(BASELINES))? {
+            for entry in baselines.iter()? {
+                let baseline = form::read_baseline(entry?.1.value().1);
+                take(&mut restored.baselines, &mut broken, baseline)?;
             }
         }
         if 0 < broken {
             restored.notes.push(format!("{broken} records of the history cannot be read"));
         }
         Ok(restored)
+    }
+}
+
+/// A table that a file has only once there is something for it.
+fn if_any<T>(table: Result<T, redb::TableError>) -> Result<Option<T>, Fault> {
+    match table {
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
     }
 }
 
@@ -289,6 +305,12 @@ fn write_batch(
                 policies.insert(policy.number, (*at_unix_ms, &*text))?;
                 prune_policies(&mut policies)?;
             }
+            Record::Baseline(baseline) => {
+                let (key, text) =
+                    (form::subject_key(&baseline.subject), form::write_baseline(baseline));
+                let mut baselines = transaction.open_table(BASELINES)?;
+                baselines.insert(&*key, (*at_unix_ms, &*text))?;
+            }
             Record::Revision(revision) => raise(&mut meta, META_REVISION, *revision)?,
         }
     }
@@ -337,24 +359,36 @@ fn prune(transaction: &WriteTransaction, now_ms: u64, is_aging: bool) -> Result<
             table.retain(|_, (at, _)| now_ms.saturating_sub(at) < age_ms_max)?;
         }
     }
-    let mut incidents = transaction.open_table(INCIDENTS)?;
     if is_aging {
-        incidents.retain(|_, (at, _)| now_ms.saturating_sub(at) < INCIDENTS_AGE_MS_MAX)?;
         transaction.open_table(WISHES)?.retain(|_, (ends, _)| now_ms < ends)?;
     }
-    while INCIDENTS_KEPT_MAX < incidents.len()? {
-        let mut oldest: Option<(u64, String)> = None;
-        for entry in incidents.iter()? {
-            let (id, value) = entry?;
-            let at = value.value().0;
-            if oldest.as_ref().is_none_or(|(oldest, _)| at < *oldest) {
-                oldest = Some((at, id.value().to_owned()));
-            }
+    let named = [
+        (INCIDENTS, INCIDENTS_KEPT_MAX, INCIDENTS_AGE_MS_MAX),
+        (BASELINES, BASELINES_KEPT_MAX, BASELINES_AGE_MS_MAX),
+    ];
+    for (definition, count_max, age_ms_max) in named {
+        let mut table = transaction.open_table(definition)?;
+        if is_aging {
+            table.retain(|_, (at, _)| now_ms.saturating_sub(at) < age_ms_max)?;
         }
-        let Some((_, id)) = oldest else { break };
-        incidents.remove(&*id)?;
+        while count_max < table.len()? && remove_oldest(&mut table)? {}
     }
     Ok(())
+}
+
+/// Takes the oldest out; whether there was one.
+fn remove_oldest(table: &mut Table<'_, &str, (u64, &str)>) -> Result<bool, Fault> {
+    let mut oldest: Option<(u64, String)> = None;
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let at = value.value().0;
+        if oldest.as_ref().is_none_or(|(oldest, _)| at < *oldest) {
+            oldest = Some((at, key.value().to_owned()));
+        }
+    }
+    let Some((_, key)) = oldest else { return Ok(false) };
+    table.remove(&*key)?;
+    Ok(true)
 }
 
 #[cfg(test)]

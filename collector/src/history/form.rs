@@ -3,8 +3,10 @@
 //! What is read back is input. A form of a later version is told apart from one that does not
 //! parse: the former is refused, the latter skipped and counted.
 
+mod baseline;
 mod policy;
 
+pub(super) use baseline::{read_baseline, subject_key, write_baseline};
 pub(super) use policy::{read_policy, write_policy};
 
 use crate::record::{Blame, CommandRecord, IncidentRecord, WishRecord};

@@ -3,7 +3,11 @@
 use super::directory::Directory;
 use super::file::{self, Fault};
 use super::*;
-use crate::record::{Blame, CommandRecord, IncidentRecord, PolicyRecord, WishRecord};
+use crate::detect::p99::{HourLevel, QuantileBaseline, SeriesBaseline, UsualBaseline};
+use crate::record::{
+    BaselineRecord, Blame, CommandRecord, IncidentRecord, PolicyRecord, RetryBaseline, Subject,
+    WishRecord,
+};
 use fusebox_proto::command::{Action, ActionKind, Command, Verb};
 use fusebox_proto::policy::Profile;
 use fusebox_proto::view::{
@@ -111,6 +115,26 @@ fn policy(number: u64, text_len: usize) -> Record {
     }))
 }
 
+fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
+    let wandered = QuantileBaseline { beyond: vec![0.01, 0.0], heights: vec![(0.693, 1e-5)] };
+    let latency = SeriesBaseline {
+        to_second: START_UNIX_MS / 1_000,
+        is_measured: true,
+        usual: UsualBaseline {
+            buckets: vec![(255, 0.001), (20_479, 12_340.0), (u32::MAX, 1.0)],
+            requests: 12_341.0,
+            seen: 12_341.0,
+            seconds: 61.5,
+            minutes,
+        },
+        tail: wandered.clone(),
+        middle: wandered,
+        hours: vec![HourLevel { hour: 472_238, p99_us: 20_479, p50_us: 255 }],
+    };
+    let retries = RetryBaseline { retried: vec![0.25], fanout: vec![1.5] };
+    Record::Baseline(Box::new(BaselineRecord { subject: subject.into(), latency, retries }))
+}
+
 /// One of each kind, and of each verb.
 fn records() -> Vec<Record> {
     let on = edge("payment", "inventory");
@@ -138,6 +162,9 @@ fn records() -> Vec<Record> {
         Record::Command(CommandRecord::Answered { at_unix_ms: START_UNIX_MS, edge: on, result }),
         policy(1, 100),
         policy(2, 200),
+        baseline(edge("payment", "inventory"), 1),
+        baseline(edge("payment", "inventory"), 2),
+        baseline(edge("payment", "inventory").source, 3),
         Record::Revision(99),
     ]
 }

@@ -343,6 +343,11 @@ impl Heard {
             signal("median", "ms", self.usual[1], self.now.quantile_ms(0.5, 5), Vec::new()),
             signal("mean", "ms", mean.0, mean.1, Vec::new()),
         ];
+        if let Some(hour) = scene.detectors.latencies().usual_now(&self.subject) {
+            let usual_ms = f64::from(hour.p99_us) / 1_000.0;
+            let now_ms = self.now.quantile_ms(0.99, 299);
+            all.push(signal("p99 at this hour", "ms", Some(usual_ms), now_ms, Vec::new()));
+        }
         let subject = Subject::Edge(edge.clone());
         if self.subject != subject
             && let Some(call) = slow::latency(scene, &subject, onset)

@@ -6,6 +6,8 @@
 //! studies is what is beyond that within them (R. `DerSimonian`, N. Laird, *Meta-analysis in clinical
 //! trials*, 1986); here in logarithms, since latencies wander by factors.
 
+use super::super::baseline::KEPT_MINUTES;
+use super::kept::rounded;
 use std::collections::VecDeque;
 
 /// Minutes that are remembered: four hours.
@@ -28,6 +30,20 @@ pub(super) struct Heights {
 }
 
 impl Heights {
+    /// As they were kept. What cannot be is left out.
+    pub(super) fn restored(minutes: &[(f32, f32)]) -> Self {
+        let is_sound = |(height, variance): &&(f32, f32)| {
+            height.is_finite() && variance.is_finite() && 0.0 <= *variance
+        };
+        Self { minutes: minutes.iter().filter(is_sound).take(MINUTES_MAX).copied().collect() }
+    }
+
+    /// The newest, to be kept.
+    pub(super) fn keep(&self) -> Vec<(f32, f32)> {
+        let newest = self.minutes.iter().skip(self.minutes.len().saturating_sub(KEPT_MINUTES));
+        newest.map(|&(height, variance)| (rounded(height), rounded(variance))).collect()
+    }
+
     /// Takes a minute in which nothing was wrong.
     pub(super) fn add(&mut self, ln_height: f64, variance: f64) {
         if MINUTES_MAX <= self.minutes.len() {

@@ -3,6 +3,8 @@
 use super::super::baseline::Envelope;
 use super::super::sequential::{Bet, Evidence};
 use super::heights::Heights;
+use super::hours::Hours;
+use super::kept::QuantileBaseline;
 use super::rank;
 use super::usual::{Block, UsualLatency};
 use crate::store::SparseLatency;
@@ -60,6 +62,9 @@ pub(super) struct Quantile {
     limit_us: Option<u64>,
     /// The share above it that is usual.
     p0: f64,
+    /// ln of how much higher it usually is at this hour than in the last hours; of the tail, beyond
+    /// what the median is.
+    lift: f64,
     envelope: Envelope,
     /// The quantile itself, minute by minute; of the tail as a multiple of the median.
     heights: Heights,
@@ -81,6 +86,7 @@ impl Quantile {
             kind,
             limit_us: None,
             p0: 0.0,
+            lift: 0.0,
             envelope: Envelope::default(),
             heights: Heights::default(),
             few: SparseLatency::default(),
@@ -93,8 +99,20 @@ impl Quantile {
         }
     }
 
-    /// A minute is about to be counted: what of it is beyond the limit is usual.
-    pub(super) fn allow(&mut self, block: &Block) {
+    /// One that wandered as it was kept; [`aim`](Self::aim) makes it whole.
+    pub(super) fn restored(kind: Kind, kept: &QuantileBaseline) -> Self {
+        let envelope = Envelope::restored(&kept.beyond);
+        Self { envelope, heights: Heights::restored(&kept.heights), ..Self::new(kind) }
+    }
+
+    /// How it wanders, to be kept.
+    pub(super) fn keep(&self) -> QuantileBaseline {
+        QuantileBaseline { beyond: self.envelope.keep(), heights: self.heights.keep() }
+    }
+
+    /// A minute is about to be counted: what of it is beyond the limit is usual. `lift`: as it was
+    /// in that minute.
+    pub(super) fn allow(&mut self, block: &Block, lift: f64) {
         if let Some(limit_us) = self.limit_us {
             let seen = |count: u64| count as f64 * block.seen_share;
             let beyond = seen(block.latency.count_above(limit_us));
@@ -103,7 +121,7 @@ impl Quantile {
         self.few.merge(&block.latency);
         if self.kind.samples_min <= self.few.count() {
             if let Some((ln_height, variance)) = self.height(&self.few) {
-                self.heights.add(ln_height, variance);
+                self.heights.add(ln_height - lift, variance);
             }
             self.few.clear();
         }
@@ -121,13 +139,22 @@ impl Quantile {
         Some((ln - middle, variance))
     }
 
-    /// Takes aim anew: what is usual has changed.
-    pub(super) fn aim(&mut self, usual: &UsualLatency) {
+    /// Takes aim anew: what is usual has changed. `hour_us`: at this hour the quantile is usually
+    /// no higher than this, and the median higher by `median_lift` (ln).
+    pub(super) fn aim(&mut self, usual: &UsualLatency, hour_us: Option<u64>, median_lift: f64) {
         let n = usual.samples();
         let rank = if usual.is_known() { rank::upper(n, self.kind.q) } else { None };
-        self.limit_us = rank.and_then(|rank| usual.ranked_us(rank, n));
+        let usual_us = rank.and_then(|rank| usual.ranked_us(rank, n));
+        self.limit_us = usual_us.map(|us| us.max(hour_us.unwrap_or(0)));
         let Some(limit_us) = self.limit_us else { return };
-        let share = rank::share_upper(usual.share_above(limit_us) * n, n);
+        let mut share = rank::share_upper(usual.share_above(limit_us) * n, n);
+        self.lift = 0.0;
+        if let (Some(usual_us), Some(hour_us)) = (usual_us, hour_us)
+            && usual_us < hour_us
+        {
+            share = share.max(Hours::share_above(self.kind.q));
+            self.lift = ((hour_us as f64 / usual_us.max(1) as f64).ln() - median_lift).max(0.0);
+        }
         self.p0 = self.envelope.upper().map_or(share, |upper| upper.max(share)).min(SHARE_MAX);
     }
 
@@ -184,7 +211,7 @@ impl Quantile {
         };
         let wandered = self.heights.upper().and_then(|ln| {
             let middle_us = if self.kind.is_tail { self.latency.ranked_us(count / 2)? } else { 1 };
-            Some(ln.exp() * middle_us as f64)
+            Some((ln + self.lift).exp() * middle_us as f64)
         });
         let was_us = wandered.unwrap_or(0.0).max(limit_us as f64);
         self.kind.samples_min <= count
@@ -208,6 +235,11 @@ impl Quantile {
     /// Whether a regression that this test has found is over.
     pub(super) fn is_over(&self) -> bool {
         LN_OVER <= self.over
+    }
+
+    /// ln of how much higher it usually is at this hour.
+    pub(super) const fn lift(&self) -> f64 {
+        self.lift
     }
 
     /// Evidence, ln.

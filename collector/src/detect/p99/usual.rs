@@ -4,6 +4,7 @@
 //! usual; the first ones count at once, because before them nothing can be said at all.
 
 use super::super::baseline::BLOCK_SECONDS;
+use super::kept::{UsualBaseline, rounded};
 use crate::store::{SparseLatency, moments_ms};
 use std::collections::VecDeque;
 
@@ -23,6 +24,8 @@ pub(super) struct Block {
     pub(super) latency: SparseLatency,
     /// How many were really seen, of those that were counted: 0 … 1.
     pub(super) seen_share: f64,
+    /// ln of how much higher the p99 and the median usually are at its hour.
+    pub(super) lifts: [f64; 2],
     seen: f64,
     seconds: u64,
 }
@@ -43,9 +46,39 @@ pub(crate) struct UsualLatency {
 }
 
 impl UsualLatency {
+    /// As it was kept. What cannot be is left out.
+    pub(super) fn restored(kept: &UsualBaseline) -> Self {
+        let is_sound = |bucket: &&(u32, f32)| bucket.1.is_finite() && 0.0 < bucket.1;
+        let mut buckets: Vec<(u32, f32)> = kept.buckets.iter().filter(is_sound).copied().collect();
+        buckets.sort_by_key(|bucket| bucket.0);
+        buckets.dedup_by_key(|bucket| bucket.0);
+        let weight: f64 = buckets.iter().map(|bucket| f64::from(bucket.1)).sum();
+        let requests = kept.requests.max(0.0);
+        Self {
+            buckets,
+            requests,
+            seen: kept.seen.clamp(0.0, weight),
+            seconds: kept.seconds.max(0.0),
+            blocks: kept.minutes,
+            ..Self::default()
+        }
+    }
+
+    /// To be kept.
+    pub(super) fn keep(&self) -> UsualBaseline {
+        UsualBaseline {
+            buckets: self.buckets.iter().map(|&(us, weight)| (us, rounded(weight))).collect(),
+            requests: self.requests,
+            seen: self.seen,
+            seconds: self.seconds,
+            minutes: self.blocks,
+        }
+    }
+
     /// Takes one second in which nothing was wrong, as far as is known. Where minutes are to be
     /// counted now, [`due`](Self::due) gives them.
-    pub(super) fn learn(&mut self, window: Option<&SparseLatency>, seen: f64) {
+    pub(super) fn learn(&mut self, window: Option<&SparseLatency>, seen: f64, lifts: [f64; 2]) {
+        self.current.lifts = lifts;
         if let Some(window) = window {
             self.current.latency.merge(window);
         }
@@ -96,7 +129,7 @@ impl UsualLatency {
     }
 
     /// Whether there is enough to speak of a p99.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         SAMPLES_MIN <= self.seen
     }
 

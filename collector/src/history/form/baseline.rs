@@ -1,0 +1,58 @@
+//! What is usual, as JSON.
+
+use super::{EdgeForm, ServiceForm, Unreadable, read, write};
+use crate::detect::p99::SeriesBaseline;
+use crate::record::{BaselineRecord, RetryBaseline, Subject};
+use fusebox_proto::Invalid;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SubjectForm {
+    Service(ServiceForm),
+    Edge(EdgeForm),
+}
+
+impl From<&Subject> for SubjectForm {
+    fn from(subject: &Subject) -> Self {
+        match subject {
+            Subject::Service(service) => Self::Service(service.into()),
+            Subject::Edge(edge) => Self::Edge(edge.into()),
+        }
+    }
+}
+
+impl TryFrom<SubjectForm> for Subject {
+    type Error = Invalid;
+
+    fn try_from(form: SubjectForm) -> Result<Self, Invalid> {
+        Ok(match form {
+            SubjectForm::Service(service) => Self::Service(service.try_into()?),
+            SubjectForm::Edge(edge) => Self::Edge(edge.try_into()?),
+        })
+    }
+}
+
+/// The key under which what is usual of `subject` is kept.
+pub(in crate::history) fn subject_key(subject: &Subject) -> String {
+    serde_json::to_string(&SubjectForm::from(subject)).expect("nothing here can fail")
+}
+
+#[derive(Serialize, Deserialize)]
+struct BaselineForm {
+    of: SubjectForm,
+    latency: SeriesBaseline,
+    retries: RetryBaseline,
+}
+
+/// What is usual as JSON.
+pub(in crate::history) fn write_baseline(record: &BaselineRecord) -> String {
+    let BaselineRecord { subject, latency, retries } = record.clone();
+    write(BaselineForm { of: (&subject).into(), latency, retries })
+}
+
+/// And back.
+pub(in crate::history) fn read_baseline(text: &str) -> Result<BaselineRecord, Unreadable> {
+    let BaselineForm { of, latency, retries } = read(text)?;
+    Ok(BaselineRecord { subject: of.try_into()?, latency, retries })
+}
