@@ -13,6 +13,7 @@ mod baseline;
 mod canary;
 mod course;
 mod factor;
+mod failures;
 mod fanout;
 mod hedging;
 mod kept;
@@ -25,6 +26,7 @@ mod words;
 
 pub(crate) use canary::{Canaries, Finding, Worse};
 pub(crate) use factor::factor;
+pub(crate) use failures::{Failures, Surge};
 pub(crate) use hedging::{Hedge, Hedging};
 pub use kept::{BaselineRecord, RetryBaseline, Subject};
 pub(crate) use latencies::Latencies;
@@ -59,6 +61,7 @@ pub(crate) struct Detectors {
     /// What was usual of those that are not seen now.
     parked: Parked<Edge, RetryBaseline>,
     latencies: Latencies,
+    failures: Failures,
     canaries: Canaries,
 }
 
@@ -117,7 +120,7 @@ impl Detectors {
         storms
     }
 
-    /// Judges latencies, once a second. `explained` are services within reach of a storm.
+    /// Judges latencies and failures, once a second. `explained` are services within reach of a storm.
     pub(crate) fn judge_latencies(
         &mut self,
         round: Round<'_>,
@@ -125,6 +128,7 @@ impl Detectors {
         explained: HashSet<ServiceId>,
     ) {
         self.latencies.judge_all(round, store, explained);
+        self.failures.judge_all(round, store, &self.latencies);
     }
 
     /// Judges canaries, once a second.
@@ -135,6 +139,11 @@ impl Detectors {
     /// The detectors of canaries.
     pub(crate) const fn canaries(&self) -> &Canaries {
         &self.canaries
+    }
+
+    /// The detectors of failures.
+    pub(crate) const fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// The detectors of latencies.
@@ -157,17 +166,19 @@ impl Detectors {
                 Subject::Service(_) => None,
             };
             let retries = watch.map_or_else(RetryBaseline::default, Watch::keep);
-            BaselineRecord { subject, latency, retries }
+            let failed = self.failures.keep(&subject);
+            BaselineRecord { subject, latency, retries, failed }
         })
         .collect()
     }
 
     /// Begins with what was usual when an earlier process ended.
     pub(crate) fn restore(&mut self, records: &[BaselineRecord]) {
-        for BaselineRecord { subject, latency, retries } in records {
+        for BaselineRecord { subject, latency, retries, failed } in records {
             if let Subject::Edge(edge) = subject {
                 self.parked.put(edge.clone(), retries.clone());
             }
+            self.failures.restore(subject.clone(), failed.clone());
             self.latencies.restore(subject.clone(), latency.clone());
         }
     }
@@ -177,11 +188,16 @@ impl Detectors {
         if let Some(watch) = self.watches.remove(edge) {
             self.parked.put(edge.clone(), watch.keep());
         }
-        self.latencies.forget(edge.clone().into());
+        self.forget_subject(edge.clone().into());
     }
 
     /// Watches a service no longer, which left the graph; what was usual is remembered.
     pub(crate) fn forget_service(&mut self, service: &ServiceId) {
-        self.latencies.forget(service.clone().into());
+        self.forget_subject(service.clone().into());
+    }
+
+    fn forget_subject(&mut self, subject: Subject) {
+        self.failures.forget(&subject);
+        self.latencies.forget(subject);
     }
 }

@@ -4,7 +4,7 @@
 //! other, told in one sentence with evidence and one action, and kept until they are over: healthy
 //! for ten seconds. What got slow is joined by whose time it is ([`regression`]); a storm explains
 //! how slow those within its reach are, and the two are one incident. Where no proxy counts, the
-//! diagnosis of spans finds who is at fault ([`found`]). A storm that comes back on the same edge within a minute is the same incident.
+//! diagnosis of spans finds who is at fault ([`found`]); where they do, who fails ([`failing`]). A storm that comes back on the same edge within a minute is the same incident.
 //! What an earlier process left open goes on if its storm shows again, and else ends with a note.
 
 mod action;
@@ -13,6 +13,7 @@ mod blame;
 mod canary;
 mod capacity;
 mod evidence;
+mod failing;
 mod found;
 mod kept;
 mod life;
@@ -38,6 +39,7 @@ use crate::record::IncidentRecord;
 use crate::store::{Served, Store, Tally, Track};
 use before::Before;
 use canary::Canary;
+use failing::Failing;
 use found::{Found, Looks};
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{self, EdgeName, IncidentState, Layer, Stamp};
@@ -148,6 +150,7 @@ enum Cause {
     Slow(Box<Regression>),
     Canary(Box<Canary>),
     Found(Box<Found>),
+    Failing(Box<Failing>),
 }
 
 /// One incident.
@@ -189,6 +192,7 @@ impl Incidents {
             }
         }
         self.place_slow(scene, &mut happened);
+        self.place_failing(scene, &mut happened);
         self.place_found(scene, &mut happened);
         for incident in &mut self.open {
             incident.refresh(scene);
@@ -315,6 +319,7 @@ impl Incident {
             Cause::Slow(_) => self.refresh_slow(scene),
             Cause::Canary(_) => self.refresh_canary(scene),
             Cause::Found(_) => self.refresh_found(scene),
+            Cause::Failing(_) => self.refresh_failing(scene),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct BaselineRecord {
     pub latency: SeriesBaseline,
     /// Retries of an edge.
     pub retries: RetryBaseline,
+    /// Of each of the last minutes the share that failed.
+    pub failed: Vec<f32>,
 }
 
 /// What is usual of the retries of an edge in the last hour.

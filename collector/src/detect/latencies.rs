@@ -125,6 +125,11 @@ impl Latencies {
         slow
     }
 
+    /// Whether more than twice the usual load came lately, up to `second`.
+    pub(crate) fn is_loaded(&self, subject: &Subject, second: u64) -> bool {
+        self.series.get(subject).is_some_and(|watched| watched.series.was_loaded(second))
+    }
+
     /// Whether a storm explains how slow a service is.
     pub(crate) fn is_explained(&self, service: &ServiceId) -> bool {
         self.explained.contains_key(service)

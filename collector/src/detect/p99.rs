@@ -113,6 +113,11 @@ impl Series {
         self.hours.usual()
     }
 
+    /// Whether more than twice the usual came lately, up to `second`.
+    pub(crate) const fn was_loaded(&self, second: u64) -> bool {
+        second <= self.loaded_until
+    }
+
     /// The regression, if there is one.
     pub(crate) const fn slow(&self) -> Option<Slow> {
         self.slow

@@ -5,6 +5,7 @@ mod bench;
 pub(crate) mod canary;
 mod contract;
 mod control;
+mod failing;
 mod found;
 mod guard;
 mod keeping;

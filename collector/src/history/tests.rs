@@ -132,7 +132,8 @@ fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
         hours: vec![HourLevel { hour: 472_238, p99_us: 20_479, p50_us: 255 }],
     };
     let retries = RetryBaseline { retried: vec![0.25], fanout: vec![1.5] };
-    Record::Baseline(Box::new(BaselineRecord { subject: subject.into(), latency, retries }))
+    let (subject, failed) = (subject.into(), vec![0.0, 0.015]);
+    Record::Baseline(Box::new(BaselineRecord { subject, latency, retries, failed }))
 }
 
 /// One of each kind, and of each verb.

@@ -99,7 +99,7 @@ impl Blame {
 }
 
 /// From `edge` down, for as long as the callee's own failing calls explain its failures.
-fn descend(scene: &Scene<'_>, mut edge: Edge) -> Edge {
+pub(super) fn descend(scene: &Scene<'_>, mut edge: Edge) -> Edge {
     let mut passed: HashSet<ServiceId> = [edge.source.clone(), edge.destination.clone()].into();
     for _ in 0..HOPS_MAX {
         let node = edge.destination.clone();

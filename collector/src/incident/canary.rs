@@ -11,7 +11,7 @@ use super::blame;
 use super::life::Beginning;
 use super::regression::{self, fitting};
 use super::sentence::time_of_day;
-use super::{Cause, Happened, Incident, Incidents, Scene, evidence};
+use super::{Cause, Happened, Incident, Incidents, Scene, evidence, failing};
 use crate::detect::{Finding, Worse};
 use crate::policy::lint;
 use crate::store::Split;
@@ -138,6 +138,7 @@ impl Incident {
         match self.cause {
             Cause::Slow(_) => self.end(scene, regression::WAS, &end),
             Cause::Found(_) => self.end(scene, self.was_found(), &end),
+            Cause::Failing(_) => self.end(scene, failing::WAS, &end),
             Cause::Storm => self.resolve(scene),
             Cause::Canary(_) => (),
         }

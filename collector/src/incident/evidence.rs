@@ -85,7 +85,7 @@ pub(super) fn evidence(scene: &Scene<'_>, blame: &Blame, before: &Before) -> Vec
     all
 }
 
-fn signal(
+pub(super) fn signal(
     name: &str,
     unit: &str,
     (was, is): (Option<f64>, Option<f64>),

@@ -190,7 +190,7 @@ impl Found {
 
 impl Incident {
     /// Whether it is about what a service does itself.
-    fn is_of(&self, service: &ServiceId) -> bool {
+    pub(super) fn is_of(&self, service: &ServiceId) -> bool {
         !self.is_storm() && self.blame.edge.destination == *service
     }
 

@@ -66,8 +66,12 @@ impl Incidents {
     pub(super) fn place_slow(&mut self, scene: &Scene<'_>, happened: &mut Vec<Happened>) {
         let now_second = scene.now_second();
         let mut charges = self.charges(scene);
-        // One subset of it is slow: that is told already.
-        charges.retain(|service, _| !self.open.iter().any(|open| open.is_canary_of(service)));
+        // One subset of it is slow, or it fails: that is told already.
+        charges.retain(|service, _| {
+            let is_told =
+                |open: &Incident| open.is_canary_of(service) || open.is_failing_of(service);
+            !self.open.iter().any(is_told)
+        });
         for incident in &mut self.open {
             if let Cause::Slow(regression) = &mut incident.cause
                 && let Some(charge) = charges.remove(&incident.blame.edge.destination)
@@ -256,7 +260,13 @@ fn suspects(scene: &Scene<'_>, guilt: &Guilt) -> Vec<Suspect> {
     suspects
 }
 
-fn quality(scene: &Scene<'_>, service: &ServiceId, blame: &Blame, is_called: bool) -> DataQuality {
+/// What the figures on a service are worth.
+pub(super) fn quality(
+    scene: &Scene<'_>,
+    service: &ServiceId,
+    blame: &Blame,
+    is_called: bool,
+) -> DataQuality {
     if is_called {
         return DataQuality { recognised: None, ..evidence::quality(scene, blame) };
     }

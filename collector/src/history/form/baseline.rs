@@ -43,16 +43,17 @@ struct BaselineForm {
     of: SubjectForm,
     latency: SeriesBaseline,
     retries: RetryBaseline,
+    failed: Vec<f32>,
 }
 
 /// What is usual as JSON.
 pub(in crate::history) fn write_baseline(record: &BaselineRecord) -> String {
-    let BaselineRecord { subject, latency, retries } = record.clone();
-    write(BaselineForm { of: (&subject).into(), latency, retries })
+    let BaselineRecord { subject, latency, retries, failed } = record.clone();
+    write(BaselineForm { of: (&subject).into(), latency, retries, failed })
 }
 
 /// And back.
 pub(in crate::history) fn read_baseline(text: &str) -> Result<BaselineRecord, Unreadable> {
-    let BaselineForm { of, latency, retries } = read(text)?;
-    Ok(BaselineRecord { subject: of.try_into()?, latency, retries })
+    let BaselineForm { of, latency, retries, failed } = read(text)?;
+    Ok(BaselineRecord { subject: of.try_into()?, latency, retries, failed })
 }

@@ -1,0 +1,308 @@
+//! Who fails more than usual, where proxies count: each edge and each service, second by second.
+//!
+//! ```text
+//!            evidence, 10 % and twice the usual, in each third of 30 s
+//!   normal ────────────────────────────────────────────────────────────▶ failing
+//!     ▲                                                                     │
+//!     └───────────────── ten seconds at the usual share, or six hours ──────┘
+//! ```
+//!
+//! The same sequential test as for storms ([`super::sequential`]), on the share of failed attempts
+//! against the worst usual minutes. What is over within half a minute is no incident: a restart, a
+//! burst, a job that asks again. What comes of twice the usual load is load, and what a storm
+//! explains is told there.
+
+use super::baseline::Envelope;
+use super::kept::{Parked, Subject};
+use super::sequential::{Bet, Evidence, ln_alarm};
+use super::{Latencies, Round};
+use crate::store::{Counts, Served, Store, Tally, Track};
+use std::collections::{HashMap, VecDeque};
+
+/// The share that is nobody's business; and before anything is known of what is usual.
+const SHARE_USUAL: f64 = 0.05;
+const SHARE_UNKNOWN: f64 = 0.25;
+/// From this share on it is worth a word, and from this multiple of the usual one.
+const SHARE_MIN: f64 = 0.1;
+const TIMES_MIN: f64 = 2.0;
+/// It must be so in each of three parts of so many seconds ...
+const HELD_SECONDS: u64 = 30;
+const PART_SECONDS: usize = 10;
+/// ... and for so long where nothing is known of what is usual: of the load neither.
+const UNKNOWN_SECONDS: u64 = 60;
+/// Fewer failures prove nothing.
+const FAILED_MIN: f64 = 10.0;
+/// A few seconds alone raise no alarm.
+const BET: Bet = Bet { multiples: [1.5, 2.0, 4.0, 8.0], ln_ratio_max: 2.0 };
+/// Nothing is learned while there is as much evidence as chance gives once in a few minutes ...
+const LN_SUSPICIOUS: f64 = 4.6;
+/// ... but what is suspicious for so long, and no more, is learned.
+const DOUBT_SECONDS_MAX: u64 = 600;
+/// What was heard of last so long ago is not failing any more.
+const SILENT_SECONDS: u64 = 60;
+/// What fails for so long has become usual.
+const FAILING_SECONDS_MAX: u64 = 6 * 3_600;
+/// Seconds that are looked back at, at most: what the store keeps.
+const BACK_SECONDS_MAX: u64 = 60;
+
+/// Failures that are not over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Surge {
+    /// The second in which it began.
+    pub(crate) onset: u64,
+    /// The second in which it was found.
+    pub(crate) found: u64,
+    /// The share of the worst usual minutes, 0 … 1; `None` where no minute was known.
+    pub(crate) usual: Option<f64>,
+    /// How sure it is, 0 … 1.
+    pub(crate) confidence: f64,
+    last_heard: u64,
+}
+
+/// All watches.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    watches: HashMap<Subject, Watched>,
+    /// What was usual of those that are not seen now: shares of minutes.
+    parked: Parked<Subject, Vec<f32>>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    watch: FailureWatch,
+    judged_to: u64,
+}
+
+/// How an edge or a service ended what it was asked, in one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ended {
+    all: f64,
+    failed: f64,
+}
+
+impl From<&Tally> for Ended {
+    fn from(tally: &Tally) -> Self {
+        Self { all: tally.ended(), failed: tally.failed() }
+    }
+}
+
+impl From<&Served> for Ended {
+    fn from(served: &Served) -> Self {
+        // Whom a caller does not wait for did not fail.
+        Self { all: (served.requests - served.cancelled).max(0.0), failed: served.failures }
+    }
+}
+
+/// The detector of one edge or service.
+#[derive(Debug, Default)]
+struct FailureWatch {
+    envelope: Envelope,
+    evidence: Evidence,
+    /// Evidence since `since`, which is where it was nothing last.
+    drift: f64,
+    since: u64,
+    recent: VecDeque<Ended>,
+    doubtful_seconds: u64,
+    surge: Option<Surge>,
+}
+
+impl Failures {
+    /// Judges what has become complete. `latencies` know load, and what a storm explains.
+    pub(super) fn judge_all(&mut self, round: Round<'_>, store: &Store, latencies: &Latencies) {
+        let watched = self.watches.len().max(1);
+        for (edge, track) in store.edges() {
+            let is_explained = latencies.is_explained(&edge.source)
+                || latencies.is_explained(&edge.destination)
+                || round.refused.contains(edge);
+            let front = track.front(round.now_second, round.fronts.get(&edge.source).copied());
+            let subject = Subject::Edge(edge.clone());
+            let is_excused = is_explained || latencies.is_loaded(&subject, front);
+            self.watch(subject).judge(track, front, is_excused, watched);
+        }
+        for (service, track) in store.services() {
+            let front = track.front(round.now_second, round.fronts.get(service).copied());
+            let subject = Subject::Service(service.clone());
+            let is_excused =
+                latencies.is_explained(service) || latencies.is_loaded(&subject, front);
+            self.watch(subject).judge(track, front, is_excused, watched);
+        }
+        for Watched { watch, .. } in self.watches.values_mut() {
+            watch.fell_silent(round.now_second);
+        }
+    }
+
+    fn watch(&mut self, subject: Subject) -> &mut Watched {
+        let Self { watches, parked } = self;
+        watches.entry(subject).or_insert_with_key(|subject| {
+            let usual = parked.take(subject).unwrap_or_default();
+            let envelope = Envelope::restored(&usual);
+            let watch = FailureWatch { envelope, ..FailureWatch::default() };
+            Watched { watch, ..Watched::default() }
+        })
+    }
+
+    /// The failures of one edge or service.
+    pub(crate) fn surge(&self, subject: &Subject) -> Option<Surge> {
+        self.watches.get(subject)?.watch.surge
+    }
+
+    /// All that fail, in order.
+    pub(crate) fn surges(&self) -> Vec<(&Subject, Surge)> {
+        let all = self.watches.iter();
+        let all = all.filter_map(|(subject, watched)| Some((subject, watched.watch.surge?)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|(subject, _)| *subject);
+        all
+    }
+
+    /// What is usual, to be kept: the share of failures in each of the last minutes.
+    pub(super) fn keep(&self, subject: &Subject) -> Vec<f32> {
+        self.watches.get(subject).map_or_else(Vec::new, |known| known.watch.envelope.keep())
+    }
+
+    /// What an earlier process knew of `subject`.
+    pub(super) fn restore(&mut self, subject: Subject, usual: Vec<f32>) {
+        self.parked.put(subject, usual);
+    }
+
+    /// Watches `subject` no longer, which left the graph; what was usual is remembered.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        if let Some(known) = self.watches.remove(subject) {
+            self.parked.put(subject.clone(), known.watch.envelope.keep());
+        }
+    }
+}
+
+impl Watched {
+    /// Judges the seconds up to `front` that proxies count.
+    fn judge<C: Counts>(&mut self, track: &Track<C>, front: u64, is_excused: bool, watched: usize)
+    where
+        for<'a> Ended: From<&'a C>,
+    {
+        let from = match self.judged_to {
+            0 => front,
+            judged_to => (judged_to + 1).max(front.saturating_sub(BACK_SECONDS_MAX)),
+        };
+        for second in from..=front {
+            self.judged_to = second;
+            if track.is_covered(second) {
+                let ended = track.at(second).map_or_else(Ended::default, Ended::from);
+                self.watch.judge(second, ended, is_excused, watched);
+            }
+        }
+    }
+}
+
+impl FailureWatch {
+    /// Takes the next second, where `watched` are watched.
+    fn judge(&mut self, second: u64, ended: Ended, is_excused: bool, watched: usize) {
+        if HELD_SECONDS as usize <= self.recent.len() {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(ended);
+        if is_excused {
+            // It is somebody else's finding, also what of it was found here.
+            self.calm();
+            return;
+        }
+        let p0 = self.share_usual();
+        self.evidence.step(ended.all, ended.failed, p0, &BET);
+        let ln_alarm = ln_alarm(watched);
+        let confidence = 1.0 - 1.0 / (1.0 + (self.evidence.ln() / ln_alarm).max(0.0));
+        if let Some(surge) = &mut self.surge {
+            surge.confidence = surge.confidence.max(confidence);
+            if 0.0 < ended.all {
+                surge.last_heard = second;
+            }
+            let found = surge.found;
+            if found + FAILING_SECONDS_MAX < second {
+                *self = Self::default();
+            } else if found + PART_SECONDS as u64 <= second && self.is_well() {
+                self.calm();
+            }
+            return;
+        }
+        if self.drift <= 0.0 {
+            self.since = second;
+        }
+        let ln_ratio = BET.ln_ratio(ended.all, ended.failed, p0, BET.multiples[0]);
+        self.drift = (self.drift + ln_ratio).max(0.0);
+        let least = if self.envelope.upper().is_some() { HELD_SECONDS } else { UNKNOWN_SECONDS };
+        let has_lasted = self.since + least <= second + 1;
+        if ln_alarm <= self.evidence.ln() && has_lasted && self.is_held() {
+            let (usual, onset) = (self.envelope.upper(), self.since);
+            let surge = Surge { onset, found: second, usual, confidence, last_heard: second };
+            self.surge = Some(surge);
+            self.envelope.discard();
+            return;
+        }
+        self.learn(ended);
+    }
+
+    fn learn(&mut self, ended: Ended) {
+        let is_suspicious = LN_SUSPICIOUS <= self.evidence.ln();
+        self.doubtful_seconds = if is_suspicious { self.doubtful_seconds + 1 } else { 0 };
+        if is_suspicious && self.doubtful_seconds <= DOUBT_SECONDS_MAX {
+            self.envelope.discard();
+            return;
+        }
+        if is_suspicious {
+            self.forget();
+        }
+        self.envelope.add(ended.failed, ended.all);
+    }
+
+    fn share_usual(&self) -> f64 {
+        self.envelope.upper().map_or(SHARE_UNKNOWN, |upper| upper.clamp(SHARE_USUAL, 0.5))
+    }
+
+    /// From this share on it is worth a word.
+    fn share_min(&self) -> f64 {
+        let usual = self.envelope.upper().unwrap_or(SHARE_UNKNOWN);
+        // Where most fails anyhow, half of what is left must fail, too.
+        (TIMES_MIN * usual).min(f64::midpoint(1.0, usual)).max(SHARE_MIN)
+    }
+
+    fn is_held(&self) -> bool {
+        let newest: Vec<Ended> = self.recent.iter().copied().collect();
+        let parts = newest.chunks(PART_SECONDS).map(sum);
+        let failed: f64 = newest.iter().map(|ended| ended.failed).sum();
+        let least = self.share_min();
+        newest.len() == HELD_SECONDS as usize
+            && FAILED_MIN <= failed
+            && parts.clone().all(|part| 0.0 < part.all && least * part.all <= part.failed)
+    }
+
+    /// Whether the newest seconds show no more failures than usual.
+    fn is_well(&self) -> bool {
+        let newest: Vec<Ended> = self.recent.iter().rev().take(PART_SECONDS).copied().collect();
+        let now = sum(&newest);
+        0.0 < now.all && now.failed <= self.share_usual() * now.all
+    }
+
+    /// Nothing was heard of it for long: then it does not go on.
+    fn fell_silent(&mut self, now_second: u64) {
+        if self.surge.is_some_and(|surge| surge.last_heard + SILENT_SECONDS < now_second) {
+            self.calm();
+        }
+    }
+
+    fn calm(&mut self) {
+        self.surge = None;
+        self.forget();
+        self.envelope.discard();
+    }
+
+    fn forget(&mut self) {
+        self.evidence = Evidence::default();
+        self.drift = 0.0;
+        self.doubtful_seconds = 0;
+    }
+}
+
+fn sum(seconds: &[Ended]) -> Ended {
+    seconds.iter().fold(Ended::default(), |sum, one| Ended {
+        all: sum.all + one.all,
+        failed: sum.failed + one.failed,
+    })
+}
