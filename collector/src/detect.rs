@@ -26,6 +26,8 @@ mod words;
 
 pub(crate) use canary::{Canaries, Finding, Worse};
 pub(crate) use factor::factor;
+#[cfg(test)]
+pub(crate) use failures::{Ended, FailureWatch};
 pub(crate) use failures::{Failures, Surge};
 pub(crate) use hedging::{Hedge, Hedging};
 pub use kept::{BaselineRecord, RetryBaseline, Subject};

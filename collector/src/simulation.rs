@@ -2,6 +2,7 @@
 //! Beside the core, because it uses threads, and is longer where the environment asks for it.
 
 mod canary;
+mod failures;
 mod mesh;
 mod season;
 mod traffic;

@@ -12,8 +12,9 @@
 //! burst, a job that asks again. What comes of twice the usual load is load, and what a storm
 //! explains is told there.
 
-use super::baseline::Envelope;
+use super::baseline::{BLOCK_SECONDS, Envelope};
 use super::kept::{Parked, Subject};
+use super::p99::rank::share_bounds;
 use super::sequential::{Bet, Evidence, ln_alarm};
 use super::{Latencies, Round};
 use crate::store::{Counts, Served, Store, Tally, Track};
@@ -30,6 +31,10 @@ const HELD_SECONDS: u64 = 30;
 const PART_SECONDS: usize = 10;
 /// ... and for so long where nothing is known of what is usual: of the load neither.
 const UNKNOWN_SECONDS: u64 = 60;
+/// Of few requests a share is known badly: bounds lie so many standard deviations away.
+const SURE_Z: f64 = 3.0;
+/// After so many seconds what was learned counts half.
+const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
 /// Fewer failures prove nothing.
 const FAILED_MIN: f64 = 10.0;
 /// A few seconds alone raise no alarm.
@@ -75,9 +80,11 @@ struct Watched {
 
 /// How an edge or a service ended what it was asked, in one second.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ended {
-    all: f64,
-    failed: f64,
+pub(crate) struct Ended {
+    /// All that ended.
+    pub(crate) all: f64,
+    /// Those that failed.
+    pub(crate) failed: f64,
 }
 
 impl From<&Tally> for Ended {
@@ -95,8 +102,12 @@ impl From<&Served> for Ended {
 
 /// The detector of one edge or service.
 #[derive(Debug, Default)]
-struct FailureWatch {
+pub(crate) struct FailureWatch {
     envelope: Envelope,
+    /// All that was learned, the older the less: one minute of few requests says little.
+    learned: Ended,
+    minute: Ended,
+    minute_seconds: u64,
     evidence: Evidence,
     /// Evidence since `since`, which is where it was nothing last.
     drift: f64,
@@ -194,8 +205,14 @@ impl Watched {
 }
 
 impl FailureWatch {
-    /// Takes the next second, where `watched` are watched.
-    fn judge(&mut self, second: u64, ended: Ended, is_excused: bool, watched: usize) {
+    /// What is found, if anything.
+    #[cfg(test)]
+    pub(crate) const fn surge(&self) -> Option<Surge> {
+        self.surge
+    }
+
+    /// Takes the next second, where `watched` are watched. `is_excused`: something else explains it.
+    pub(crate) fn judge(&mut self, second: u64, ended: Ended, is_excused: bool, watched: usize) {
         if HELD_SECONDS as usize <= self.recent.len() {
             self.recent.pop_front();
         }
@@ -227,13 +244,13 @@ impl FailureWatch {
         }
         let ln_ratio = BET.ln_ratio(ended.all, ended.failed, p0, BET.multiples[0]);
         self.drift = (self.drift + ln_ratio).max(0.0);
-        let least = if self.envelope.upper().is_some() { HELD_SECONDS } else { UNKNOWN_SECONDS };
+        let least = if self.usual().is_some() { HELD_SECONDS } else { UNKNOWN_SECONDS };
         let has_lasted = self.since + least <= second + 1;
         if ln_alarm <= self.evidence.ln() && has_lasted && self.is_held() {
-            let (usual, onset) = (self.envelope.upper(), self.since);
+            let (usual, onset) = (self.usual(), self.since);
             let surge = Surge { onset, found: second, usual, confidence, last_heard: second };
             self.surge = Some(surge);
-            self.envelope.discard();
+            self.discard();
             return;
         }
         self.learn(ended);
@@ -243,34 +260,58 @@ impl FailureWatch {
         let is_suspicious = LN_SUSPICIOUS <= self.evidence.ln();
         self.doubtful_seconds = if is_suspicious { self.doubtful_seconds + 1 } else { 0 };
         if is_suspicious && self.doubtful_seconds <= DOUBT_SECONDS_MAX {
-            self.envelope.discard();
+            self.discard();
             return;
         }
         if is_suspicious {
             self.forget();
         }
-        self.envelope.add(ended.failed, ended.all);
+        self.minute = sum(&[self.minute, ended]);
+        self.minute_seconds += 1;
+        if BLOCK_SECONDS <= self.minute_seconds {
+            let Ended { all, failed } = self.minute;
+            self.envelope.add_block(failed, all);
+            let kept = 0.5_f64.powf(BLOCK_SECONDS as f64 / HALF_LIFE_S);
+            let Ended { all: before, failed: failed_before } = self.learned;
+            self.learned =
+                Ended { all: before * kept + all, failed: failed_before * kept + failed };
+            self.discard();
+        }
+    }
+
+    /// Forgets the minute that has begun: something was wrong in it.
+    const fn discard(&mut self) {
+        self.minute = Ended { all: 0.0, failed: 0.0 };
+        self.minute_seconds = 0;
+    }
+
+    /// The share that is usual is no higher than this; `None` before the first minute.
+    fn usual(&self) -> Option<f64> {
+        let Ended { all, failed } = self.learned;
+        let upper = if 0.0 < all { share_bounds(failed, all, SURE_Z).1 } else { 0.0 };
+        self.envelope.upper().map(|envelope| envelope.max(upper))
     }
 
     fn share_usual(&self) -> f64 {
-        self.envelope.upper().map_or(SHARE_UNKNOWN, |upper| upper.clamp(SHARE_USUAL, 0.5))
+        self.usual().map_or(SHARE_UNKNOWN, |usual| usual.clamp(SHARE_USUAL, 0.5))
     }
 
     /// From this share on it is worth a word.
     fn share_min(&self) -> f64 {
-        let usual = self.envelope.upper().unwrap_or(SHARE_UNKNOWN);
+        let usual = self.usual().unwrap_or(SHARE_UNKNOWN);
         // Where most fails anyhow, half of what is left must fail, too.
         (TIMES_MIN * usual).min(f64::midpoint(1.0, usual)).max(SHARE_MIN)
     }
 
     fn is_held(&self) -> bool {
         let newest: Vec<Ended> = self.recent.iter().copied().collect();
-        let parts = newest.chunks(PART_SECONDS).map(sum);
-        let failed: f64 = newest.iter().map(|ended| ended.failed).sum();
+        let mut parts = newest.chunks(PART_SECONDS).map(sum);
+        let whole = sum(&newest);
         let least = self.share_min();
         newest.len() == HELD_SECONDS as usize
-            && FAILED_MIN <= failed
-            && parts.clone().all(|part| 0.0 < part.all && least * part.all <= part.failed)
+            && FAILED_MIN <= whole.failed
+            && least <= share_bounds(whole.failed, whole.all, SURE_Z).0
+            && parts.all(|part| 0.0 < part.all && least * part.all <= part.failed)
     }
 
     /// Whether the newest seconds show no more failures than usual.
@@ -290,7 +331,7 @@ impl FailureWatch {
     fn calm(&mut self) {
         self.surge = None;
         self.forget();
-        self.envelope.discard();
+        self.discard();
     }
 
     fn forget(&mut self) {

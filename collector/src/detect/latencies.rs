@@ -16,7 +16,8 @@ const BACK_SECONDS_MAX: u64 = 60;
 /// Where proxies begin or cease to report, latencies are measured elsewhere: for so many seconds
 /// they are not compared, then what is usual is learned anew.
 const OTHER_SECONDS_MAX: u64 = 300;
-/// What is usual is kept for the next process this often: it changes over hours.
+/// What is usual is kept for the next process this often, and where it is known for twice as long as
+/// when it was kept last: it changes over hours.
 const KEPT_INTERVAL_SECONDS: u64 = 1_800;
 
 /// All series.
@@ -51,8 +52,11 @@ impl Latencies {
     pub(super) fn due(&mut self, now_second: u64, is_end: bool) -> Vec<(Subject, SeriesBaseline)> {
         let is_due = |watched: &Watched| {
             let minutes = watched.series.usual().minutes();
-            let is_time = is_end || watched.kept_at + KEPT_INTERVAL_SECONDS <= now_second;
-            is_time && minutes != watched.kept_minutes && watched.series.usual().is_known()
+            let is_time = watched.kept_at + KEPT_INTERVAL_SECONDS <= now_second;
+            let is_young = 2 * watched.kept_minutes <= minutes;
+            (is_end || is_time || is_young)
+                && minutes != watched.kept_minutes
+                && watched.series.usual().is_known()
         };
         let due = self.series.iter().filter(|(_, watched)| is_due(watched));
         let mut due: Vec<_> = due.map(|(subject, w)| (w.kept_at, subject.clone())).collect();

@@ -17,8 +17,6 @@ const COARSE: u64 = 64;
 const FINE: u64 = 6;
 /// Onsets closer to each other than this are not told apart.
 const STEP_NS_MIN: u64 = 500_000_000;
-/// The last onset that is looked for is so long before the end, or a tenth of the time.
-const TAIL_NS: u64 = 10_000_000_000;
 
 /// One series that got worse.
 #[derive(Clone, Copy, Debug)]
@@ -124,9 +122,14 @@ fn finding(all: &[Series], at: usize, onset_ns: u64, chance: f64) -> Option<Find
 }
 
 /// The onset between `from_ns` and the end of the capture, since when most is worse, and how many
-/// were tried; `None` where nothing is worse since any.
-pub(super) fn onset(all: &[Series], from_ns: u64, end_ns: u64) -> (Option<u64>, u64) {
-    let tail_ns = TAIL_NS.min(end_ns.saturating_sub(from_ns) / 10);
+/// were tried; `None` where nothing is worse since any. The last one that is looked for is `tail_ns`
+/// before the end, or a tenth of the time.
+pub(super) fn onset(
+    all: &[Series],
+    (from_ns, end_ns): (u64, u64),
+    tail_ns: u64,
+) -> (Option<u64>, u64) {
+    let tail_ns = tail_ns.min(end_ns.saturating_sub(from_ns) / 10);
     search(all, from_ns, end_ns.saturating_sub(tail_ns))
 }
 

@@ -8,13 +8,18 @@
 use super::ring::{Held, Ring};
 use super::rows::{Row, Spans};
 use super::series::{Measure, Node, Series, Subject};
-use super::{Diagnosis, Refusal, blame, calls, diagnose, findings};
+use super::{Diagnosis, Refusal, blame, calls, diagnose, diagnose_to, findings};
 use fusebox_proto::ServiceId;
 use fusebox_proto::view::Stamp;
+use std::collections::BTreeMap;
 
 /// The newest spans are not looked at: of their traces others are still on the way, and what was
 /// called last would seem not to be called any more.
 const SETTLING_NS: u64 = 5_000_000_000;
+/// Who asks wants to know of what began just now, if only as a guess.
+const ASKED_TAIL_NS: u64 = 3_000_000_000;
+/// Who sends at all sends its spans within this time: SDKs' batches are of five seconds.
+const BATCH_NS_MAX: u64 = 7_000_000_000;
 /// What is known is followed in the newest spans of so long.
 const RECENT_NS: u64 = 60_000_000_000;
 /// Less blame than this is what is left over.
@@ -83,7 +88,20 @@ impl Look {
     /// # Errors
     /// As [`diagnose`].
     pub fn diagnose(self, since: Option<Stamp>) -> Result<Diagnosis, Refusal> {
-        diagnose(&self.held.spans(|_| true), since)
+        let until_ns = self.whole_until_ns();
+        diagnose_to(&self.held.spans(|row| row.start_ns <= until_ns), since, ASKED_TAIL_NS)
+    }
+
+    /// Up to here traces are whole: all who sent something lately have sent theirs.
+    fn whole_until_ns(&self) -> u64 {
+        let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in self.held.rows() {
+            let at = newest.entry(row.service).or_default();
+            *at = row.end_ns.max(*at);
+        }
+        let last_ns = newest.values().copied().max().unwrap_or_default();
+        let lately = newest.values().filter(|at| last_ns <= at.saturating_add(BATCH_NS_MAX));
+        lately.copied().min().unwrap_or_default()
     }
 
     fn course(&self, followed: &Followed) -> Course {

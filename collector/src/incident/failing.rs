@@ -206,8 +206,8 @@ impl Incident {
             ),
         }];
         let since = time_of_day(self.onset * 1_000);
-        let usually = usual
-            .map_or_else(String::new, |usual| format!(" (at most {:.1} % before)", 100.0 * usual));
+        let usually =
+            usual.map_or_else(String::new, |usual| format!(" (≤ {:.1} % before)", 100.0 * usual));
         view.summary = fitting(&scene.names.print(service), |name| {
             let what = if shown.is_given_up() { "does not answer" } else { "fails" };
             format!("{name} {what} {percent:.0} % of requests since {since}{usually}{others}.")
@@ -227,7 +227,7 @@ fn others(scene: &Scene<'_>, subjects: &BTreeSet<Subject>, guilty: &ServiceId) -
         count if count <= CALLERS_MAX => {
             let names = others.iter().map(|other| scene.names.print(other));
             let names: Vec<String> = names.map(|name| cut(&name, 16).into_owned()).collect();
-            format!("; for it, {}", names.join(", "))
+            format!("; {} fail for it", names.join(", "))
         }
         count => format!("; {count} services fail for it"),
     }

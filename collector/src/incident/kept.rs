@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// A storm that goes on shows within this time: proxies are back after 5 s, and SDKs send a batch;
 /// the detector looks at ten seconds.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
+/// Failures show once they have gone on for half a minute.
+const FAILING_SEEN_WITHIN: Duration = Duration::from_secs(45);
 /// Figures of an open incident are this old at most in the history: they say much more after two
 /// seconds than when it opened.
 const TELL_INTERVAL: Duration = Duration::from_secs(2);
@@ -105,7 +107,9 @@ impl Incidents {
                 // Proxies come first: nobody could enforce it now.
                 incident.view.action = None;
                 incident.view.alternatives = Vec::new();
-                incident.left = Some(Left { until: now.instant + SEEN_WITHIN });
+                let is_failing = incident.view.kind == found::KIND_FAILING;
+                let within = if is_failing { FAILING_SEEN_WITHIN } else { SEEN_WITHIN };
+                incident.left = Some(Left { until: now.instant + within });
                 self.open.push(incident);
             } else {
                 self.dropped += 1;

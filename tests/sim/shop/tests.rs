@@ -111,6 +111,35 @@ fn more_calls_are_no_regression() {
     }
 }
 
+/// Scenario: a service deep down, one in the middle, or the entry fails a part of what it is asked for
+/// a minute; nobody repeats anything.
+/// Guarantees: one incident, of failures, that names it within 45 s and is over within 45 s of the end;
+/// whoever passes the failures on is not accused.
+#[test]
+fn who_fails_is_blamed() {
+    for seed in seeds(1, 20) {
+        for (role, percent) in [("inventory", 30.0), ("checkout", 50.0), ("frontend", 20.0)] {
+            let mut plan = plan("slow-self", seed);
+            let (at_s, for_s) = (plan.scenario.faults[0].at_s, 60.0);
+            plan.scenario.faults[0].for_s = Some(for_s);
+            let change = Change::Errors { service: role.to_owned(), percent };
+            plan.scenario.faults[0].change = change;
+            let guilty = plan.name(role).to_owned();
+            let (_, incidents) = Shop::new(plan, Plant::Nothing).run(Duration::from_secs(190));
+            let [incident] = &incidents[..] else {
+                panic!("{role}, {seed}: {:#?}", told(&incidents))
+            };
+            println!("{role}, seed {seed}: {}", incident.summary);
+            assert_eq!(incident.kind, "error_surge", "{role}, {seed}: {:#?}", told(&incidents));
+            assert_eq!(incident.originator.as_ref(), Some(&guilty), "{role}, seed {seed}");
+            let after_s = |at_ms: u64| (at_ms - super::START_UNIX_MS) as f64 / 1_000.0 - at_s;
+            let opened = after_s(incident.opened_at.0);
+            let over = after_s(incident.resolved_at.expect("it is over").0) - for_s;
+            assert!(opened <= 45.0 && over <= 45.0, "{role}, {seed}: {opened} s, {over} s");
+        }
+    }
+}
+
 /// Scenario: the storms, when all that is usual is known.
 /// Guarantees: they are one incident, their own: what is slow because of them is no other.
 #[test]

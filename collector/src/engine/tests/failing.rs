@@ -167,7 +167,7 @@ fn failures_go_on_over_a_restart() {
     mesh.restart();
     mesh.live(60, bad);
     let back = mesh.bench.incident();
-    assert_eq!((back.state, &back.id), (IncidentState::Open, &before.id));
+    assert_eq!((back.state, &back.id), (IncidentState::Open, &before.id), "{back:#?}");
     assert!(back.summary.contains("fails 80 %"), "{}", back.summary);
     mesh.live(30, WELL);
     let over = mesh.bench.incident();

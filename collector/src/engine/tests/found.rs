@@ -104,11 +104,56 @@ fn a_restart_ends_what_nobody_can_follow() {
         bench.restart_with(&disk.restored, Duration::from_secs(1), 0);
         let [back] = &bench.snapshot().incidents[..] else { panic!("it is kept") };
         assert_eq!((back.state, &back.id), (IncidentState::Open, &before.id));
-        play(&mut bench, &spans, (301, 345), |_| ());
+        play(&mut bench, &spans, (301, 350), |_| ());
         let [after] = &bench.snapshot().incidents[..] else { panic!("there is no other") };
         assert_eq!(after.state, IncidentState::Resolved);
         assert!(after.summary.contains("restarted"), "{}", after.summary);
     };
     check(SLOW);
     check(FAILING);
+}
+
+/// Scenario: a store is slow, or fails, from 100 s on; each service sends its spans in batches of five
+/// seconds, and someone asks for a diagnosis each second.
+/// Guarantees: nobody is suspected before; within 8 s the store is the first suspect, and stays it.
+#[test]
+fn whoever_asks_is_told_at_once() {
+    let check = |trouble: Trouble| {
+        let faulty = |at_s: f64| if 100.0 <= at_s { trouble } else { CALM };
+        let spans = mesh_for(120, 1, PER_S, faulty);
+        let mut bench = Bench::new();
+        for second in 1..=118 {
+            bench.advance(Duration::from_secs(1));
+            let batch = SpanBatch { spans: batch(&spans, second), rejected: Rejected::default() };
+            bench.handle(Event::Spans { sender: None, batch });
+            if (..85).contains(&second) {
+                continue;
+            }
+            let diagnosis = bench.engine.glance().diagnose(None).expect("there are spans");
+            let first = diagnosis.suspects.first().map(|first| &*first.service);
+            match second {
+                ..=102 => assert_eq!(first, None, "{second} s: {diagnosis:?}"),
+                ..=107 => assert!(first.is_none_or(|it| it == "store"), "{second} s: {first:?}"),
+                108.. => assert_eq!(first, Some("store"), "{second} s"),
+            }
+        }
+    };
+    check(SLOW);
+    check(FAILING);
+}
+
+/// What a service sends in this second: all that ended in the five before, every five seconds.
+fn batch(spans: &[Span], second: u64) -> Vec<Span> {
+    let is_due = |span: &&Span| {
+        let phase = span.origin.service.name().len() as u64;
+        let ended_s = (span.end_unix_ns - T0_NS) / 1_000_000_000;
+        (second + phase) % 5 == 0 && (second.saturating_sub(5)..second).contains(&ended_s)
+    };
+    let moved = |at_ns: u64| at_ns - T0_NS + START_UNIX_MS * 1_000_000;
+    let at_start = |span: &Span| Span {
+        start_unix_ns: moved(span.start_unix_ns),
+        end_unix_ns: moved(span.end_unix_ns),
+        ..span.clone()
+    };
+    spans.iter().filter(is_due).map(at_start).collect()
 }
