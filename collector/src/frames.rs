@@ -1,5 +1,6 @@
 //! A sequence of zstd frames, as RFC 8878 §3 allows them, read as one stream, each with its
-//! checksum verified. Used for the bodies of OTLP/HTTP and for capture files.
+//! checksum verified. Used for the bodies of OTLP/HTTP and for capture files. Of a frame that is
+//! cut, all whole blocks are given before that is an error.
 
 use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::errors::ReadFrameHeaderError::SkipFrame;
@@ -12,7 +13,13 @@ pub(crate) struct Frames<R> {
     source: R,
     decoder: FrameDecoder,
     is_inside: bool,
+    /// What is wrong once the source has ended within a frame, after all that was unpacked of it.
+    cut: Option<String>,
 }
+
+/// A block that ends a frame and holds nothing: the header (the last one, raw, no bytes), and a
+/// checksum for the frames that have one.
+const EMPTY_LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
 /// What a frame asks for is more memory than is allowed. The inner error of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +31,7 @@ impl<R: BufRead> Frames<R> {
     pub(crate) fn new(source: R, window_len_max: u64) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(window_len_max);
-        Self { source, decoder, is_inside: false }
+        Self { source, decoder, is_inside: false, cut: None }
     }
 
     /// Begins the next frame; `false` at the end of the source.
@@ -56,6 +63,25 @@ impl<R: BufRead> Frames<R> {
         Ok(())
     }
 
+    /// Unpacks until there is something to give, or the frame ends, or the source does.
+    fn unpack(&mut self) -> io::Result<()> {
+        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+            let strategy = BlockDecodingStrategy::UptoBlocks(1);
+            let decoded = self.decoder.decode_blocks(&mut self.source, strategy);
+            let Err(error) = decoded.map_err(|error| damage(&error)) else { continue };
+            if error.kind() != ErrorKind::UnexpectedEof {
+                return Err(error);
+            }
+            self.cut = Some(error.to_string());
+            // The decoder keeps a whole window back for as long as blocks may follow: an end of
+            // our own makes it give that, too.
+            let strategy = BlockDecodingStrategy::UptoBlocks(1);
+            let ended = self.decoder.decode_blocks(EMPTY_LAST_BLOCK.as_slice(), strategy);
+            ended.map_err(|error| damage(&error))?;
+        }
+        Ok(())
+    }
+
     fn end(&mut self) -> io::Result<()> {
         self.is_inside = false;
         let written = self.decoder.get_checksum_from_data();
@@ -76,14 +102,13 @@ impl<R: BufRead> Read for Frames<R> {
             if !self.is_inside && !self.begin()? {
                 return Ok(0);
             }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let strategy = BlockDecodingStrategy::UptoBlocks(1);
-                let decoded = self.decoder.decode_blocks(&mut self.source, strategy);
-                decoded.map_err(|error| damage(&error))?;
-            }
+            self.unpack()?;
             let len = self.decoder.read(unfolded)?;
             if 0 < len {
                 return Ok(len);
+            }
+            if let Some(why) = &self.cut {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, why.clone()));
             }
             self.end()?;
         }

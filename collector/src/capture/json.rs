@@ -3,7 +3,7 @@
 use super::{DOCUMENT_LEN_MAX, PART_LEN_MAX, Part, Walk, Why, proxies};
 use crate::decode;
 use serde::de::IgnoredAny;
-use std::io::{BufRead, Read as _};
+use std::io::{BufRead, ErrorKind, Read as _};
 use std::ops::ControlFlow;
 
 /// Keys of a document of Jaeger's, in any order.
@@ -28,7 +28,14 @@ impl Walk<'_> {
             self.line = Some(number);
             line.clear();
             let limit = PART_LEN_MAX as u64 + 1;
-            let read = (&mut *source).take(limit).read_until(b'\n', &mut line)?;
+            let read = match (&mut *source).take(limit).read_until(b'\n', &mut line) {
+                // What was unpacked before a cut ends in the middle of a line, or just behind one.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.told.truncated = 1;
+                    line.len()
+                }
+                read => read?,
+            };
             if read == 0 {
                 break;
             }
@@ -42,24 +49,23 @@ impl Walk<'_> {
                 return Err(Why::TooLong { len_max: PART_LEN_MAX });
             }
             is_first = false;
-            if proxies::is_said(&line) {
-                let mut said = proxies::read(&line)?.into_iter().map(Part::Proxy);
-                if said.any(|part| (self.each)(part).is_break()) {
-                    break;
-                }
-                continue;
-            }
-            match decode::json_request(&line) {
-                Ok(request) => {
-                    if self.give(request).is_break() {
-                        break;
-                    }
-                }
+            match self.line(&line) {
+                Ok(ControlFlow::Continue(())) => (),
+                Ok(ControlFlow::Break(())) => break,
                 Err(_) if !line.ends_with(b"\n") && is_cut(&line) => self.told.truncated = 1,
-                Err(error) => return Err(error.into()),
+                Err(why) => return Err(why),
             }
         }
         Ok(())
+    }
+
+    /// What one line holds.
+    fn line(&mut self, line: &[u8]) -> Result<ControlFlow<()>, Why> {
+        if proxies::is_said(line) {
+            let mut said = proxies::read(line)?.into_iter().map(Part::Proxy);
+            return Ok(said.try_for_each(|part| (self.each)(part)));
+        }
+        Ok(self.give(decode::json_request(line)?))
     }
 
     /// One document, of which `head` has been read.

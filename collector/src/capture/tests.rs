@@ -3,6 +3,8 @@ use crate::samples::{read as sample, samples};
 use crate::spans::Span;
 use std::io::Write as _;
 
+mod cut;
+
 /// A line of OTLP JSON with one span of this id.
 fn line(id: u8) -> String {
     format!(
