@@ -21,7 +21,7 @@ mod telemetry;
 pub(crate) use instances::Instances;
 pub(crate) use journal::EVENTS_MAX;
 pub use policies::{Apply, Lint};
-pub(crate) use proxies::{Proxies, Proxy, Standing};
+pub(crate) use proxies::{Proxies, Proxy, Standing, offset_ms};
 pub use refusal::Refusal;
 
 use crate::desired::{Desired, Finished};

@@ -3,7 +3,8 @@
 //! A run is an experiment with a known truth. [`scenario`] and [`plan`] say what is to happen;
 //! services, clients and queues obey a model ([`station`], [`client`], [`conditions`]) over real
 //! sockets; [`truth`] is measured by the callers, [`verdict`] is what the collector says through
-//! its own API, knowing nothing of the scenario; [`event`] puts both side by side.
+//! its own API, knowing nothing of the scenario; [`event`] puts both side by side. [`what_if`] lets
+//! the breakers of a proxy judge a recording.
 //!
 //! The modules above are pure; the rest is shell:
 //!
@@ -24,6 +25,7 @@ pub mod scenario;
 pub mod station;
 pub mod truth;
 pub mod verdict;
+pub mod what_if;
 
 mod backstage;
 mod clock;

@@ -93,6 +93,53 @@ fn a_capture_is_judged_again() {
     assert!(text.contains("shop sends stock") && text.contains("the end: 1 incidents"), "{text}");
 }
 
+/// Scenario: the capture of a storm, in which each of twenty requests a second is tried five times and
+/// fails, is asked what a proxy, a breaker and a budget would have done, twice.
+/// Guarantees: retries from the incident on would have been refused, all of them and nothing else; the
+/// breaker opens with the seventh failure and refuses nothing that succeeded; the same again is the
+/// same; without the question nothing is answered.
+#[test]
+fn a_capture_says_what_would_have_been() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("storm.jsonl");
+    capture(&path);
+    let path = path.to_str().expect("UTF-8");
+    let run = |more: &[&str]| {
+        let args = [&["replay", path, "--headless"], more].concat();
+        let finished = process::run("fusebox", &args);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        finished.stdout
+    };
+    let told = run(&["--what-if", "--output", "json"]);
+    assert_eq!(told, run(&["--what-if", "--output", "json"]));
+    let summary = lines(&told).pop().expect("a summary");
+    let [what_if] = summary["what_if"].as_array().expect("answers").as_slice() else {
+        panic!("{summary}");
+    };
+    let number = |value: &Value| value.as_u64().expect("a number");
+    assert_eq!(what_if["incident"], summary["incidents"][0]["id"]);
+    assert_eq!(what_if["edge"]["destination"], "stock");
+    let action = &what_if["action"];
+    assert_eq!((&action["action"], &action["suggested"]), (&"mute-retries".into(), &false.into()));
+    let (attempts, refused) = (number(&action["attempts"]), number(&action["refused"]));
+    assert!(0 < refused && refused.abs_diff(attempts * 4 / 5) <= 4, "{action}");
+    assert_eq!((&action["retries"], &action["succeeded"]), (&refused.into(), &0.into()));
+    let breaker = &what_if["breaker"];
+    assert_eq!(number(&breaker["attempts"]), SECONDS * 10 * (1 + 5));
+    assert_eq!(number(&breaker["failures"]), SECONDS * 10 * 5);
+    assert_eq!(
+        (&breaker["cause"], &breaker["succeeded"]),
+        (&"consecutive_failures".into(), &0.into())
+    );
+    let after_s = breaker["after_first_failure_s"].as_f64().expect("it opens");
+    assert!((0.05..0.1).contains(&after_s), "{breaker}");
+    assert!(0.0 < breaker["before_incident_s"].as_f64().expect("it opens"), "{breaker}");
+    assert_eq!(what_if["data_quality"]["source"], "spans");
+    let text = run(&["--what-if"]);
+    assert!(text.contains("what if there had been, on shop → stock:"), "{text}");
+    assert!(!run(&[]).contains("what if"));
+}
+
 /// Scenario: the capture is sent to a live collector over HTTP while that is recorded; the recording
 /// is replayed, and sent again over gRPC; then an incident is recorded.
 /// Guarantees: every span arrives; the live collector names the storm, and, asked for a diagnosis, says

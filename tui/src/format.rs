@@ -33,6 +33,11 @@ pub fn figure(value: f64) -> String {
     thousands(value.round())
 }
 
+/// A whole number in a sentence: `61`, `1,940`.
+pub fn whole(count: u64) -> String {
+    thousands(count as f64)
+}
+
 fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut out = String::with_capacity(digits.len() * 4 / 3 + 1);

@@ -1,11 +1,13 @@
 //! `fusebox replay`: files of traces happen again, on the dashboard, line by line, or for a collector
 //! elsewhere.
 
+mod asked;
 mod headless;
 mod line;
 mod otlp;
 mod send;
 mod watched;
+mod words;
 
 use crate::cli::args::{Global, Replay};
 use crate::cli::exit::{Exit, Failure};
@@ -22,7 +24,7 @@ pub(crate) fn run(replay: &Replay, global: &Global, out: Out) -> Result<Exit, Fa
         return many_threads()?.block_on(send::run(&recording, url, replay));
     }
     // Where nobody sees a screen, lines are what is wanted.
-    if replay.headless || (out.width.is_none() && !global.plain) {
+    if replay.headless || replay.what_if || (out.width.is_none() && !global.plain) {
         return one_thread()?.block_on(headless::run(&recording, replay));
     }
     watched::run(recording, replay, global)

@@ -11,7 +11,7 @@ use fusebox_proto::command::{
     SHED_PERCENT_DEFAULT, TTL_MAX, TTL_MIN, TripRequest, Verb,
 };
 use fusebox_proto::text::{cut, visible};
-use fusebox_proto::view::{Stamp, TripResult};
+use fusebox_proto::view::{EdgeName, Remedy, Stamp, SuggestedAction, TripResult};
 use fusebox_proto::{Edge, Invalid, Now, ServiceId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -114,6 +114,31 @@ impl Engine {
 
     fn edge(&self, source: &str, destination: &str) -> Result<Edge, Refusal> {
         Ok(Edge::new(self.service(source)?, self.service(destination)?))
+    }
+
+    /// What the trip that an incident suggests would send to proxies now; `None` where it suggests
+    /// something else, or nothing that could be done.
+    pub(crate) fn suggested(&self, now: Now, suggestion: &SuggestedAction) -> Option<(Edge, Verb)> {
+        let Remedy::Trip(action) = suggestion.action else { return None };
+        let order = self.trip_order(
+            now,
+            &TripRequest {
+                request_id: String::new(),
+                source: suggestion.source.clone(),
+                destination: suggestion.destination.clone(),
+                action,
+                percent: None,
+                ttl: Duration::from_secs(suggestion.ttl_s),
+                reason: String::new(),
+                by: String::new(),
+            },
+        );
+        order.ok().map(|order| (order.edge, order.verb))
+    }
+
+    /// The edge that prints so.
+    pub(crate) fn edge_named(&self, name: &EdgeName) -> Option<Edge> {
+        self.edge(&name.source, &name.destination).ok()
     }
 
     fn service(&self, typed: &str) -> Result<ServiceId, Refusal> {

@@ -351,9 +351,7 @@ impl Proxy {
         let lag = self.lag.get_or_insert(Lag { since: now, ms_min: lag_ms });
         lag.ms_min = lag.ms_min.min(lag_ms);
         let known_for = now.instant.saturating_duration_since(lag.since.instant);
-        let is_behind = SKEW_MAX_MS < lag.ms_min && SKEW_AFTER < known_for;
-        let is_ahead = lag.ms_min < -1_000;
-        let offset_ms = if is_behind || is_ahead { lag.ms_min } else { 0 };
+        let offset_ms = offset_ms(lag.ms_min, SKEW_AFTER < known_for);
         middle_ms.saturating_add_signed(offset_ms).min(now.unix_ms) / 1_000
     }
 
@@ -416,6 +414,14 @@ impl Standing {
         let age = now.instant.saturating_duration_since(self.at.instant);
         self.from_ack && age < ACK_FRESH
     }
+}
+
+/// What to add to the times of a proxy whose least late report came so late: nothing, unless its
+/// clock is wrong. `is_settled`: it is known for long enough not to be one that catches up.
+pub(crate) const fn offset_ms(lag_ms_min: i64, is_settled: bool) -> i64 {
+    let is_behind = SKEW_MAX_MS < lag_ms_min && is_settled;
+    let is_ahead = lag_ms_min < -1_000;
+    if is_behind || is_ahead { lag_ms_min } else { 0 }
 }
 
 fn signed(ms: u64) -> i64 {

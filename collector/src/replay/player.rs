@@ -5,15 +5,16 @@ use crate::capture::Said;
 use crate::decode;
 use crate::engine::{ConnectionId, Engine, Event, Limits, Output};
 use crate::otlp;
-use fusebox_proto::Now;
+use fusebox_proto::command::Verb;
 use fusebox_proto::report::FromProxy;
-use fusebox_proto::view::Snapshot;
+use fusebox_proto::view::{EdgeName, Snapshot, SuggestedAction};
+use fusebox_proto::{Edge, Now};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What ended within so many ms is told together, at the end of them.
-const SLOT_MS: u64 = 100;
+pub(super) const SLOT_MS: u64 = 100;
 /// Once nothing has happened for this long, time goes on at the next thing that happens: files of
 /// different days are no reason to wait.
 const QUIET_MS_MAX: u64 = 10 * 60 * 1_000;
@@ -73,6 +74,17 @@ impl Player {
     /// Everything at this moment.
     pub fn snapshot(&self) -> Snapshot {
         self.engine.snapshot(self.now)
+    }
+
+    /// The edge that prints so at this moment; `None` where the names mean none, or several.
+    pub fn edge(&self, name: &EdgeName) -> Option<Edge> {
+        self.engine.edge_named(name)
+    }
+
+    /// What the proxies would be sent if this were done at this moment; `None` where it is no trip,
+    /// or cannot be done.
+    pub fn order(&self, suggestion: &SuggestedAction) -> Option<(Edge, Verb)> {
+        self.engine.suggested(self.now, suggestion)
     }
 
     /// Lets a tenth of a second happen.

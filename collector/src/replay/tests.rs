@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod attempts;
 mod incidents;
 
 /// When the made captures begin, ns.
@@ -152,6 +153,11 @@ fn wire(name: &str) -> v1::ServiceId {
 /// What a proxy of `shop` says in a minute in which every request is tried six times and fails,
 /// after a minute in which all is well.
 fn storm() -> Vec<String> {
+    storm_by(0)
+}
+
+/// The same by a proxy whose clock is so much behind.
+fn storm_by(behind_ms: u64) -> Vec<String> {
     let hello = v1::Hello {
         proxy_id: "shop-1".into(),
         service: Some(wire("shop")),
@@ -177,7 +183,7 @@ fn storm() -> Vec<String> {
         let report = v1::Report {
             boot: 1,
             number,
-            start_unix_ms: START_NS / MS + (number - 1) * 1_000,
+            start_unix_ms: START_NS / MS + (number - 1) * 1_000 - behind_ms,
             duration_ms: 1_000,
             edges: vec![edge],
             ..Default::default()

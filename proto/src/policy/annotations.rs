@@ -40,15 +40,6 @@ const CALLERS_MAX: usize = 64;
 const PERCENT: RangeInclusive<u32> = 0..=100;
 const MS: Duration = Duration::from_millis(1);
 
-/// Linkerd's: enough to tell a failing service from an unlucky minute.
-const CONSECUTIVE_FAILURES_DEFAULT: u32 = 7;
-const SUCCESS_PERCENT_DEFAULT: f64 = 80.0;
-const WINDOW_DEFAULT: Duration = Duration::from_secs(10);
-const REQUESTS_MIN_DEFAULT: u32 = 5;
-const OPEN_MIN_DEFAULT: Duration = Duration::from_secs(1);
-const OPEN_MAX_DEFAULT: Duration = Duration::from_mins(1);
-const JITTER_DEFAULT: f64 = 0.5;
-
 /// What the annotations of a `DestinationRule` say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Annotations {
@@ -190,7 +181,8 @@ fn breaker(fields: &Fields<'_>) -> Option<ServiceBreaker> {
     let percent = percent.and_then(|at| at.float(0.0..=100.0));
     let window = fields.duration("fusebox.io/breaker-window", 10 * MS);
     let requests_min = fields.uint("fusebox.io/breaker-min-requests", 1..=1_000_000);
-    let open_min = fields.duration("fusebox.io/breaker-open-min", MS).unwrap_or(OPEN_MIN_DEFAULT);
+    let open_min = fields.duration("fusebox.io/breaker-open-min", MS);
+    let open_min = open_min.unwrap_or(ServiceBreaker::DEFAULT.open_min);
     let open_max = fields.duration("fusebox.io/breaker-open-max", MS);
     let jitter = fields.get("fusebox.io/breaker-jitter").and_then(|at| at.float(0.0..=1.0));
     let shadow = fields.boolean("fusebox.io/breaker-shadow").unwrap_or_default();
@@ -202,7 +194,7 @@ fn breaker(fields: &Fields<'_>) -> Option<ServiceBreaker> {
         }
         return None;
     };
-    let open_max = open_max.unwrap_or(OPEN_MAX_DEFAULT.max(open_min));
+    let open_max = open_max.unwrap_or(ServiceBreaker::DEFAULT.open_max.max(open_min));
     if let Some(at) = fields.get("fusebox.io/breaker-open-max").filter(|_| open_max < open_min) {
         at.error(format!("is {open_max:?}; allowed is at least breaker-open-min, {open_min:?}"));
     }
@@ -218,15 +210,15 @@ fn breaker(fields: &Fields<'_>) -> Option<ServiceBreaker> {
     }
     (is_consecutive || is_success_rate).then(|| ServiceBreaker {
         consecutive_failures: is_consecutive
-            .then(|| failures.unwrap_or(CONSECUTIVE_FAILURES_DEFAULT)),
+            .then(|| failures.unwrap_or(ServiceBreaker::CONSECUTIVE_FAILURES_DEFAULT)),
         success_window: is_success_rate.then(|| SuccessWindow {
-            threshold_percent: percent.unwrap_or(SUCCESS_PERCENT_DEFAULT),
-            window: window.unwrap_or(WINDOW_DEFAULT),
-            requests_min: requests_min.unwrap_or(REQUESTS_MIN_DEFAULT),
+            threshold_percent: percent.unwrap_or(SuccessWindow::DEFAULT.threshold_percent),
+            window: window.unwrap_or(SuccessWindow::DEFAULT.window),
+            requests_min: requests_min.unwrap_or(SuccessWindow::DEFAULT.requests_min),
         }),
         open_min,
         open_max,
-        jitter: jitter.unwrap_or(JITTER_DEFAULT),
+        jitter: jitter.unwrap_or(ServiceBreaker::DEFAULT.jitter),
         shadow,
     })
 }

@@ -289,6 +289,20 @@ pub struct ServiceBreaker {
     pub shadow: bool,
 }
 
+impl ServiceBreaker {
+    /// Linkerd's: enough to tell a failing service from an unlucky minute.
+    pub const CONSECUTIVE_FAILURES_DEFAULT: u32 = 7;
+    /// `fusebox.io/breaker: both`, with nothing else said.
+    pub const DEFAULT: Self = Self {
+        consecutive_failures: Some(Self::CONSECUTIVE_FAILURES_DEFAULT),
+        success_window: Some(SuccessWindow::DEFAULT),
+        open_min: Duration::from_secs(1),
+        open_max: Duration::from_mins(1),
+        jitter: 0.5,
+        shadow: false,
+    };
+}
+
 /// An exact window of [`SuccessWindow::BUCKETS`] buckets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SuccessWindow {
@@ -303,6 +317,9 @@ pub struct SuccessWindow {
 impl SuccessWindow {
     /// Buckets of the window.
     pub const BUCKETS: u32 = 10;
+    /// With nothing said.
+    pub const DEFAULT: Self =
+        Self { threshold_percent: 80.0, window: Duration::from_secs(10), requests_min: 5 };
 }
 
 /// What the caller of a muted retry gets.

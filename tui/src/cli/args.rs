@@ -290,6 +290,17 @@ pub(crate) struct Replay {
     #[arg(long, env = "FUSEBOX_TO", value_name = "OTLP-URL", value_parser = parse::otlp)]
     pub(crate) to: Option<String>,
 
+    /// Tell in the summary what else would have been on the edge of each incident: what its suggestion
+    /// would have refused, when a breaker would have opened, what a retry budget would have cost; as
+    /// lines, like --headless
+    #[arg(
+        long,
+        env = "FUSEBOX_WHAT_IF",
+        value_parser = FalseyValueParser::new(),
+        conflicts_with = "to"
+    )]
+    pub(crate) what_if: bool,
+
     /// How to print the lines of --headless and --to
     #[arg(long, env = "FUSEBOX_OUTPUT", value_enum, default_value_t)]
     pub(crate) output: Lines,

@@ -57,6 +57,12 @@ fn recordings_are_named_and_paced() {
         panic!("it is replay");
     };
     assert_eq!((replay.files.len(), replay.speed, replay.headless), (2, Some(10.0), false));
+    assert!(!replay.what_if);
+    let Command::Replay(replay) = command("replay a.jsonl --headless --what-if --output json")
+    else {
+        panic!("it is replay");
+    };
+    assert_eq!((replay.what_if, replay.headless, replay.output), (true, true, Lines::Json));
     let Command::Record(record) = command("record --out a.jsonl --for 60s") else {
         panic!("it is record");
     };
@@ -69,6 +75,7 @@ fn recordings_are_named_and_paced() {
     check("replay a --speed 0.01", "from 0.1 to 1000");
     check("replay a --speed fast", "such as 10");
     check("replay a --to 127.0.0.1:4318", "http://HOST:PORT");
+    check("replay a --to http://127.0.0.1:4318 --what-if", "cannot be used with");
     check("record --for 60s", "--out");
     check("record --out a --for 60s --incident 4", "cannot be used with");
 }

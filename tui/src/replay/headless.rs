@@ -1,5 +1,6 @@
 //! A replay line by line, as fast as it goes or at a speed.
 
+use super::asked::Asked;
 use super::line::{Event, Line, Quality, Summary, Told};
 use crate::cli::args::Replay;
 use crate::cli::exit::{Exit, Failure};
@@ -19,6 +20,7 @@ pub(super) async fn run(recording: &Recording, replay: &Replay) -> Result<Exit, 
     let started = Now::read();
     let mut player = Player::new(recording, started);
     let mut told = Told::default();
+    let mut asked = replay.what_if.then(Asked::default);
     let mut looked_ms = 0;
     loop {
         let stretch = player.step(recording);
@@ -26,10 +28,14 @@ pub(super) async fn run(recording: &Recording, replay: &Replay) -> Result<Exit, 
         let t_ms = now_ms.saturating_sub(window.from.0);
         if looked_ms + LOOK_MS <= now_ms || stretch == Stretch::Over {
             looked_ms = now_ms;
-            told.news(&player.snapshot()).into_iter().try_for_each(|event| say(t_ms, event))?;
+            let snapshot = player.snapshot();
+            if let Some(asked) = &mut asked {
+                asked.see(&player, &snapshot, window.to);
+            }
+            told.news(&snapshot).into_iter().try_for_each(|event| say(t_ms, event))?;
         }
         if stretch == Stretch::Over {
-            break say(t_ms, summary(recording, &player, told))?;
+            break say(t_ms, summary(recording, &player, told, asked))?;
         }
         if let Some(speed) = replay.speed {
             let due = started.instant + Duration::from_millis(t_ms).div_f64(speed);
@@ -39,7 +45,7 @@ pub(super) async fn run(recording: &Recording, replay: &Replay) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn summary(recording: &Recording, player: &Player, told: Told) -> Event {
+fn summary(recording: &Recording, player: &Player, told: Told, asked: Option<Asked>) -> Event {
     let of_files = recording.told();
     let data_quality = Quality {
         rejected: of_files.rejected + player.rejected(),
@@ -50,5 +56,6 @@ fn summary(recording: &Recording, player: &Player, told: Told) -> Event {
     };
     let (incidents, advisories) = told.end();
     let window = recording.window();
-    Event::Summary(Box::new(Summary { window, incidents, advisories, data_quality }))
+    let what_if = asked.map(|asked| asked.answers(recording, player.now(), &incidents));
+    Event::Summary(Box::new(Summary { window, incidents, advisories, what_if, data_quality }))
 }

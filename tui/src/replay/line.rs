@@ -1,6 +1,8 @@
 //! What a replay tells, a line each: as a demo does, one JSON object or one line for people.
 
+use super::words;
 use fusebox_collector::replay::Window;
+use fusebox_demo::what_if::WhatIf;
 use fusebox_proto::view::{Advisory, Incident, IncidentState, Snapshot, Stamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -103,6 +105,9 @@ pub(super) struct Summary {
     pub(super) incidents: Vec<Incident>,
     /// All that were told.
     pub(super) advisories: Vec<Advisory>,
+    /// What else would have been, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) what_if: Option<Vec<WhatIf>>,
     /// How good the data is.
     pub(super) data_quality: Quality,
 }
@@ -255,6 +260,11 @@ impl fmt::Display for Summary {
             let suspects: Vec<String> = said.collect();
             if !suspects.is_empty() {
                 write!(f, "\n             suspects: {}", suspects.join(", "))?;
+            }
+            for what_if in self.what_if.iter().flatten().filter(|it| it.incident == incident.id) {
+                for line in words::lines(incident, what_if) {
+                    write!(f, "\n             {line}")?;
+                }
             }
         }
         let Quality { rejected, other, truncated, skipped_s, dropped } = &self.data_quality;
