@@ -1,20 +1,10 @@
 //! `fusebox diagnose` on files, as a person runs it.
 
-use fusebox_tests::is_asked_for;
 use fusebox_tests::process::{self, Finished};
+use fusebox_tests::{incidents, is_asked_for};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
-
-/// Real incidents beside the checkout, with the truth of each; `None` where they are not.
-fn incidents() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/incidents");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("skipped: {} is not beside the checkout", folder.display());
-    None
-}
 
 /// What must be seen of one incident.
 enum Bar {

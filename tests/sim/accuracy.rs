@@ -1,6 +1,8 @@
 //! What verdicts are worth: every scenario of the demo by many seeds, against what its callers
-//! counted. `FUSEBOX_LONG=1 cargo test --release -p fusebox-tests --test sim accuracy -- --nocapture`
-//! prints the table over 200 seeds each.
+//! counted, and real incidents (`incidents`). `FUSEBOX_LONG=1 cargo test --release -p fusebox-tests
+//! --test sim accuracy -- --nocapture` prints the tables, over 200 seeds each, and over all incidents.
+
+mod incidents;
 
 use crate::shop::Shop;
 use crate::{Plant, seeds_of};

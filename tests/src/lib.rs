@@ -24,3 +24,14 @@ pub mod upstream;
 pub fn is_asked_for(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value == "1")
 }
+
+/// Real incidents beside the checkout, with the truth of each; `None` where they are not, and says so.
+pub fn incidents() -> Option<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = folder.join("../../shared/data/incidents");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {} is not beside the checkout", folder.display());
+    None
+}

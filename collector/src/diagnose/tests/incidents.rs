@@ -12,27 +12,18 @@ use std::thread;
 /// Time before the injection that is not trusted to be clean, ns.
 const MARGIN_NS: u64 = 1_000_000_000;
 
-/// Those of the short form come first: one of each system, and the one whose past is the most
-/// deceptive.
+/// All fourteen, and within how many places the service at fault must be. The first of them are those
+/// of the short form: one of each system, and the one whose past is the most deceptive.
+const BARS: &str = include_str!("../../../tests/incidents.json");
 const SHORT: usize = 3;
-/// All fourteen, and within how many places the service at fault must be; 0 where nobody may be
-/// accused.
-const BARS: [(&str, usize); 14] = [
-    ("TT-28", 3),
-    ("TT-26", 3),
-    ("OB-12", 1),
-    ("OB-01", 1),
-    ("OB-04", 3),
-    ("OB-05", 1),
-    ("OB-07", 1),
-    ("OB-17", 1),
-    ("OB-20", 1),
-    ("OB-21", 1),
-    ("TT-04", 0),
-    ("TT-10", 0),
-    ("TT-25", 3),
-    ("TT-27", 3),
-];
+
+/// A line of [`BARS`].
+#[derive(Clone, Debug, serde::Deserialize)]
+struct Bar {
+    name: String,
+    /// `None`: nobody may be accused.
+    rank_max: Option<usize>,
+}
 
 /// recommendationservice takes 250 times as long in these seconds from the injection that the truth
 /// names: OB-20's fault begins before it is said to, and the same fault is in the past of OB-21.
@@ -41,8 +32,7 @@ const EPISODES_S: [(&str, i64, i64); 2] = [("OB-20", -52, 0), ("OB-21", -80, -24
 
 /// One incident.
 struct Real {
-    name: &'static str,
-    bar: usize,
+    bar: Bar,
     spans: Spans,
     service: String,
     inject_ns: u64,
@@ -50,7 +40,8 @@ struct Real {
     episode_ns: Option<(u64, u64)>,
 }
 
-fn load(folder: &Path, (name, bar): (&'static str, usize)) -> Real {
+fn load(folder: &Path, bar: Bar) -> Real {
+    let name = &bar.name;
     let truth = std::fs::read(folder.join(format!("truth-{name}.json"))).unwrap();
     let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
     let mut spans = Spans::default();
@@ -61,15 +52,14 @@ fn load(folder: &Path, (name, bar): (&'static str, usize)) -> Real {
     });
     assert_eq!(told.unwrap().spans, truth["spans"].as_u64().unwrap(), "{name}");
     let inject_ns = truth["inject_unix_nano"].as_u64().unwrap();
-    let episode = EPISODES_S.iter().find(|(of, ..)| *of == name);
+    let episode = EPISODES_S.iter().find(|(of, ..)| of == name);
     let at_ns = |s: i64| inject_ns.saturating_add_signed(s * 1_000_000_000);
     Real {
-        name,
-        bar,
         spans,
         service: truth["service"].as_str().unwrap().to_owned(),
         inject_ns,
         episode_ns: episode.map(|(_, from_s, to_s)| (at_ns(*from_s), at_ns(*to_s))),
+        bar,
     }
 }
 
@@ -187,19 +177,20 @@ fn examine(real: &Real, is_long: bool) -> Outcome {
     let _ = writeln!(
         told.table,
         "{} {:<30} place {:<5} {:.2}  first {:<30} {:.2}  onset {error:+.1} s",
-        real.name,
+        real.bar.name,
         real.service,
         place.map_or("-".into(), |place| (place + 1).to_string()),
         place.map_or(0.0, confidence),
         first,
         confidence(0),
     );
-    let is_kept = match real.bar {
-        0 => super::confidence(&diagnosis) < VERDICT,
-        bar => place.is_some_and(|place| place < bar),
+    let is_kept = match real.bar.rank_max {
+        None => super::confidence(&diagnosis) < VERDICT,
+        Some(rank_max) => place.is_some_and(|place| place < rank_max),
     };
     if !is_kept {
-        told.complaints.push(format!("{}: {} {:?}", real.name, real.service, diagnosis.suspects));
+        told.complaints
+            .push(format!("{}: {} {:?}", real.bar.name, real.service, diagnosis.suspects));
     }
     for (name, spans) in windows(real, is_long) {
         let diagnosis = diagnose(&spans, None).unwrap();
@@ -210,7 +201,7 @@ fn examine(real: &Real, is_long: bool) -> Outcome {
         }
         if VERDICT <= confidence {
             told.accused
-                .push(format!("{} {name}: {confidence:.2} {}", real.name, diagnosis.verdict));
+                .push(format!("{} {name}: {confidence:.2} {}", real.bar.name, diagnosis.verdict));
         }
     }
     told
@@ -225,7 +216,8 @@ fn examine(real: &Real, is_long: bool) -> Outcome {
 fn the_guilty_of_real_incidents_and_nobody_before() {
     let Some(folder) = incidents() else { return };
     let is_long = is_long();
-    let bars = if is_long { &BARS[..] } else { &BARS[..SHORT] };
+    let mut bars: Vec<Bar> = serde_json::from_str(BARS).unwrap();
+    bars.truncate(if is_long { bars.len() } else { SHORT });
     let next = std::sync::atomic::AtomicUsize::new(0);
     let outcomes = std::sync::Mutex::new(std::collections::BTreeMap::new());
     thread::scope(|scope| {
@@ -234,7 +226,7 @@ fn the_guilty_of_real_incidents_and_nobody_before() {
                 loop {
                     let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     let Some(bar) = bars.get(at) else { break };
-                    let outcome = examine(&load(&folder, *bar), is_long);
+                    let outcome = examine(&load(&folder, bar.clone()), is_long);
                     outcomes.lock().unwrap().insert(at, outcome);
                 }
             });
