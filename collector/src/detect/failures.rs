@@ -1,10 +1,10 @@
 //! Who fails more than usual, where proxies count: each edge and each service, second by second.
 //!
 //! ```text
-//!            evidence, 10 % and twice the usual, in each third of 30 s
-//!   normal ────────────────────────────────────────────────────────────▶ failing
-//!     ▲                                                                     │
-//!     └───────────────── ten seconds at the usual share, or six hours ──────┘
+//!            evidence, 10 % and twice the usual, in each five of 30 s
+//!   normal ───────────────────────────────────────────────────────────▶ failing
+//!     ▲                                                                    │
+//!     └──────────────── ten seconds at the usual share, or six hours ──────┘
 //! ```
 //!
 //! The same sequential test as for storms ([`super::sequential`]), on the share of failed attempts
@@ -26,15 +26,17 @@ const SHARE_UNKNOWN: f64 = 0.25;
 /// From this share on it is worth a word, and from this multiple of the usual one.
 const SHARE_MIN: f64 = 0.1;
 const TIMES_MIN: f64 = 2.0;
-/// It must be so in each of three parts of so many seconds ...
+/// It must be so for so long, in each part of so many seconds: some stalls in a row are none ...
 const HELD_SECONDS: u64 = 30;
-const PART_SECONDS: usize = 10;
+const PART_SECONDS: usize = 5;
 /// ... and for so long where nothing is known of what is usual: of the load neither.
 const UNKNOWN_SECONDS: u64 = 60;
 /// Of few requests a share is known badly: bounds lie so many standard deviations away.
 const SURE_Z: f64 = 3.0;
 /// After so many seconds what was learned counts half.
 const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
+/// It is over once so many seconds show no more than usual.
+const WELL_SECONDS: usize = 10;
 /// Fewer failures prove nothing.
 const FAILED_MIN: f64 = 10.0;
 /// A few seconds alone raise no alarm.
@@ -234,7 +236,7 @@ impl FailureWatch {
             let found = surge.found;
             if found + FAILING_SECONDS_MAX < second {
                 *self = Self::default();
-            } else if found + PART_SECONDS as u64 <= second && self.is_well() {
+            } else if found + WELL_SECONDS as u64 <= second && self.is_well() {
                 self.calm();
             }
             return;
@@ -316,7 +318,7 @@ impl FailureWatch {
 
     /// Whether the newest seconds show no more failures than usual.
     fn is_well(&self) -> bool {
-        let newest: Vec<Ended> = self.recent.iter().rev().take(PART_SECONDS).copied().collect();
+        let newest: Vec<Ended> = self.recent.iter().rev().take(WELL_SECONDS).copied().collect();
         let now = sum(&newest);
         0.0 < now.all && now.failed <= self.share_usual() * now.all
     }

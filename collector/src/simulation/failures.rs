@@ -8,7 +8,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 /// Shares of requests that fail in an ordinary second.
 const USUAL: [f64; 5] = [0.0, 0.002, 0.02, 0.09, 0.3];
-/// A stall, in which three times as many fail and a third more, begins in a second by this chance.
+/// A stall of up to three seconds, in which three times as many fail and a third more, begins in a
+/// second by this chance.
 const STALL: f64 = 1.0 / 600.0;
 const WATCHED: usize = 1_000;
 
@@ -37,10 +38,10 @@ impl Run {
         // A tenth up and down, slowly.
         self.wander = 0.98 * self.wander + 0.04 * (self.random.random::<f64>() - 0.5);
         if self.random.random::<f64>() < STALL {
-            self.stalled_for = self.random.random_range(1..8);
+            self.stalled_for = self.random.random_range(1..4);
         }
-        self.stalled_for = self.stalled_for.saturating_sub(1);
         let stalled = if 0 < self.stalled_for { 2.0 * self.usual + 0.3 } else { 0.0 };
+        self.stalled_for = self.stalled_for.saturating_sub(1);
         let share = (self.usual * self.wander.exp() + stalled + more).min(1.0);
         let mut ended = Ended::default();
         // Twice the rate at most, as requests come: by chance.
