@@ -3,9 +3,12 @@
 REDIS   port of a redis: /stock counts in it
 CALLS   URL that /order calls, with the library that LIBRARY names:
         requests (no retries), urllib3 (its own Retry), tenacity (around requests)
+
+/slow?ms=N makes /stock wait from then on.
 """
 import os
 import sys
+import time
 
 import flask
 import redis
@@ -58,8 +61,18 @@ def order():
     return {"called": status}, 200 if status < 400 else 502
 
 
+waits = {"s": 0.0}
+
+
+@app.get("/slow")
+def slow():
+    waits["s"] = int(flask.request.args["ms"]) / 1000
+    return "ok"
+
+
 @app.get("/stock")
 def stock():
+    time.sleep(waits["s"])
     return {"left": store.decr("left") if store else 0}
 
 
