@@ -159,6 +159,14 @@ impl Failures {
         self.watches.get(subject)?.watch.surge
     }
 
+    /// Whether it fails, or seems to: what begins at once everywhere is not found everywhere in the
+    /// same second.
+    pub(crate) fn seems_to_fail(&self, subject: &Subject) -> bool {
+        self.watches.get(subject).is_some_and(|known| {
+            known.watch.surge.is_some() || LN_SUSPICIOUS <= known.watch.evidence.ln()
+        })
+    }
+
     /// All that fail, in order.
     pub(crate) fn surges(&self) -> Vec<(&Subject, Surge)> {
         let all = self.watches.iter();

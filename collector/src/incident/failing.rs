@@ -107,8 +107,8 @@ impl Incidents {
 
 /// Whose failures those of `subject` are: from there down, as far as calls that fail explain it.
 fn guilty(scene: &Scene<'_>, subject: &Subject) -> ServiceId {
-    let fails =
-        |edge: &Edge| scene.detectors.failures().surge(&Subject::Edge(edge.clone())).is_some();
+    let failures = scene.detectors.failures();
+    let fails = |edge: &Edge| failures.seems_to_fail(&Subject::Edge(edge.clone()));
     let from = match subject {
         Subject::Edge(edge) => edge.clone(),
         Subject::Service(service) => {
