@@ -41,9 +41,13 @@ use crate::store::Store;
 use fusebox_proto::{Edge, ServiceId};
 use kept::Parked;
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 /// A second is judged for so long: an SDK's batch of 5 s, its way, and the pairing of its spans.
 pub(crate) const OPEN_SECONDS: u64 = 10;
+
+/// Seconds that are looked back at, at most: what the store keeps.
+const BACK_SECONDS_MAX: u64 = 60;
 
 /// What a round of judging needs to know beside the store.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +58,17 @@ pub(crate) struct Round<'a> {
     pub(crate) fronts: &'a HashMap<ServiceId, u64>,
     /// Edges on which a lease is in force.
     pub(crate) refused: &'a HashSet<Edge>,
+}
+
+/// The complete seconds up to `front` that come after `judged_to`, which is `front` then; 0: before
+/// any.
+fn unjudged(judged_to: &mut u64, front: u64) -> RangeInclusive<u64> {
+    let from = match *judged_to {
+        0 => front,
+        known => (known + 1).max(front.saturating_sub(BACK_SECONDS_MAX)),
+    };
+    *judged_to = front.max(*judged_to);
+    from..=front
 }
 
 /// The detectors of all edges.

@@ -382,7 +382,7 @@ impl Engine {
         self.detectors.judge_latencies(round, &self.store, explained);
         self.detectors.judge_canaries(round, &self.store);
         self.update_incidents(now);
-        self.store_baselines(now);
+        self.store_baselines(now, false);
         self.look(now);
         let dropped = crate::snapshot::dropped(self).values().sum();
         self.meter.age(now, dropped);

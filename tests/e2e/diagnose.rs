@@ -1,21 +1,16 @@
 //! `fusebox diagnose` on files, as a person runs it.
 
 use fusebox_tests::process::{self, Finished};
-use fusebox_tests::{incidents, is_asked_for};
+use fusebox_tests::{Bar, bars, incidents, is_asked_for};
 use serde_json::Value;
 use std::path::Path;
 use std::thread;
 
-/// What must be seen of one incident.
-enum Bar {
-    /// The service at fault is among the first so many.
-    Within(usize),
-    /// Nobody is suspected with a confidence of 0.5 or more.
-    Silent,
-}
+/// Those of the short form: one fault that must be found first, one of which nobody may be accused.
+const SHORT: [&str; 2] = ["OB-20", "TT-10"];
 
 /// One incident: its name, and where its service ended among the suspects.
-fn check(folder: &Path, name: &str, bar: &Bar) -> String {
+fn check(folder: &Path, Bar { name, rank_max }: &Bar) -> String {
     let truth = std::fs::read(folder.join(format!("truth-{name}.json"))).expect("the truth");
     let truth: Value = serde_json::from_slice(&truth).expect("JSON");
     let file = folder.join(format!("{name}.otlp.jsonl.zst"));
@@ -30,9 +25,9 @@ fn check(folder: &Path, name: &str, bar: &Bar) -> String {
     let said =
         format!("{name}: {} at {place:?}, confidence {best:.2}; {suspects:?}", truth["service"]);
     assert_eq!(answer["window"]["spans"], truth["spans"], "{name}");
-    match bar {
-        Bar::Within(places) => assert!(place.is_some_and(|place| place < *places), "{said}"),
-        Bar::Silent => assert!(best < 0.5, "{said}"),
+    match rank_max {
+        Some(places) => assert!(place.is_some_and(|place| place < *places), "{said}"),
+        None => assert!(best < 0.5, "{said}"),
     }
     assert_eq!(answer["incidents"].as_array().expect("incidents").is_empty(), best < 0.5, "{said}");
     said
@@ -46,23 +41,19 @@ fn check(folder: &Path, name: &str, bar: &Bar) -> String {
 #[test]
 fn real_incidents_are_blamed_on_the_right_service() {
     let Some(folder) = incidents() else { return };
-    let first = ["OB-20", "OB-01", "OB-05", "OB-07", "OB-12", "OB-17", "OB-21"];
-    let third = ["TT-28", "OB-04", "TT-25", "TT-26", "TT-27"];
-    let silent = ["TT-10", "TT-04"];
-    let is_long = is_asked_for("FUSEBOX_LONG");
-    let some = |of_each: usize| if is_long { usize::MAX } else { of_each };
-    let mut cases: Vec<(&str, Bar)> = Vec::new();
-    cases.extend(first.into_iter().take(some(1)).map(|name| (name, Bar::Within(1))));
-    cases.extend(third.into_iter().take(some(0)).map(|name| (name, Bar::Within(3))));
-    cases.extend(silent.into_iter().take(some(1)).map(|name| (name, Bar::Silent)));
+    let mut cases = bars();
+    if !is_asked_for("FUSEBOX_LONG") {
+        cases.retain(|bar| SHORT.contains(&&*bar.name));
+    }
+    assert!(SHORT.len() <= cases.len(), "{cases:?}");
     let (left, right) = cases.split_at(cases.len() / 2);
     // Two at a time: more would only take more memory.
     thread::scope(|scope| {
         for half in [left, right] {
             let folder = &folder;
             scope.spawn(move || {
-                for (name, bar) in half {
-                    println!("{}", check(folder, name, bar));
+                for bar in half {
+                    println!("{}", check(folder, bar));
                 }
             });
         }

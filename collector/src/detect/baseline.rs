@@ -11,8 +11,15 @@ const BLOCKS_MAX: usize = 240;
 pub(crate) const KEPT_MINUTES: usize = 60;
 /// A block of fewer attempts says nothing.
 const BLOCK_ATTEMPTS_MIN: f64 = 20.0;
+/// After so many seconds what was learned counts half.
+const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
 /// The envelope: all but the worst 2.5 % of blocks lie below.
 const QUANTILE: f64 = 0.975;
+
+/// So much of what was learned counts after so many seconds more, 0 … 1.
+pub(crate) fn kept_after(seconds: u64) -> f64 {
+    0.5_f64.powf(seconds as f64 / HALF_LIFE_S)
+}
 
 /// The ratio of two counts, minute by minute, over the last hours.
 #[derive(Clone, Debug, Default)]

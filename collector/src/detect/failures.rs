@@ -12,11 +12,13 @@
 //! burst, a job that asks again. What comes of twice the usual load is load, and what a storm
 //! explains is told there.
 
-use super::baseline::{BLOCK_SECONDS, Envelope};
+use super::baseline::{BLOCK_SECONDS, Envelope, kept_after};
 use super::kept::{Parked, Subject};
 use super::p99::rank::share_bounds;
-use super::sequential::{Bet, Evidence, ln_alarm};
-use super::{Latencies, Round};
+use super::sequential::{
+    Bet, DOUBT_SECONDS_MAX, Evidence, FOUND_SECONDS_MAX, LN_SUSPICIOUS, Onset, ln_alarm, sureness,
+};
+use super::{Latencies, Round, unjudged};
 use crate::store::{Counts, Served, Store, Tally, Track};
 use std::collections::{HashMap, VecDeque};
 
@@ -33,24 +35,14 @@ const PART_SECONDS: usize = 5;
 const UNKNOWN_SECONDS: u64 = 60;
 /// Of few requests a share is known badly: bounds lie so many standard deviations away.
 const SURE_Z: f64 = 3.0;
-/// After so many seconds what was learned counts half.
-const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
 /// It is over once so many seconds show no more than usual.
 const WELL_SECONDS: usize = 10;
 /// Fewer failures prove nothing.
 const FAILED_MIN: f64 = 10.0;
 /// A few seconds alone raise no alarm.
 const BET: Bet = Bet { multiples: [1.5, 2.0, 4.0, 8.0], ln_ratio_max: 2.0 };
-/// Nothing is learned while there is as much evidence as chance gives once in a few minutes ...
-const LN_SUSPICIOUS: f64 = 4.6;
-/// ... but what is suspicious for so long, and no more, is learned.
-const DOUBT_SECONDS_MAX: u64 = 600;
 /// What was heard of last so long ago is not failing any more.
 const SILENT_SECONDS: u64 = 60;
-/// What fails for so long has become usual.
-const FAILING_SECONDS_MAX: u64 = 6 * 3_600;
-/// Seconds that are looked back at, at most: what the store keeps.
-const BACK_SECONDS_MAX: u64 = 60;
 
 /// Failures that are not over.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,9 +103,7 @@ pub(crate) struct FailureWatch {
     minute: Ended,
     minute_seconds: u64,
     evidence: Evidence,
-    /// Evidence since `since`, which is where it was nothing last.
-    drift: f64,
-    since: u64,
+    onset: Onset,
     recent: VecDeque<Ended>,
     doubtful_seconds: u64,
     surge: Option<Surge>,
@@ -200,12 +190,7 @@ impl Watched {
     where
         for<'a> Ended: From<&'a C>,
     {
-        let from = match self.judged_to {
-            0 => front,
-            judged_to => (judged_to + 1).max(front.saturating_sub(BACK_SECONDS_MAX)),
-        };
-        for second in from..=front {
-            self.judged_to = second;
+        for second in unjudged(&mut self.judged_to, front) {
             if track.is_covered(second) {
                 let ended = track.at(second).map_or_else(Ended::default, Ended::from);
                 self.watch.judge(second, ended, is_excused, watched);
@@ -232,32 +217,30 @@ impl FailureWatch {
             self.calm();
             return;
         }
-        let p0 = self.share_usual();
+        let usual = self.usual();
+        let p0 = share_usual(usual);
         self.evidence.step(ended.all, ended.failed, p0, &BET);
         let ln_alarm = ln_alarm(watched);
-        let confidence = 1.0 - 1.0 / (1.0 + (self.evidence.ln() / ln_alarm).max(0.0));
+        let confidence = sureness(self.evidence.ln(), ln_alarm);
         if let Some(surge) = &mut self.surge {
             surge.confidence = surge.confidence.max(confidence);
             if 0.0 < ended.all {
                 surge.last_heard = second;
             }
             let found = surge.found;
-            if found + FAILING_SECONDS_MAX < second {
+            if found + FOUND_SECONDS_MAX < second {
                 *self = Self::default();
-            } else if found + WELL_SECONDS as u64 <= second && self.is_well() {
+            } else if found + WELL_SECONDS as u64 <= second && self.is_well(p0) {
                 self.calm();
             }
             return;
         }
-        if self.drift <= 0.0 {
-            self.since = second;
-        }
         let ln_ratio = BET.ln_ratio(ended.all, ended.failed, p0, BET.multiples[0]);
-        self.drift = (self.drift + ln_ratio).max(0.0);
-        let least = if self.usual().is_some() { HELD_SECONDS } else { UNKNOWN_SECONDS };
-        let has_lasted = self.since + least <= second + 1;
-        if ln_alarm <= self.evidence.ln() && has_lasted && self.is_held() {
-            let (usual, onset) = (self.usual(), self.since);
+        self.onset.step(second, ln_ratio);
+        let onset = self.onset.since();
+        let least = if usual.is_some() { HELD_SECONDS } else { UNKNOWN_SECONDS };
+        let has_lasted = onset + least <= second + 1;
+        if ln_alarm <= self.evidence.ln() && has_lasted && self.is_held(share_min(usual)) {
             let surge = Surge { onset, found: second, usual, confidence, last_heard: second };
             self.surge = Some(surge);
             self.discard();
@@ -281,7 +264,7 @@ impl FailureWatch {
         if BLOCK_SECONDS <= self.minute_seconds {
             let Ended { all, failed } = self.minute;
             self.envelope.add_block(failed, all);
-            let kept = 0.5_f64.powf(BLOCK_SECONDS as f64 / HALF_LIFE_S);
+            let kept = kept_after(BLOCK_SECONDS);
             let Ended { all: before, failed: failed_before } = self.learned;
             self.learned =
                 Ended { all: before * kept + all, failed: failed_before * kept + failed };
@@ -302,33 +285,22 @@ impl FailureWatch {
         self.envelope.upper().map(|envelope| envelope.max(upper))
     }
 
-    fn share_usual(&self) -> f64 {
-        self.usual().map_or(SHARE_UNKNOWN, |usual| usual.clamp(SHARE_USUAL, 0.5))
-    }
-
-    /// From this share on it is worth a word.
-    fn share_min(&self) -> f64 {
-        let usual = self.usual().unwrap_or(SHARE_UNKNOWN);
-        // Where most fails anyhow, half of what is left must fail, too.
-        (TIMES_MIN * usual).min(f64::midpoint(1.0, usual)).max(SHARE_MIN)
-    }
-
-    fn is_held(&self) -> bool {
+    /// Whether at least the share `least` failed all the while.
+    fn is_held(&self, least: f64) -> bool {
         let newest: Vec<Ended> = self.recent.iter().copied().collect();
         let mut parts = newest.chunks(PART_SECONDS).map(sum);
         let whole = sum(&newest);
-        let least = self.share_min();
         newest.len() == HELD_SECONDS as usize
             && FAILED_MIN <= whole.failed
             && least <= share_bounds(whole.failed, whole.all, SURE_Z).0
             && parts.all(|part| 0.0 < part.all && least * part.all <= part.failed)
     }
 
-    /// Whether the newest seconds show no more failures than usual.
-    fn is_well(&self) -> bool {
+    /// Whether no more than the share `usual` failed in the newest seconds.
+    fn is_well(&self, usual: f64) -> bool {
         let newest: Vec<Ended> = self.recent.iter().rev().take(WELL_SECONDS).copied().collect();
         let now = sum(&newest);
-        0.0 < now.all && now.failed <= self.share_usual() * now.all
+        0.0 < now.all && now.failed <= usual * now.all
     }
 
     /// Nothing was heard of it for long: then it does not go on.
@@ -346,9 +318,21 @@ impl FailureWatch {
 
     fn forget(&mut self) {
         self.evidence = Evidence::default();
-        self.drift = 0.0;
+        self.onset.forget();
         self.doubtful_seconds = 0;
     }
+}
+
+/// What is held against what fails now, where this share is usual.
+fn share_usual(usual: Option<f64>) -> f64 {
+    usual.map_or(SHARE_UNKNOWN, |usual| usual.clamp(SHARE_USUAL, 0.5))
+}
+
+/// From this share on it is worth a word.
+fn share_min(usual: Option<f64>) -> f64 {
+    let usual = usual.unwrap_or(SHARE_UNKNOWN);
+    // Where most fails anyhow, half of what is left must fail, too.
+    (TIMES_MIN * usual).min(f64::midpoint(1.0, usual)).max(SHARE_MIN)
 }
 
 fn sum(seconds: &[Ended]) -> Ended {

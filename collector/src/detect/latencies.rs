@@ -2,17 +2,15 @@
 //!
 //! A second is judged once, when it is complete; what comes later updates figures but never fires.
 
-use super::Round;
 use super::kept::{Parked, Subject};
 use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
+use super::{Round, unjudged};
 use crate::store::{Counts, SparseLatency, Store, Track};
 use fusebox_proto::ServiceId;
 use std::collections::{HashMap, HashSet};
 
 /// What a storm explains, it explains for so many seconds after its end: queues drain.
 const EXPLAINED_SECONDS: u64 = 30;
-/// Seconds that are looked back at, at most: what the store keeps.
-const BACK_SECONDS_MAX: u64 = 60;
 /// Where proxies begin or cease to report, latencies are measured elsewhere: for so many seconds
 /// they are not compared, then what is usual is learned anew.
 const OTHER_SECONDS_MAX: u64 = 300;
@@ -187,12 +185,7 @@ impl Watched {
         is_explained: bool,
         watched: usize,
     ) {
-        let from = match self.judged_to {
-            0 => front,
-            judged_to => (judged_to + 1).max(front.saturating_sub(BACK_SECONDS_MAX)),
-        };
-        for second in from..=front {
-            self.judged_to = second;
+        for second in unjudged(&mut self.judged_to, front) {
             let latency = track.latency_at(second).filter(|latency| !is_empty(latency));
             if latency.is_some() && self.is_elsewhere(track.is_covered(second)) {
                 continue;

@@ -22,7 +22,7 @@ mod quantile;
 pub(super) mod rank;
 mod usual;
 
-use super::sequential::ln_alarm;
+use super::sequential::{DOUBT_SECONDS_MAX, FOUND_SECONDS_MAX, LN_SUSPICIOUS, ln_alarm};
 use crate::store::SparseLatency;
 use hours::{Hours, Level};
 use quantile::{P50, P99, Quantile};
@@ -39,12 +39,6 @@ pub(crate) use usual::UsualLatency;
 const LOAD_MAX: f64 = 2.0;
 /// Load is looked at over so many seconds, and what queued meanwhile needs as long.
 const LOAD_SECONDS: usize = 10;
-/// Nothing is learned while there is as much evidence as chance gives once in a few minutes.
-const LN_SUSPICIOUS: f64 = 4.6;
-/// But what is suspicious or loaded for so long, and no regression, is learned.
-const DOUBT_SECONDS_MAX: u64 = 600;
-/// What was slow for so long has become usual.
-const SLOW_SECONDS_MAX: u64 = 6 * 3_600;
 
 /// A regression that is not over.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -229,7 +223,7 @@ impl Series {
         }
         let is_over =
             (!slow.by_tail || self.tail.is_over()) && (!slow.by_middle || self.middle.is_over());
-        if slow.found + SLOW_SECONDS_MAX < window.second {
+        if slow.found + FOUND_SECONDS_MAX < window.second {
             *self = Self { hours: std::mem::take(&mut self.hours), ..Self::default() };
         } else if is_over {
             self.calm();

@@ -18,7 +18,7 @@ use super::course::{is_healthy, is_sustained, usual_before};
 use super::factor::factor;
 use super::fanout::{ByRatio, Fanout};
 use super::kept::RetryBaseline;
-use super::sequential::{Evidence, RETRIES, ln_alarm};
+use super::sequential::{Evidence, RETRIES, ln_alarm, sureness};
 use super::words::{Grade, Phase, Sight, Usual};
 use crate::store::{Served, Tally, Track};
 
@@ -130,9 +130,9 @@ impl Watch {
     /// How sure the storm is, 0 … 1.
     pub(crate) fn confidence(&self) -> f64 {
         let Some(storm) = &self.storm else { return 0.0 };
-        let ln_ratio = (self.ln_evidence / self.ln_alarm).max(0.0);
-        let sure = 1.0 - 1.0 / (1.0 + ln_ratio);
-        sure * self.grade.weight() * (storm.attempts / 50.0).min(1.0)
+        sureness(self.ln_evidence, self.ln_alarm)
+            * self.grade.weight()
+            * (storm.attempts / 50.0).min(1.0)
     }
 
     /// Share of the excess attempts in the ten seconds that end with `last` that a proxy recognises

@@ -18,6 +18,19 @@ pub(crate) fn ln_alarm(edges: usize) -> f64 {
     (SECONDS_PER_FALSE_ALARM * edges.max(1) as f64).ln()
 }
 
+/// From so much evidence on something is odd: chance gives it once in a few minutes.
+pub(crate) const LN_SUSPICIOUS: f64 = 4.6;
+/// But what is odd for so long, and no more, is taken for usual.
+pub(crate) const DOUBT_SECONDS_MAX: u64 = 600;
+/// And what was found and went on for so long has become usual.
+pub(crate) const FOUND_SECONDS_MAX: u64 = 6 * 3_600;
+
+/// How sure evidence makes, 0 … 1: a half where an alarm is raised.
+pub(crate) fn sureness(ln_evidence: f64, ln_alarm: f64) -> f64 {
+    let ln_ratio = (ln_evidence / ln_alarm).max(0.0);
+    1.0 - 1.0 / (1.0 + ln_ratio)
+}
+
 /// What is held against the usual share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bet {
@@ -39,6 +52,36 @@ impl Bet {
         let p1 = (p0 * multiple).min(SHARE_MAX);
         let ln_ratio = hits * (p1 / p0).ln() + others * ((1.0 - p1) / (1.0 - p0)).ln();
         ln_ratio.min(self.ln_ratio_max)
+    }
+}
+
+/// Since when? Evidence for the weakest alternative since it was nothing last (E. S. Page,
+/// *Continuous inspection schemes*, 1954).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Onset {
+    ln_evidence: f64,
+    since: u64,
+}
+
+impl Onset {
+    /// Takes a second and its ln of the likelihood ratio; whether it may be the first.
+    pub(crate) fn step(&mut self, second: u64, ln_ratio: f64) -> bool {
+        let is_first = self.ln_evidence <= 0.0;
+        if is_first {
+            self.since = second;
+        }
+        self.ln_evidence = (self.ln_evidence + ln_ratio).max(0.0);
+        is_first
+    }
+
+    /// The second in which it began.
+    pub(crate) const fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The next second may be the first.
+    pub(crate) const fn forget(&mut self) {
+        self.ln_evidence = 0.0;
     }
 }
 

@@ -114,17 +114,13 @@ impl Engine {
         }
     }
 
-    /// Has kept what is usual, some of it at a time.
-    pub(super) fn store_baselines(&mut self, now: Now) {
-        self.store_some_baselines(now, false);
-    }
-
     /// The process ends: has kept what it knows and the next one cannot learn at once.
     pub(crate) fn end(&mut self, now: Now) {
-        self.store_some_baselines(now, true);
+        self.store_baselines(now, true);
     }
 
-    fn store_some_baselines(&mut self, now: Now, is_end: bool) {
+    /// Has kept what is usual: some of it at a time, at the end of the process all.
+    pub(super) fn store_baselines(&mut self, now: Now, is_end: bool) {
         if !self.keeping.is_on || self.keeping.is_failing() {
             return;
         }

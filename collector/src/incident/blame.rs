@@ -107,25 +107,30 @@ pub(super) fn descend(scene: &Scene<'_>, mut edge: Edge) -> Edge {
         let inbound: f64 = callers
             .map(|caller| recent(scene, &Edge::new(caller.clone(), node.clone())).failed)
             .sum();
-        let out: Vec<(Edge, f64)> = scene
-            .graph
-            .callees(&node)
-            .map(|callee| Edge::new(node.clone(), callee.clone()))
-            .map(|edge| (recent(scene, &edge), edge))
-            .filter(|(recent, _)| recent.is_failing())
-            .map(|(recent, edge)| (edge, recent.failed))
-            .collect();
-        let outbound: f64 = out.iter().map(|(_, failed)| failed).sum();
-        let is_explained = 0.0 < outbound && EXPLAINED_MIN * inbound <= outbound;
-        let worst = out.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-        match worst {
-            Some((worst, _)) if is_explained && passed.insert(worst.destination.clone()) => {
-                edge = worst;
-            }
+        let failed = |edge: &Edge| Some(recent(scene, edge)).filter(|it| it.is_failing());
+        match explaining(scene, &node, inbound, |edge| Some(failed(edge)?.failed)) {
+            Some(worst) if passed.insert(worst.destination.clone()) => edge = worst,
             _ => break,
         }
     }
     edge
+}
+
+/// The call of `node` that fails most, where its calls explain that so much of what it is asked is
+/// `failed`. `failed_of`: how much of a call is; `None` where it does not count.
+pub(super) fn explaining(
+    scene: &Scene<'_>,
+    node: &ServiceId,
+    failed: f64,
+    failed_of: impl Fn(&Edge) -> Option<f64>,
+) -> Option<Edge> {
+    let calls = scene.graph.callees(node).map(|callee| Edge::new(node.clone(), callee.clone()));
+    let calls: Vec<(f64, Edge)> =
+        calls.filter_map(|edge| Some((failed_of(&edge)?, edge))).collect();
+    let outbound: f64 = calls.iter().map(|(failed, _)| failed).sum();
+    let is_explained = 0.0 < outbound && EXPLAINED_MIN * failed <= outbound;
+    let worst = calls.into_iter().max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1)));
+    worst.filter(|_| is_explained).map(|(_, edge)| edge)
 }
 
 /// Whether two storm edges have one cause: they share a callee, or failures lead from the one to

@@ -5,11 +5,11 @@
 //! incident; so does how slow it is, where that is told already. Nothing is suggested: whom to
 //! spare of a service that fails is nobody's guess.
 
-use super::blame::descend;
+use super::blame::{descend, explaining};
 use super::evidence::signal;
 use super::found::KIND_FAILING as KIND;
 use super::life::Beginning;
-use super::regression::{self, fitting};
+use super::regression::{self, few_names, fitting};
 use super::sentence::{rate, time_of_day};
 use super::{Cause, Happened, Incident, Incidents, Scene};
 use crate::detect::{Subject, Surge};
@@ -23,14 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const WAS: &str = "failed";
 /// What is now, from so many seconds.
 const NOW_SECONDS: u64 = 10;
-/// Calls explain failures if theirs are at least this share of them.
-const EXPLAINED_MIN: f64 = 0.25;
 /// Most of the failures are timeouts from this share on.
 const GIVEN_UP: f64 = 0.5;
 /// A callee that sees less than this share of what its callers see answers well by itself.
 const UNSEEN: f64 = 0.25;
-/// Callers that are named.
-const CALLERS_MAX: usize = 2;
 
 /// Failures' own part of an incident.
 #[derive(Clone, Debug, Default)]
@@ -113,16 +109,10 @@ fn guilty(scene: &Scene<'_>, subject: &Subject) -> ServiceId {
         Subject::Edge(edge) => edge.clone(),
         Subject::Service(service) => {
             let failed = served(scene, service).map_or(0.0, |(served, _)| served.failures);
-            let calls = scene.graph.callees(service);
-            let calls = calls.map(|callee| Edge::new(service.clone(), callee.clone()));
-            let calls: Vec<(f64, Edge)> =
-                calls.filter(fails).map(|edge| (sum(scene, &edge).failed(), edge)).collect();
-            let of_calls: f64 = calls.iter().map(|(failed, _)| failed).sum();
-            let worst =
-                calls.into_iter().max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(&a.1)));
-            match worst {
-                Some((_, worst)) if EXPLAINED_MIN * failed <= of_calls => worst,
-                _ => return service.clone(),
+            let of_call = |edge: &Edge| fails(edge).then(|| sum(scene, edge).failed());
+            match explaining(scene, service, failed, of_call) {
+                Some(worst) => worst,
+                None => return service.clone(),
             }
         }
     };
@@ -221,15 +211,11 @@ fn others(scene: &Scene<'_>, subjects: &BTreeSet<Subject>, guilty: &ServiceId) -
         Subject::Service(service) => Some(service),
         Subject::Edge(_) => None,
     });
-    let others: Vec<&ServiceId> = failing.filter(|other| *other != guilty).collect();
-    match others.len() {
-        0 => String::new(),
-        count if count <= CALLERS_MAX => {
-            let names = others.iter().map(|other| scene.names.print(other));
-            let names: Vec<String> = names.map(|name| cut(&name, 16).into_owned()).collect();
-            format!("; {} fail for it", names.join(", "))
-        }
-        count => format!("; {count} services fail for it"),
+    let others: BTreeSet<&ServiceId> = failing.filter(|other| *other != guilty).collect();
+    match few_names(scene, &others) {
+        _ if others.is_empty() => String::new(),
+        Some(names) => format!("; {names} fail for it"),
+        None => format!("; {} services fail for it", others.len()),
     }
 }
 

@@ -35,6 +35,10 @@ const AT_ONCE_MAX: usize = 2;
 const DEMAND_GROWTH: f64 = 1.3;
 /// What is usual is known badly before so many minutes.
 const MINUTES_FEW: u64 = 10;
+/// More services beside the guilty are only counted.
+const NAMED_MAX: usize = 2;
+/// Their names have at most so many bytes.
+const NAMED_LEN_MAX: usize = 16;
 /// A name in a sentence has at most so many bytes.
 const NAME_MAX: [usize; 5] = [32, 24, 16, 12, 8];
 
@@ -214,15 +218,18 @@ fn waiting(scene: &Scene<'_>, subjects: &BTreeSet<Subject>, service: &ServiceId)
         Subject::Edge(edge) => &edge.source,
     });
     let callers: BTreeSet<&ServiceId> = callers.filter(|caller| *caller != service).collect();
-    match callers.len() {
-        0 => String::new(),
-        1..=2 => {
-            let names = callers.iter().map(|caller| scene.names.print(caller));
-            let names = names.map(|name| cut(&name, 16).into_owned()).collect::<Vec<_>>();
-            format!("; slower for it: {}", names.join(", "))
-        }
-        count => format!("; {count} services are slower for it"),
+    match few_names(scene, &callers) {
+        _ if callers.is_empty() => String::new(),
+        Some(names) => format!("; slower for it: {names}"),
+        None => format!("; {} services are slower for it", callers.len()),
     }
+}
+
+/// Some services in a sentence; `None` where they are too many.
+pub(super) fn few_names(scene: &Scene<'_>, services: &BTreeSet<&ServiceId>) -> Option<String> {
+    let names = services.iter().map(|service| scene.names.print(service));
+    let names: Vec<String> = names.map(|name| cut(&name, NAMED_LEN_MAX).into_owned()).collect();
+    (names.len() <= NAMED_MAX).then(|| names.join(", "))
 }
 
 fn suspects(scene: &Scene<'_>, guilt: &Guilt) -> Vec<Suspect> {

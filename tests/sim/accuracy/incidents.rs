@@ -3,7 +3,7 @@
 
 use fusebox_collector::capture;
 use fusebox_collector::diagnose::{Diagnosis, Period, Spans, diagnose};
-use fusebox_tests::{incidents, is_asked_for};
+use fusebox_tests::{Bar, bars, incidents, is_asked_for};
 use serde_json::Value;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -11,9 +11,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which there are, and within how many places each service at fault must be; `null` where nobody may
-/// be accused. The same list bounds what the collector's own tests ask.
-const BARS: &str = include_str!("../../../collector/tests/incidents.json");
 /// Without `FUSEBOX_LONG=1`.
 const SHORT: usize = 3;
 /// Who is suspected with less is not accused.
@@ -24,7 +21,7 @@ struct Row {
     name: String,
     /// The service at fault.
     service: String,
-    rank_max: Option<u64>,
+    rank_max: Option<usize>,
     /// Of the service at fault among the suspects, from 1.
     rank: Option<usize>,
     /// With which it is suspected.
@@ -35,8 +32,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(folder: &Path, bar: &Value) -> Self {
-        let name = bar["name"].as_str().expect("a name").to_owned();
+    fn of(folder: &Path, Bar { name, rank_max }: Bar) -> Self {
         let truth = std::fs::read(folder.join(format!("truth-{name}.json"))).expect("the truth");
         let truth: Value = serde_json::from_slice(&truth).expect("JSON");
         let service = truth["service"].as_str().expect("a service").to_owned();
@@ -51,7 +47,7 @@ impl Row {
         Self {
             name,
             service,
-            rank_max: bar["rank_max"].as_u64(),
+            rank_max,
             rank: place.map(|place| place + 1),
             confidence: place.map_or(0.0, |place| suspects[place].confidence),
             first: suspects.into_iter().next().map(|first| (first.service, first.confidence)),
@@ -61,7 +57,7 @@ impl Row {
 
     fn is_met(&self) -> bool {
         match self.rank_max {
-            Some(max) => self.rank.is_some_and(|rank| rank as u64 <= max),
+            Some(max) => self.rank.is_some_and(|rank| rank <= max),
             None => self.first.as_ref().is_none_or(|(_, confidence)| *confidence < VERDICT),
         }
     }
@@ -90,7 +86,7 @@ fn real_incidents_are_in_the_table() {
     let Some(folder) = incidents() else {
         return println!("real incidents: none are here, so there are no rows");
     };
-    let mut bars: Vec<Value> = serde_json::from_str(BARS).expect("a list");
+    let mut bars = bars();
     if !is_asked_for("FUSEBOX_LONG") {
         bars.truncate(SHORT);
     }
@@ -101,7 +97,7 @@ fn real_incidents_are_in_the_table() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(bar) = bars.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let row = Row::of(&folder, bar);
+                    let row = Row::of(&folder, bar.clone());
                     rows.lock().expect("no row panics").push(row);
                 }
             });

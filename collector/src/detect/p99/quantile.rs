@@ -1,7 +1,7 @@
 //! The test on one quantile of a series: do more requests take longer than it than used to?
 
 use super::super::baseline::Envelope;
-use super::super::sequential::{Bet, Evidence};
+use super::super::sequential::{Bet, Evidence, Onset};
 use super::heights::Heights;
 use super::hours::Hours;
 use super::kept::QuantileBaseline;
@@ -71,9 +71,7 @@ pub(super) struct Quantile {
     /// Minutes with too few requests for a height.
     few: SparseLatency,
     evidence: Evidence,
-    /// Evidence since `since`, which is where it was nothing last.
-    drift: f64,
-    since: u64,
+    onset: Onset,
     latency: SparseLatency,
     /// Requests, and slow ones among them, of the last minute.
     recent: VecDeque<(f32, f32)>,
@@ -91,8 +89,7 @@ impl Quantile {
             heights: Heights::default(),
             few: SparseLatency::default(),
             evidence: Evidence::default(),
-            drift: 0.0,
-            since: 0,
+            onset: Onset::default(),
             latency: SparseLatency::default(),
             recent: VecDeque::new(),
             over: 0.0,
@@ -164,11 +161,9 @@ impl Quantile {
         let (n, hits) = self.count(window, seen_share, limit_us);
         let Kind { bet, .. } = self.kind;
         self.evidence.step(n, hits, self.p0, &bet);
-        if self.drift <= 0.0 {
+        if self.onset.step(second, bet.ln_ratio(n, hits, self.p0, bet.multiples[0])) {
             self.latency.clear();
-            self.since = second;
         }
-        self.drift = (self.drift + bet.ln_ratio(n, hits, self.p0, bet.multiples[0])).max(0.0);
         self.latency.merge(window);
     }
 
@@ -249,13 +244,13 @@ impl Quantile {
 
     /// The second in which it began.
     pub(super) const fn since(&self) -> u64 {
-        self.since
+        self.onset.since()
     }
 
     /// Forgets what was found; what is usual stays.
     pub(super) fn forget(&mut self) {
         self.evidence = Evidence::default();
-        self.drift = 0.0;
+        self.onset.forget();
         self.over = 0.0;
         self.latency.clear();
         self.recent.clear();

@@ -3,13 +3,11 @@
 //! A minute counts two minutes after its end, so that a regression is found before it is taken for
 //! usual; the first ones count at once, because before them nothing can be said at all.
 
-use super::super::baseline::BLOCK_SECONDS;
+use super::super::baseline::{BLOCK_SECONDS, kept_after};
 use super::kept::{UsualBaseline, rounded};
 use crate::store::{SparseLatency, moments_ms};
 use std::collections::VecDeque;
 
-/// After so many seconds a minute counts half.
-const HALF_LIFE_S: f64 = 6.0 * 3_600.0;
 /// So many full minutes wait before the oldest counts.
 const WAITING_BLOCKS: usize = 2;
 /// And so many at most, while there is doubt.
@@ -110,7 +108,7 @@ impl UsualLatency {
 
     /// Counts a minute.
     pub(super) fn count(&mut self, block: &Block) {
-        let kept = 0.5_f64.powf(block.seconds as f64 / HALF_LIFE_S);
+        let kept = kept_after(block.seconds);
         for bucket in &mut self.buckets {
             bucket.1 *= kept as f32;
         }
