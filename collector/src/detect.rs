@@ -180,7 +180,7 @@ impl Detectors {
         due.map(|(subject, latency)| {
             let watch = match &subject {
                 Subject::Edge(edge) => self.watches.get(edge),
-                Subject::Service(_) => None,
+                Subject::Service(_) | Subject::Part(_) => None,
             };
             let retries = watch.map_or_else(RetryBaseline::default, Watch::keep);
             let failed = self.failures.keep(&subject);

@@ -15,10 +15,12 @@ mod capacity;
 mod evidence;
 mod failing;
 mod found;
+mod heard;
 mod kept;
 mod life;
 mod regression;
 mod sentence;
+mod shift;
 mod slow;
 mod suggested;
 
@@ -30,13 +32,13 @@ pub(crate) use capacity::Capacity;
 pub(crate) use found::ACCUSING;
 
 use crate::desired::Desired;
-use crate::detect::{Detectors, Phase, Watch};
+use crate::detect::{Detectors, Phase, Subject, Watch};
 use crate::engine::{Instances, Proxies};
 use crate::graph::Graph;
 use crate::names::Names;
 use crate::policy::Policies;
 use crate::record::IncidentRecord;
-use crate::store::{Served, Store, Tally, Track};
+use crate::store::{Latent, Served, Store, Tally, Track};
 use before::Before;
 use canary::Canary;
 use failing::Failing;
@@ -102,6 +104,25 @@ impl Scene<'_> {
         let track = self.store.service(service)?;
         let front = self.fronts.get(service).copied();
         Some((track, track.front(self.now_second(), front)))
+    }
+
+    /// The latencies of a subject, and its newest complete second.
+    fn latencies(&self, subject: &Subject) -> Option<(&dyn Latent, u64)> {
+        Some(match subject {
+            Subject::Service(service) => {
+                let (track, front) = self.served(service)?;
+                (track, front)
+            }
+            Subject::Edge(edge) => {
+                let (track, front) = self.track(edge)?;
+                (track, front)
+            }
+            Subject::Part(part) => {
+                let track = self.store.subsets().part(part)?;
+                let source_front = self.fronts.get(&part.edge.source).copied();
+                (track, track.front(self.now_second(), source_front))
+            }
+        })
     }
 
     /// Attempts per request, now.

@@ -8,6 +8,7 @@
 pub use crate::detect::{BaselineRecord, RetryBaseline, Subject};
 pub use crate::incident::Blame;
 pub use crate::policy::PolicyRecord;
+pub use crate::store::Part;
 
 use fusebox_proto::command::Command;
 use fusebox_proto::view::{self, TripResult};

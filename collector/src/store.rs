@@ -10,9 +10,10 @@ mod tally;
 mod track;
 
 pub(crate) use sparse::{LatencyTotal, SparseLatency, moments_ms};
+pub use subsets::Part;
 pub(crate) use subsets::{Split, Subsets};
 pub(crate) use tally::{Counts, Served, Tally};
-pub(crate) use track::{MINUTE, Track};
+pub(crate) use track::{Latent, MINUTE, Track};
 
 use crate::graph::Witness;
 use crate::observe::Observation;
@@ -43,7 +44,7 @@ pub(crate) struct Dropped {
     pub(crate) edges: u64,
     /// Windows and observations of services beyond the limit.
     pub(crate) services: u64,
-    /// Windows and observations of subsets beyond the limit.
+    /// Windows and observations of routes and subsets beyond the limit.
     pub(crate) subsets: u64,
     /// Windows and observations older than a minute.
     pub(crate) too_late: u64,
@@ -73,14 +74,13 @@ impl Store {
         let (counts, latency) = (Tally::from(&window.counts), SparseLatency::from(&window.latency));
         let is_kept = track.add_proxy(second, &counts, &latency);
         self.dropped.too_late += u64::from(!is_kept);
-        if is_kept && !window.subset.is_empty() {
-            let split = Split {
-                destination: edge.destination.clone(),
-                source: Some(edge.source.clone()),
+        if is_kept && (!window.route.is_empty() || !window.subset.is_empty()) {
+            let part = Part {
+                edge: edge.clone(),
                 route: window.route.as_str().into(),
+                subset: window.subset.as_str().into(),
             };
-            let subset = window.subset.as_str().into();
-            self.subsets.add_proxy((&split, &subset), second, (&counts, &latency));
+            self.subsets.add_proxy(part, second, (&counts, &latency));
         }
     }
 

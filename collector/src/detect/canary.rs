@@ -18,7 +18,7 @@ mod gate;
 
 use super::Round;
 use super::sequential::ln_alarm;
-use crate::store::{Split, Store, Tally, Track};
+use crate::store::{Latent as _, Split, Store, Tally, Track};
 use contest::{Contest, Trials};
 use gate::{Recent, is_slower};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::retry_storm::FACTOR_MIN;
 use super::words::{Sight, Usual};
-use crate::store::{Tally, Track};
+use crate::store::{Latent as _, Tally, Track};
 
 /// Below this a storm is over.
 const FACTOR_HEALTHY: f64 = 1.2;

@@ -1,6 +1,7 @@
 //! What is usual, for the process after this one, and for what comes back.
 
 use super::p99::SeriesBaseline;
+use crate::store::Part;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,6 +16,18 @@ pub enum Subject {
     Service(ServiceId),
     /// Calls, as the caller sees them.
     Edge(Edge),
+    /// Those of one route or subset, where an edge has several.
+    Part(Part),
+}
+
+impl Subject {
+    /// Who is slow, or waits: the service itself, or who calls.
+    pub(crate) fn sufferer(&self) -> &ServiceId {
+        match self {
+            Self::Service(service) => service,
+            Self::Edge(edge) | Self::Part(Part { edge, .. }) => &edge.source,
+        }
+    }
 }
 
 impl From<Edge> for Subject {

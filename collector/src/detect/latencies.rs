@@ -1,12 +1,15 @@
-//! The latencies of all edges and services, each watched for a regression.
+//! The latencies of all edges and services, each watched for a regression; where the traffic of an
+//! edge has several routes or subsets, each of them too: what is slow on one that few requests take
+//! is lost among the others, and more requests on a slow one make the edge slow without any being
+//! slower.
 //!
 //! A second is judged once, when it is complete; what comes later updates figures but never fires.
 
 use super::kept::{Parked, Subject};
 use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
 use super::{Round, unjudged};
-use crate::store::{Counts, SparseLatency, Store, Track};
-use fusebox_proto::ServiceId;
+use crate::store::{Counts, Part, SparseLatency, Store, Tally, Track};
+use fusebox_proto::{Edge, ServiceId};
 use std::collections::{HashMap, HashSet};
 
 /// What a storm explains, it explains for so many seconds after its end: queues drain.
@@ -24,6 +27,8 @@ pub(crate) struct Latencies {
     series: HashMap<Subject, Watched>,
     /// What was usual of those that are not seen now.
     parked: Parked<Subject, SeriesBaseline>,
+    /// Of edges with several, their routes and subsets.
+    parts: HashMap<Edge, Vec<Subject>>,
     /// Services whose latencies a storm explains, and up to which second.
     explained: HashMap<ServiceId, u64>,
 }
@@ -84,9 +89,14 @@ impl Latencies {
         self.explained.extend(explained.into_iter().map(|service| (service, until)));
         self.explained.retain(|_, until| round.now_second <= *until);
         let watched = self.series.len().max(1);
+        let parts = self.part_up(store);
+        let edges = store.edges().map(|(edge, track)| (edge.clone().into(), edge, track));
+        let edges = edges.chain(
+            parts.iter().map(|(part, track)| (Subject::Part(part.clone()), &part.edge, *track)),
+        );
         let is_explained = |service| self.explained.contains_key(service);
-        for (edge, track) in store.edges() {
-            let watch = watched_of(&mut self.series, &mut self.parked, edge.clone().into(), round);
+        for (subject, edge, track) in edges {
+            let watch = watched_of(&mut self.series, &mut self.parked, subject, round);
             let front = track.front(round.now_second, round.fronts.get(&edge.source).copied());
             let is_explained = is_explained(&edge.source)
                 || is_explained(&edge.destination)
@@ -101,6 +111,35 @@ impl Latencies {
             let seen = |second| track.at(second).map_or((0.0, 0.0), |t| (t.seen, t.requests));
             watch.judge(track, front, seen, is_explained(service), watched);
         }
+    }
+
+    /// The routes and subsets of edges that have several; those that are none any more are forgotten.
+    fn part_up<'a>(&mut self, store: &'a Store) -> Vec<(Part, &'a Track<Tally>)> {
+        let mut parts: Vec<_> = store.subsets().parts().collect();
+        self.parts.clear();
+        for (part, _) in &parts {
+            let of_edge = self.parts.entry(part.edge.clone()).or_default();
+            of_edge.push(Subject::Part(part.clone()));
+        }
+        self.parts.retain(|_, parts| 1 < parts.len());
+        parts.retain(|(part, _)| self.parts.contains_key(&part.edge));
+        let is_gone = |subject: &Subject| match subject {
+            Subject::Part(part) => {
+                self.parts.get(&part.edge).is_none_or(|parts| !parts.contains(subject))
+            }
+            Subject::Service(_) | Subject::Edge(_) => false,
+        };
+        let gone: Vec<Subject> = self.series.keys().filter(|it| is_gone(it)).cloned().collect();
+        for subject in gone {
+            self.forget(subject);
+        }
+        parts
+    }
+
+    /// What is watched of the calls on `edge`, each alike in itself: its routes and subsets where it
+    /// has several.
+    pub(crate) fn alike(&self, edge: &Edge) -> Vec<Subject> {
+        self.parts.get(edge).cloned().unwrap_or_else(|| vec![edge.clone().into()])
     }
 
     /// The regression of one series.

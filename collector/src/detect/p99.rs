@@ -33,6 +33,7 @@ pub(crate) use kept::SeriesBaseline;
 pub(in crate::detect) use kept::rounded;
 #[cfg(test)]
 pub(crate) use kept::{QuantileBaseline, UsualBaseline};
+pub(crate) use quantile::{EFFECT, EFFECT_US_MIN};
 pub(crate) use usual::UsualLatency;
 
 /// More requests than so many times the usual are load, and slow because of it.

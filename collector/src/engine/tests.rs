@@ -14,6 +14,7 @@ mod lies;
 mod mesh;
 mod otlp;
 mod policy;
+mod routes;
 mod sampling;
 mod sources;
 mod storms;

@@ -5,8 +5,8 @@ use super::file::{self, Fault};
 use super::*;
 use crate::detect::p99::{HourLevel, QuantileBaseline, SeriesBaseline, UsualBaseline};
 use crate::record::{
-    BaselineRecord, Blame, CommandRecord, IncidentRecord, PolicyRecord, RetryBaseline, Subject,
-    WishRecord,
+    BaselineRecord, Blame, CommandRecord, IncidentRecord, Part, PolicyRecord, RetryBaseline,
+    Subject, WishRecord,
 };
 use fusebox_proto::command::{Action, ActionKind, Command, Verb};
 use fusebox_proto::policy::Profile;
@@ -136,6 +136,11 @@ fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
     Record::Baseline(Box::new(BaselineRecord { subject, latency, retries, failed }))
 }
 
+fn part(route: &str, subset: &str) -> Subject {
+    let edge = edge("payment", "inventory");
+    Subject::Part(Part { edge, route: route.into(), subset: subset.into() })
+}
+
 /// One of each kind, and of each verb.
 fn records() -> Vec<Record> {
     let on = edge("payment", "inventory");
@@ -165,6 +170,8 @@ fn records() -> Vec<Record> {
         policy(2, 200),
         baseline(edge("payment", "inventory"), 1),
         baseline(edge("payment", "inventory"), 2),
+        baseline(part("", "v2"), 4),
+        baseline(part("checkout", ""), 5),
         baseline(edge("payment", "inventory").source, 3),
         Record::Revision(99),
     ]

@@ -2,7 +2,7 @@
 
 use super::Scene;
 use super::blame::Blame;
-use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
+use crate::store::{Counts as _, LatencyTotal, Latent, Tally};
 use fusebox_proto::ServiceId;
 
 /// What was usual is read from so many seconds before the onset.
@@ -37,8 +37,8 @@ impl Before {
             factor: track.and_then(|track| track.sum(last, SECONDS).factor()),
             into,
             seconds,
-            latency: Latency::of(scene, &blame.victim)
-                .map_or_else(LatencyTotal::default, |l| l.window(last, SECONDS)),
+            latency: latencies(scene, &blame.victim)
+                .map_or_else(LatencyTotal::default, |own| own.latency_of(last, SECONDS)),
         }
     }
 
@@ -58,36 +58,11 @@ impl Before {
     }
 }
 
-/// Where a node's latency is read: its own where it reports, else as its heaviest caller sees it.
-pub(super) enum Latency<'a> {
-    /// Its own.
-    Own(&'a Track<Served>),
-    /// As seen by its heaviest caller.
-    Seen(&'a Track<Tally>),
-}
-
-impl<'a> Latency<'a> {
-    pub(super) fn of(scene: &Scene<'a>, service: &ServiceId) -> Option<Self> {
-        let own = scene.store.service(service).filter(|track| 0 < track.latency().count());
-        own.map(Self::Own).or_else(|| {
-            let callers = scene.store.edges_into(service).map(|(_, track)| track);
-            callers.max_by_key(|track| track.latency().count()).map(Self::Seen)
-        })
-    }
-
-    /// Latencies of the `length` seconds that end with `last`.
-    pub(super) fn window(&self, last: u64, length: u64) -> LatencyTotal {
-        match self {
-            Self::Own(track) => track.latency_of(last, length),
-            Self::Seen(track) => track.latency_of(last, length),
-        }
-    }
-
-    /// A quantile of each of the 60 seconds that end with `last`, in ms.
-    pub(super) fn series(&self, last: u64, q: f64) -> Vec<f64> {
-        match self {
-            Self::Own(track) => track.latency_series(last, q),
-            Self::Seen(track) => track.latency_series(last, q),
-        }
-    }
+/// The latencies of a service: its own where it reports, else as its heaviest caller sees them.
+pub(super) fn latencies<'a>(scene: &Scene<'a>, service: &ServiceId) -> Option<&'a dyn Latent> {
+    let own = scene.store.service(service).filter(|track| 0 < track.latency().count());
+    own.map(|track| track as &dyn Latent).or_else(|| {
+        let callers = scene.store.edges_into(service).map(|(_, track)| track);
+        callers.max_by_key(|track| track.latency().count()).map(|track| track as &dyn Latent)
+    })
 }

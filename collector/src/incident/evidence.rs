@@ -1,7 +1,7 @@
 //! What speaks for it, what speaks against it, and what the data behind it is worth.
 
 use super::Scene;
-use super::before::{Before, Latency};
+use super::before::{Before, latencies};
 use super::blame::Blame;
 use super::sentence::rate;
 use crate::detect::{Grade, Phase, Watch};
@@ -97,8 +97,8 @@ pub(super) fn signal(
 /// The victim's latency. The quantile is the highest for which there are samples enough on both
 /// sides.
 fn latency(scene: &Scene<'_>, victim: &ServiceId, before: &Before, front: u64) -> Option<Evidence> {
-    let latency = Latency::of(scene, victim)?;
-    let (was, is) = (&before.latency, latency.window(front, 10));
+    let latency = latencies(scene, victim)?;
+    let (was, is) = (&before.latency, latency.latency_of(front, 10));
     let samples = is.count().min(if was.count() == 0 { u64::MAX } else { was.count() });
     let (q, name, samples_min) = match samples {
         299.. => (0.99, "victim p99", 299),
@@ -106,7 +106,7 @@ fn latency(scene: &Scene<'_>, victim: &ServiceId, before: &Before, front: u64) -
         _ => (0.5, "victim p50", 5),
     };
     let figures = (was.quantile_ms(q, samples_min), is.quantile_ms(q, samples_min));
-    let series = latency.series(front, q);
+    let series = latency.latency_series(front, q);
     (figures.0.is_some() || figures.1.is_some()).then(|| signal(name, "ms", figures, series))
 }
 

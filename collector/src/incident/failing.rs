@@ -13,7 +13,7 @@ use super::regression::{self, few_names, fitting};
 use super::sentence::{rate, time_of_day};
 use super::{Cause, Happened, Incident, Incidents, Scene};
 use crate::detect::{Subject, Surge};
-use crate::store::{Served, Tally};
+use crate::store::{Part, Served, Tally};
 use fusebox_proto::text::cut;
 use fusebox_proto::view::{Evidence, Suspect};
 use fusebox_proto::{Edge, ServiceId};
@@ -106,7 +106,7 @@ fn guilty(scene: &Scene<'_>, subject: &Subject) -> ServiceId {
     let failures = scene.detectors.failures();
     let fails = |edge: &Edge| failures.seems_to_fail(&Subject::Edge(edge.clone()));
     let from = match subject {
-        Subject::Edge(edge) => edge.clone(),
+        Subject::Edge(edge) | Subject::Part(Part { edge, .. }) => edge.clone(),
         Subject::Service(service) => {
             let failed = served(scene, service).map_or(0.0, |(served, _)| served.failures);
             let of_call = |edge: &Edge| fails(edge).then(|| sum(scene, edge).failed());
@@ -209,7 +209,7 @@ impl Incident {
 fn others(scene: &Scene<'_>, subjects: &BTreeSet<Subject>, guilty: &ServiceId) -> String {
     let failing = subjects.iter().filter_map(|subject| match subject {
         Subject::Service(service) => Some(service),
-        Subject::Edge(_) => None,
+        Subject::Edge(_) | Subject::Part(_) => None,
     });
     let others: BTreeSet<&ServiceId> = failing.filter(|other| *other != guilty).collect();
     match few_names(scene, &others) {

@@ -12,7 +12,6 @@ use super::life::Beginning;
 use super::regression::{self, fitting, ms};
 use super::sentence::time_of_day;
 use super::{Cause, Happened, Incident, Incidents, Scene, slow};
-use crate::detect::Subject;
 use crate::diagnose::{Answer, Course, Diagnosis, Exhibit, Followed, VERDICT};
 use fusebox_proto::ServiceId;
 use fusebox_proto::text::cut;
@@ -33,8 +32,6 @@ const SILENT_LOOKS: u32 = 30;
 const USUAL_MS: u64 = 6 * 3_600_000;
 /// Others whose part is smaller are not worth a word against the verdict.
 const OTHER_SCORE_MIN: f64 = 0.2;
-/// Proxies report every second; what they have not measured for so many seconds, spans have.
-const LATELY_SECONDS: u64 = 10;
 /// An operation in a sentence has at most so many bytes.
 const OPERATION_MAX: usize = 32;
 
@@ -148,19 +145,6 @@ fn is_covered(scene: &Scene<'_>, service: &ServiceId) -> bool {
     let mut callers = scene.graph.callers(service).peekable();
     scene.proxies.has(service)
         || (callers.peek().is_some() && callers.all(|caller| scene.proxies.has(caller)))
-}
-
-/// Whether proxies measured a subject lately.
-pub(super) fn is_measured(scene: &Scene<'_>, subject: &Subject) -> bool {
-    let lately = |front: u64| front.saturating_sub(LATELY_SECONDS)..=front;
-    match subject {
-        Subject::Service(service) => scene
-            .served(service)
-            .is_some_and(|(track, front)| lately(front).any(|second| track.is_covered(second))),
-        Subject::Edge(edge) => scene
-            .track(edge)
-            .is_some_and(|(track, front)| lately(front).any(|second| track.is_covered(second))),
-    }
 }
 
 impl Found {

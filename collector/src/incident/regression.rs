@@ -9,16 +9,16 @@
 
 use super::blame::Blame;
 use super::evidence;
-use super::found::is_measured;
+use super::heard::heard;
 use super::life::Beginning;
-use super::sentence::{SENTENCE_MAX, rate, time_of_day};
-use super::slow::{self, Guilt, Shift};
+use super::sentence::{SENTENCE_MAX, time_of_day};
+use super::shift::is_measured;
+use super::slow::{self, Guilt};
 use super::{Cause, Happened, Incident, Incidents, Scene};
 use crate::detect::Subject;
-use crate::store::LatencyTotal;
+use fusebox_proto::ServiceId;
 use fusebox_proto::text::cut;
-use fusebox_proto::view::{DataQuality, Evidence, Suspect};
-use fusebox_proto::{Edge, ServiceId};
+use fusebox_proto::view::{DataQuality, Suspect};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// In the words of the contract.
@@ -31,10 +31,6 @@ const STANDING_SECONDS: u64 = 3;
 const GAP_SECONDS: u64 = 3;
 /// More services than this do not get slow at once for reasons of their own.
 const AT_ONCE_MAX: usize = 2;
-/// Growth of the demand that is worth mentioning.
-const DEMAND_GROWTH: f64 = 1.3;
-/// What is usual is known badly before so many minutes.
-const MINUTES_FEW: u64 = 10;
 /// More services beside the guilty are only counted.
 const NAMED_MAX: usize = 2;
 /// Their names have at most so many bytes.
@@ -179,7 +175,7 @@ impl Incident {
         let service = self.blame.edge.destination.clone();
         let is_called = self.blame.edge.source != service;
         let Cause::Slow(regression) = &self.cause else { return };
-        let heard = heard(scene, &service, &self.blame.edge, self.onset);
+        let heard = heard(scene, (&service, &self.blame.edge), &regression.subjects, self.onset);
         let waiting = waiting(scene, &regression.subjects, &service);
         let view = &mut self.view;
         view.phase = "slow".into();
@@ -213,10 +209,7 @@ pub(super) fn fitting(name: &str, tell: impl Fn(&str) -> String) -> String {
 
 /// Who is slow because of it, in words.
 fn waiting(scene: &Scene<'_>, subjects: &BTreeSet<Subject>, service: &ServiceId) -> String {
-    let callers = subjects.iter().map(|subject| match subject {
-        Subject::Service(other) => other,
-        Subject::Edge(edge) => &edge.source,
-    });
+    let callers = subjects.iter().map(Subject::sufferer);
     let callers: BTreeSet<&ServiceId> = callers.filter(|caller| *caller != service).collect();
     match few_names(scene, &callers) {
         _ if callers.is_empty() => String::new(),
@@ -283,118 +276,6 @@ pub(super) fn quality(
     let stale_proxies = scene.proxies.stale(scene.now, service);
     let late_ratio = scene.store.late_ratio();
     DataQuality { source: source.into(), stale_proxies, late_ratio, ..DataQuality::default() }
-}
-
-/// What is measured of the guilty: by itself where it reports, else by who waits for it.
-struct Heard {
-    subject: Subject,
-    shift: Shift,
-    now: LatencyTotal,
-    usual: [Option<f64>; 2],
-    minutes: u64,
-    series: Vec<f64>,
-}
-
-fn heard(scene: &Scene<'_>, service: &ServiceId, edge: &Edge, onset: u64) -> Option<Heard> {
-    let both = [Subject::Service(service.clone()), Subject::Edge(edge.clone())];
-    both.into_iter().find_map(|subject| {
-        let shift = slow::shift(scene, &subject, onset)?;
-        let now = slow::latency(scene, &subject, onset)?;
-        let usual = scene.detectors.latencies().usual(&subject)?;
-        let series = series(scene, &subject);
-        let quantiles = [0.99, 0.5].map(|q| usual.quantile_ms(q));
-        Some(Heard { subject, shift, now, usual: quantiles, minutes: usual.minutes(), series })
-    })
-}
-
-/// A quantile of each of the last seconds, in ms: one that a second has requests enough for.
-fn series(scene: &Scene<'_>, subject: &Subject) -> Vec<f64> {
-    const Q: f64 = 0.9;
-    match subject {
-        Subject::Edge(edge) => {
-            scene.track(edge).map(|(track, front)| track.latency_series(front, Q))
-        }
-        Subject::Service(service) => {
-            scene.served(service).map(|(track, front)| track.latency_series(front, Q))
-        }
-    }
-    .unwrap_or_default()
-}
-
-impl Heard {
-    /// What a verdict from so much is worth, 0 … 1.
-    fn is_known_well(&self) -> f64 {
-        let minutes = self.minutes.min(MINUTES_FEW) as f64 / MINUTES_FEW as f64;
-        0.8 + 0.2 * minutes
-    }
-
-    /// In half a sentence.
-    fn figures(&self) -> String {
-        let Self { usual: [p99, p50], .. } = self;
-        let of = |name: &str, was: Option<f64>, is: Option<f64>| {
-            let (was, is) = was.zip(is)?;
-            Some(format!("{name} {} → {}", ms(was), ms(is)))
-        };
-        let p99 = of("p99", *p99, self.now.quantile_ms(0.99, 299));
-        let p50 = || of("median", *p50, self.now.quantile_ms(0.5, 5));
-        p99.or_else(p50).unwrap_or_else(|| format!("{} more", ms(self.shift.excess_ms())))
-    }
-
-    fn evidence(&self, scene: &Scene<'_>, edge: &Edge, onset: u64) -> Vec<Evidence> {
-        let signal = |name: &str, unit: &str, was, is, series| Evidence {
-            signal: name.into(),
-            baseline: was,
-            current: is,
-            unit: unit.into(),
-            series,
-        };
-        let mean = (Some(self.shift.usual_ms), Some(self.shift.now_ms));
-        let mut all = vec![
-            signal(
-                "p99",
-                "ms",
-                self.usual[0],
-                self.now.quantile_ms(0.99, 299),
-                self.series.clone(),
-            ),
-            signal("median", "ms", self.usual[1], self.now.quantile_ms(0.5, 5), Vec::new()),
-            signal("mean", "ms", mean.0, mean.1, Vec::new()),
-        ];
-        if let Some(hour) = scene.detectors.latencies().usual_now(&self.subject) {
-            let usual_ms = f64::from(hour.p99_us) / 1_000.0;
-            let now_ms = self.now.quantile_ms(0.99, 299);
-            all.push(signal("p99 at this hour", "ms", Some(usual_ms), now_ms, Vec::new()));
-        }
-        let subject = Subject::Edge(edge.clone());
-        if self.subject != subject
-            && let Some(call) = slow::latency(scene, &subject, onset)
-            && let Some(usual) = scene.detectors.latencies().usual(&subject)
-        {
-            let caller = cut(&scene.names.print(&edge.source), 12).into_owned();
-            let (was, is) = (usual.quantile_ms(0.99), call.quantile_ms(0.99, 299));
-            all.push(signal(&format!("p99 for {caller}"), "ms", was, is, series(scene, &subject)));
-        }
-        let (was, is) = (self.shift.usual_per_s, self.shift.now_per_s);
-        all.push(signal("requests", "/s", Some(was), Some(is), Vec::new()));
-        all
-    }
-
-    /// What speaks against the verdict.
-    fn counter(&self, guilt: &Guilt) -> Vec<String> {
-        let mut counter = Vec::new();
-        let (was, is) = (self.shift.usual_per_s, self.shift.now_per_s);
-        if DEMAND_GROWTH * was < is {
-            let (was, is) = (rate(was), rate(is));
-            counter.push(format!("requests grew too, {was} → {is}/s: load may be a cause"));
-        }
-        if self.minutes < MINUTES_FEW {
-            counter.push(format!("what is usual is known from {} min only", self.minutes));
-        }
-        if guilt.way.is_some() {
-            counter.push("neither end is slower by itself".into());
-        }
-        counter
-    }
 }
 
 /// A time for people.

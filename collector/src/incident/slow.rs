@@ -8,102 +8,22 @@
 
 use super::Scene;
 use super::blame::walk;
-use crate::detect::{Subject, UsualLatency};
-use crate::store::{LatencyTotal, MINUTE};
+use super::shift::{Shift, shift};
+use crate::detect::Subject;
+use crate::store::Part;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeSet;
 
 /// A share of the excess from which something explains it.
 const EXPLAINED_MIN: f64 = 0.5;
-/// An excess of fewer standard errors may be chance.
-const ERRORS_MIN: f64 = 3.0;
 /// A service elsewhere is slower if its requests take so many times as long.
 const ELSEWHERE_MIN: f64 = 1.2;
 /// If it is this share of them, it is everywhere.
 const EVERYWHERE_MIN: f64 = 0.3;
-/// What is now is read from so many seconds at least.
-const SECONDS_MIN: u64 = 10;
 /// A cause reaches no further than over so many edges.
 const HOPS_MAX: usize = 8;
 /// More suspects are not named.
 const SUSPECTS_MAX: usize = 3;
-
-/// How much longer requests take than usual.
-#[derive(Clone, Debug)]
-pub(super) struct Shift {
-    /// Per request, ms.
-    pub(super) usual_ms: f64,
-    /// Per request, ms.
-    pub(super) now_ms: f64,
-    error_ms: f64,
-    /// Requests per second.
-    pub(super) usual_per_s: f64,
-    /// Requests per second.
-    pub(super) now_per_s: f64,
-}
-
-impl Shift {
-    fn new(usual: &UsualLatency, now: (f64, f64, f64), seconds: u64) -> Option<Self> {
-        let (_, usual_ms, usual_variance) = usual.moments_ms()?;
-        let (count, now_ms, variance) = now;
-        // What is usual wanders, too, but it is known from much more.
-        let error_ms = (variance.max(usual_variance) / count).sqrt();
-        let now_per_s = count / seconds as f64;
-        Some(Self { usual_ms, now_ms, error_ms, usual_per_s: usual.rate()?, now_per_s })
-    }
-
-    /// Per request, ms.
-    pub(super) fn excess_ms(&self) -> f64 {
-        self.now_ms - self.usual_ms
-    }
-
-    /// Of all requests of a second, ms.
-    fn excess(&self) -> f64 {
-        self.excess_ms() * self.now_per_s
-    }
-
-    fn is_slower(&self) -> bool {
-        ERRORS_MIN * self.error_ms <= self.excess_ms()
-    }
-}
-
-/// So many seconds up to `front` are looked at of what began in the second `onset`.
-fn seconds(front: u64, onset: u64) -> u64 {
-    (front + 1).saturating_sub(onset).clamp(SECONDS_MIN, MINUTE)
-}
-
-/// How much longer `subject` takes than usual, since the second `onset`; `None` where too little
-/// is known.
-pub(super) fn shift(scene: &Scene<'_>, subject: &Subject, onset: u64) -> Option<Shift> {
-    let usual = scene.detectors.latencies().usual(subject)?;
-    let (now, seconds) = match subject {
-        Subject::Edge(edge) => {
-            let (track, front) = scene.track(edge)?;
-            let seconds = seconds(front, onset);
-            (track.moments_ms(front, seconds)?, seconds)
-        }
-        Subject::Service(service) => {
-            let (track, front) = scene.served(service)?;
-            let seconds = seconds(front, onset);
-            (track.moments_ms(front, seconds)?, seconds)
-        }
-    };
-    Shift::new(usual, now, seconds)
-}
-
-/// Its latencies since the second `onset`, of the last minute at most.
-pub(super) fn latency(scene: &Scene<'_>, subject: &Subject, onset: u64) -> Option<LatencyTotal> {
-    Some(match subject {
-        Subject::Edge(edge) => {
-            let (track, front) = scene.track(edge)?;
-            track.latency_of(front, seconds(front, onset))
-        }
-        Subject::Service(service) => {
-            let (track, front) = scene.served(service)?;
-            track.latency_of(front, seconds(front, onset))
-        }
-    })
-}
 
 /// From who waits most for a service. Whom nobody calls has no edge; the pair of it with itself
 /// names it.
@@ -130,7 +50,19 @@ pub(super) struct Guilt {
 /// Where a walk stands.
 enum Place {
     Service(ServiceId),
-    Edge(Edge),
+    /// An edge, or a part of one.
+    Call(Subject, Edge),
+}
+
+impl From<&Subject> for Place {
+    fn from(subject: &Subject) -> Self {
+        match subject {
+            Subject::Service(service) => Self::Service(service.clone()),
+            Subject::Edge(edge) | Subject::Part(Part { edge, .. }) => {
+                Self::Call(subject.clone(), edge.clone())
+            }
+        }
+    }
 }
 
 /// Follows the excess of `subject` down to whose time it is. `None` where that is not clear: too
@@ -142,14 +74,11 @@ pub(super) fn follow(scene: &Scene<'_>, subject: &Subject, onset: u64) -> Option
     }
     let whole = whole.excess();
     let mut others = Vec::new();
-    let mut place = match subject {
-        Subject::Service(service) => Place::Service(service.clone()),
-        Subject::Edge(edge) => Place::Edge(edge.clone()),
-    };
+    let mut place = Place::from(subject);
     let mut passed = BTreeSet::new();
     for _ in 0..HOPS_MAX {
         let guilt = match place {
-            Place::Edge(edge) => match descend_edge(scene, &edge, onset)? {
+            Place::Call(call, edge) => match descend_call(scene, &call, &edge, onset)? {
                 Next::At(next) => {
                     place = next;
                     continue;
@@ -225,9 +154,10 @@ fn descend_service(
             others.push((service.clone(), own));
         }
         // More calls, not longer ones: that is another finding.
-        return (EXPLAINED_MIN * growth <= longer).then_some(Next::At(Place::Edge(edge)));
+        let call = Place::Call(edge.clone().into(), edge);
+        return (EXPLAINED_MIN * growth <= longer).then_some(Next::At(call));
     }
-    if is_mix(scene, service, onset) {
+    if is_mix(scene, service, &shift, onset) {
         return None;
     }
     let own_ms = own / shift.now_per_s;
@@ -235,8 +165,8 @@ fn descend_service(
 }
 
 /// From a call down: is it the callee's time, or the way?
-fn descend_edge(scene: &Scene<'_>, edge: &Edge, onset: u64) -> Option<Next> {
-    let call = shift(scene, &Subject::Edge(edge.clone()), onset)?;
+fn descend_call(scene: &Scene<'_>, call: &Subject, edge: &Edge, onset: u64) -> Option<Next> {
+    let call = shift(scene, call, onset)?;
     let callee = &edge.destination;
     let found = |service: &ServiceId, way: Option<Edge>| {
         let (own, own_ms) = (call.excess(), call.excess_ms());
@@ -249,6 +179,10 @@ fn descend_edge(scene: &Scene<'_>, edge: &Edge, onset: u64) -> Option<Next> {
     let inside = shift(scene, &Subject::Service(callee.clone()), onset)?;
     if EXPLAINED_MIN * call.excess() <= inside.excess() {
         return Some(Next::At(Place::Service(callee.clone())));
+    }
+    // What a few requests take longer is little beside what all others take by chance.
+    if EXPLAINED_MIN * call.excess() <= inside.chance() {
+        return None;
     }
     let is_lost = |edge: &Edge| {
         shift(scene, &Subject::Edge(edge.clone()), onset).is_some_and(|call| call.is_slower())
@@ -267,15 +201,19 @@ fn descend_edge(scene: &Scene<'_>, edge: &Edge, onset: u64) -> Option<Next> {
     Some(found(guilty, Some(edge.clone())))
 }
 
-/// Whether a service is slower only because other callers call more: none of its calls takes
-/// longer.
-fn is_mix(scene: &Scene<'_>, service: &ServiceId, onset: u64) -> bool {
-    let callers = scene.store.edges_into(service);
-    let calls = callers.filter_map(|(edge, _)| {
-        shift(scene, &Subject::Edge(edge.clone()), onset).map(|call| call.is_slower())
-    });
-    let calls: Vec<bool> = calls.collect();
-    !calls.is_empty() && !calls.contains(&true)
+/// Whether a service is slower only because more requests are of a slow kind, by who calls and on
+/// which route: its calls, each compared with what is usual of it, take hardly longer.
+fn is_mix(scene: &Scene<'_>, service: &ServiceId, inside: &Shift, onset: u64) -> bool {
+    let latencies = scene.detectors.latencies();
+    let calls = scene.store.edges_into(service).flat_map(|(edge, _)| latencies.alike(edge));
+    let calls: Vec<Shift> = calls.filter_map(|call| shift(scene, &call, onset)).collect();
+    let longer: f64 = calls.iter().map(Shift::excess).sum();
+    let all_per_s: f64 = calls.iter().map(|call| call.now_per_s).sum();
+    // Callers that give up see less of it, but they do see it.
+    let is_seen = |call: &Shift| call.is_slower() && call.is_worth_a_word();
+    !calls.is_empty()
+        && longer < EXPLAINED_MIN * inside.excess_ms() * all_per_s
+        && !calls.iter().any(is_seen)
 }
 
 /// Whether others got slower, too, that do not wait for `service`: then what slows them all is

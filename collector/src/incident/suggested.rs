@@ -2,7 +2,7 @@
 
 use super::{Incident, Incidents, Scene};
 use crate::guard::{self, Case, Path};
-use crate::store::{Tally, Track};
+use crate::store::{Latent as _, Tally, Track};
 use fusebox_proto::command::{ActionKind, Verb};
 use fusebox_proto::view::{IncidentGuard, Remedy, Stamp, SuggestedAction};
 use fusebox_proto::{Edge, Now};

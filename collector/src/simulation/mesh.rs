@@ -10,6 +10,7 @@ use fusebox_proto::{Latency, Now, ProxyId, ServiceId};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
 /// 2026-01-01T00:00:00Z
@@ -23,13 +24,22 @@ const ERRORS_STALLED: f64 = 0.3;
 /// A failed attempt is repeated so many times at most.
 const REPEATED: u32 = 2;
 
+/// Routes of a call: the share of its requests, and how many times as long they take. Whoever has
+/// fewer has the first ones.
+const ROUTES: [(&str, f64, f64); 3] =
+    [("read", 0.8, 1.0), ("report", 0.15, 4.0), ("ping", 0.05, 0.4)];
+/// One in so many calls has several.
+const ROUTED: u32 = 3;
+/// Within an hour the share of a route rises and falls by this one.
+const TIDE: f64 = 0.5;
+
 /// A service and its proxy.
 struct Service {
     id: ServiceId,
     traffic: Traffic,
     errors: f64,
-    /// Whom it calls.
-    callees: Vec<usize>,
+    /// Whom it calls, and on how many routes.
+    callees: Vec<(usize, usize)>,
     callers: usize,
     inbound: InboundWindow,
 }
@@ -70,7 +80,9 @@ impl Mesh {
             calls.insert((caller, callee));
         }
         for (caller, callee) in calls {
-            made[caller].callees.push(callee);
+            let is_routed = random.random_ratio(1, ROUTED);
+            let routes = if is_routed { random.random_range(2..=ROUTES.len()) } else { 1 };
+            made[caller].callees.push((callee, routes));
             made[callee].callers += 1;
         }
         let engine = Engine::new(start, Limits::default());
@@ -81,7 +93,8 @@ impl Mesh {
 
     fn connect(&mut self, number: usize) {
         let service = &self.services[number];
-        let to = service.callees.iter().map(|callee| self.services[*callee].id.clone()).collect();
+        let to = service.callees.iter();
+        let to = to.map(|(callee, _)| self.services[*callee].id.clone()).collect();
         let hello = Hello {
             proxy: ProxyId::new(service.id.name()).expect("a valid name"),
             service: service.id.clone(),
@@ -154,13 +167,19 @@ impl Mesh {
     /// What a caller's proxy sees of a second.
     fn call(&mut self, caller: usize) -> Vec<EdgeWindow> {
         let callees = std::mem::take(&mut self.services[caller].callees);
-        let windows = callees.iter().map(|callee| {
+        let tide = 1.0 + TIDE * (TAU * (self.second as f64 / 3_600.0 + caller as f64 / 7.0)).sin();
+        let windows = callees.iter().flat_map(|(callee, routes)| {
             let callee = &mut self.services[*callee];
             let is_stalled = callee.traffic.is_stalled();
             let errors = if is_stalled { ERRORS_STALLED } else { callee.errors };
-            let (mut counts, mut latency) = (EdgeCounts::default(), Latency::default());
+            let mut seen: Vec<_> =
+                (0..*routes).map(|_| (EdgeCounts::default(), Latency::default())).collect();
             let share = 1.0 / callee.callers as f64;
             callee.traffic.latencies(share, NONE, |us| {
+                let dice = if 1 < *routes { self.random.random::<f64>() / tide } else { 1.0 };
+                let route = route_of(dice, *routes);
+                let us = (us as f64 * ROUTES[route].2) as u64;
+                let (counts, latency) = &mut seen[route];
                 counts.first_attempts += 1;
                 for attempt in 0..=REPEATED {
                     latency.record_us(us);
@@ -176,14 +195,33 @@ impl Mesh {
                     }
                 }
             });
-            let (route, subset) = (String::new(), String::new());
             let destination = callee.id.clone();
-            EdgeWindow { destination, route, subset, protocol: Protocol::Http1, counts, latency }
+            let names = ROUTES.iter().map(|(name, ..)| if 1 < *routes { *name } else { "" });
+            let windows = names.zip(seen).map(move |(route, (counts, latency))| EdgeWindow {
+                destination: destination.clone(),
+                route: route.to_owned(),
+                subset: String::new(),
+                protocol: Protocol::Http1,
+                counts,
+                latency,
+            });
+            windows.collect::<Vec<_>>()
         });
         let windows = windows.collect();
         self.services[caller].callees = callees;
         windows
     }
+}
+
+/// On which of so many routes a request goes: the first takes what the others leave.
+fn route_of(dice: f64, routes: usize) -> usize {
+    let mut below = 0.0;
+    let others = ROUTES.iter().enumerate().take(routes).skip(1);
+    let mut others = others.map(|(number, (_, share, _))| {
+        below += share;
+        (number, below)
+    });
+    others.find(|(_, below)| dice < *below).map_or(0, |(number, _)| number)
 }
 
 fn quiet() -> InboundWindow {

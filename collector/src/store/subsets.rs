@@ -1,7 +1,7 @@
-//! The last minute of each subset behind a split of traffic: what a canary and the others do at the
-//! same time.
+//! The last minute of each part of the traffic: of what a route sends on, and of each subset behind a
+//! split, such as a canary and the others at the same time.
 //!
-//! Proxies report the subset that a route chose. Where only spans speak, a server span's
+//! Proxies report the route, and the subset that it chose. Where only spans speak, a server span's
 //! `service.version` is the subset; then all callers of the service are one split.
 
 use super::sparse::SparseLatency;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// More subsets of one split are not told apart.
 const SUBSETS_MAX: usize = 8;
-/// More subsets in all are not kept: a track has some kilobytes.
+/// More routes and subsets in all are not kept: a track has some kilobytes.
 const TRACKS_MAX: usize = 4_096;
 
 /// Where traffic is split.
@@ -35,10 +35,23 @@ impl Split {
     }
 }
 
-/// All splits.
+/// What one route sends on to one subset, or to all that there is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Part {
+    /// Who calls whom.
+    pub edge: Edge,
+    /// The rule of the policy; empty where none chose.
+    pub route: Arc<str>,
+    /// Empty where the route chose none.
+    pub subset: Arc<str>,
+}
+
+/// All routes and splits.
 #[derive(Debug, Default)]
 pub(crate) struct Subsets {
     splits: HashMap<Split, BTreeMap<Arc<str>, Track<Tally>>>,
+    /// Routes that choose no subset.
+    routes: HashMap<Split, Track<Tally>>,
     tracks: usize,
     dropped: u64,
 }
@@ -47,11 +60,17 @@ impl Subsets {
     /// Adds what a proxy saw in `second`. `false` where it is too old, or there is no room.
     pub(super) fn add_proxy(
         &mut self,
-        (split, subset): (&Split, &Arc<str>),
+        part: Part,
         second: u64,
         (counts, latency): (&Tally, &SparseLatency),
     ) -> bool {
-        self.slot(split, subset).is_some_and(|track| track.add_proxy(second, counts, latency))
+        let Part { edge: Edge { source, destination }, route, subset } = part;
+        let split = Split { destination, source: Some(source), route };
+        let track = match &*subset {
+            "" => self.route_slot(split),
+            _ => self.slot(&split, &subset),
+        };
+        track.is_some_and(|track| track.add_proxy(second, counts, latency))
     }
 
     /// Adds a request that a span of this version shows.
@@ -77,6 +96,17 @@ impl Subsets {
         })
     }
 
+    fn route_slot(&mut self, split: Split) -> Option<&mut Track<Tally>> {
+        if !self.routes.contains_key(&split) {
+            if TRACKS_MAX <= self.tracks {
+                self.dropped += 1;
+                return None;
+            }
+            self.tracks += 1;
+        }
+        Some(self.routes.entry(split).or_default())
+    }
+
     fn slot(&mut self, split: &Split, subset: &Arc<str>) -> Option<&mut Track<Tally>> {
         let known = self.splits.get(split);
         if known.is_none_or(|known| !known.contains_key(subset)) {
@@ -91,16 +121,18 @@ impl Subsets {
         Some(subsets.entry(Arc::clone(subset)).or_default())
     }
 
-    /// Lets go of what is older than a minute, and of subsets of which nothing is left.
+    /// Lets go of what is older than a minute, and of what has nothing left.
     pub(super) fn age(&mut self, now_second: u64) {
+        let is_left = |track: &mut Track<Tally>| {
+            track.age(now_second);
+            !track.is_empty()
+        };
+        self.routes.retain(|_, track| is_left(track));
         self.splits.retain(|_, subsets| {
-            subsets.retain(|_, track| {
-                track.age(now_second);
-                !track.is_empty()
-            });
+            subsets.retain(|_, track| is_left(track));
             !subsets.is_empty()
         });
-        self.tracks = self.splits.values().map(BTreeMap::len).sum();
+        self.tracks = self.splits.values().map(BTreeMap::len).sum::<usize>() + self.routes.len();
     }
 
     /// Each split and its subsets, in no particular order.
@@ -108,7 +140,36 @@ impl Subsets {
         self.splits.iter()
     }
 
+    /// Each part of the traffic on an edge that proxies tell apart, in no particular order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, &Track<Tally>)> {
+        let part = |split: &Split, subset: &Arc<str>| {
+            let (route, subset) = (Arc::clone(&split.route), Arc::clone(subset));
+            Some(Part { edge: split.edge()?, route, subset })
+        };
+        let splits = self.splits.iter().flat_map(move |(split, subsets)| {
+            let parts = subsets.iter();
+            parts.filter_map(move |(subset, track)| Some((part(split, subset)?, track)))
+        });
+        let routes = self.routes.iter();
+        let none: Arc<str> = Arc::default();
+        splits.chain(routes.filter_map(move |(split, track)| Some((part(split, &none)?, track))))
+    }
+
     /// One of them.
+    pub(crate) fn part(&self, part: &Part) -> Option<&Track<Tally>> {
+        let Part { edge, route, subset } = part;
+        let split = Split {
+            destination: edge.destination.clone(),
+            source: Some(edge.source.clone()),
+            route: Arc::clone(route),
+        };
+        match &**subset {
+            "" => self.routes.get(&split),
+            subset => self.splits.get(&split)?.get(subset),
+        }
+    }
+
+    /// The subsets behind one split.
     pub(crate) fn get(&self, split: &Split) -> Option<&BTreeMap<Arc<str>, Track<Tally>>> {
         self.splits.get(split)
     }

@@ -139,32 +139,6 @@ impl<C: Counts> Track<C> {
         (first..=last).map(|second| figure(self.at(second).unwrap_or(&zero))).collect()
     }
 
-    /// A quantile of each of the 60 seconds that end with `last`, in ms, oldest first; 0 where
-    /// nothing ended.
-    pub(crate) fn latency_series(&self, last: u64, q: f64) -> Vec<f64> {
-        let from = (last + 1).saturating_sub(MINUTE);
-        let first = self.seconds.range(from, last).next().map_or(last + 1, |(second, _)| second);
-        let quantile = |second| self.seconds.get(second)?.latency.quantile_ms(q);
-        (first..=last).map(|second| quantile(second).unwrap_or(0.0)).collect()
-    }
-
-    /// Latencies of the `length` seconds that end with `last`.
-    pub(crate) fn latency_of(&self, last: u64, length: u64) -> LatencyTotal {
-        let mut total = LatencyTotal::default();
-        for (_, cell) in self.seconds.range((last + 1).saturating_sub(length), last) {
-            total.add(&cell.latency);
-        }
-        total
-    }
-
-    /// How many latencies the `length` seconds that end with `last` have, their mean and variance, in
-    /// ms and ms²; `None` below two.
-    pub(crate) fn moments_ms(&self, last: u64, length: u64) -> Option<(f64, f64, f64)> {
-        let seconds = self.seconds.range((last + 1).saturating_sub(length), last);
-        let buckets = seconds.flat_map(|(_, cell)| cell.latency.buckets());
-        moments_ms(buckets.map(|(us, count)| (*us as f64, *count as f64)))
-    }
-
     /// Latencies of the last minute.
     pub(crate) const fn latency(&self) -> &LatencyTotal {
         &self.latency
@@ -178,5 +152,49 @@ impl<C: Counts> Track<C> {
     /// Whether nothing is left of the last minute.
     pub(crate) fn is_empty(&self) -> bool {
         self.seconds.is_empty()
+    }
+}
+
+/// Latencies by second, whatever is counted beside them.
+pub(crate) trait Latent {
+    /// A quantile of each of the 60 seconds that end with `last`, in ms, oldest first; 0 where
+    /// nothing ended.
+    fn latency_series(&self, last: u64, q: f64) -> Vec<f64>;
+
+    /// Latencies of the `length` seconds that end with `last`.
+    fn latency_of(&self, last: u64, length: u64) -> LatencyTotal;
+
+    /// How many latencies the `length` seconds that end with `last` have, their mean and variance, in
+    /// ms and ms²; `None` below two.
+    fn moments_ms(&self, last: u64, length: u64) -> Option<(f64, f64, f64)>;
+
+    /// Whether proxies measured any of the `length` seconds that end with `last`.
+    fn was_covered(&self, last: u64, length: u64) -> bool;
+}
+
+impl<C: Counts> Latent for Track<C> {
+    fn latency_series(&self, last: u64, q: f64) -> Vec<f64> {
+        let from = (last + 1).saturating_sub(MINUTE);
+        let first = self.seconds.range(from, last).next().map_or(last + 1, |(second, _)| second);
+        let quantile = |second| self.seconds.get(second)?.latency.quantile_ms(q);
+        (first..=last).map(|second| quantile(second).unwrap_or(0.0)).collect()
+    }
+
+    fn latency_of(&self, last: u64, length: u64) -> LatencyTotal {
+        let mut total = LatencyTotal::default();
+        for (_, cell) in self.seconds.range((last + 1).saturating_sub(length), last) {
+            total.add(&cell.latency);
+        }
+        total
+    }
+
+    fn moments_ms(&self, last: u64, length: u64) -> Option<(f64, f64, f64)> {
+        let seconds = self.seconds.range((last + 1).saturating_sub(length), last);
+        let buckets = seconds.flat_map(|(_, cell)| cell.latency.buckets());
+        moments_ms(buckets.map(|(us, count)| (*us as f64, *count as f64)))
+    }
+
+    fn was_covered(&self, last: u64, length: u64) -> bool {
+        ((last + 1).saturating_sub(length)..=last).any(|second| self.is_covered(second))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::p99::rank;
 use super::contest::Trials;
-use crate::store::{LatencyTotal, Tally, Track};
+use crate::store::{LatencyTotal, Latent as _, Tally, Track};
 use std::collections::VecDeque;
 
 /// Seconds over which a difference is looked at: where few requests come it takes longer.

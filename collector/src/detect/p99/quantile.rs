@@ -15,9 +15,9 @@ const LN_RATIO_MAX: f64 = 2.0;
 /// The share that is usual is no higher than this: beyond it there is nothing to bet on.
 const SHARE_MAX: f64 = 0.9;
 /// So many times as slow is worth a word, beyond both bounds.
-const EFFECT: f64 = 1.1;
+pub(crate) const EFFECT: f64 = 1.1;
 /// A regression is slower by this at least, in µs.
-const EFFECT_US_MIN: f64 = 1_000.0;
+pub(crate) const EFFECT_US_MIN: f64 = 1_000.0;
 /// It must still be there: more than usual in both halves of so many seconds, or of more where
 /// few requests come.
 const HELD_SECONDS: [usize; 4] = [10, 20, 30, 60];

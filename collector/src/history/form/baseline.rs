@@ -2,8 +2,9 @@
 
 use super::{EdgeForm, ServiceForm, Unreadable, read, write};
 use crate::detect::p99::SeriesBaseline;
-use crate::record::{BaselineRecord, RetryBaseline, Subject};
+use crate::record::{BaselineRecord, Part, RetryBaseline, Subject};
 use fusebox_proto::Invalid;
+use fusebox_proto::text::visible;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 enum SubjectForm {
     Service(ServiceForm),
     Edge(EdgeForm),
+    Part { edge: EdgeForm, route: String, subset: String },
 }
 
 impl From<&Subject> for SubjectForm {
@@ -18,6 +20,11 @@ impl From<&Subject> for SubjectForm {
         match subject {
             Subject::Service(service) => Self::Service(service.into()),
             Subject::Edge(edge) => Self::Edge(edge.into()),
+            Subject::Part(Part { edge, route, subset }) => Self::Part {
+                edge: edge.into(),
+                route: route.to_string(),
+                subset: subset.to_string(),
+            },
         }
     }
 }
@@ -29,6 +36,11 @@ impl TryFrom<SubjectForm> for Subject {
         Ok(match form {
             SubjectForm::Service(service) => Self::Service(service.try_into()?),
             SubjectForm::Edge(edge) => Self::Edge(edge.try_into()?),
+            SubjectForm::Part { edge, route, subset } => Self::Part(Part {
+                edge: edge.try_into()?,
+                route: visible(&route).into(),
+                subset: visible(&subset).into(),
+            }),
         })
     }
 }

@@ -4,7 +4,7 @@ use super::super::Scene;
 use super::super::regression::ms;
 use super::super::sentence::rate;
 use crate::detect::Worse;
-use crate::store::{LatencyTotal, MINUTE, Split, Tally};
+use crate::store::{LatencyTotal, Latent as _, MINUTE, Split, Tally};
 use fusebox_proto::text::cut;
 use fusebox_proto::view::Evidence;
 use std::sync::Arc;
