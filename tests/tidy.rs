@@ -3,6 +3,7 @@
 //! There is nothing in CI that is not here: `cargo test` is the only command.
 
 use proc_macro2::Span;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,16 @@ struct Source {
     /// Relative to the workspace.
     path: PathBuf,
     text: String,
-    syntax: syn::File,
+    parsed: OnceCell<syn::File>,
+}
+
+impl Source {
+    /// Parsed where someone asks: that takes longer than all else here.
+    fn syntax(&self) -> &syn::File {
+        let parse = || syn::parse_file(&self.text);
+        self.parsed
+            .get_or_init(|| parse().unwrap_or_else(|e| panic!("{}: {e}", self.path.display())))
+    }
 }
 
 fn sources() -> Vec<Source> {
@@ -37,9 +47,8 @@ fn sources() -> Vec<Source> {
     rust.filter(|path| !path.components().any(|part| part.as_os_str() == "generated"))
         .map(|path| {
             let text = fs::read_to_string(&path).expect("source files are UTF-8");
-            let syntax =
-                syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            Source { path: path.strip_prefix(root()).expect("below it").into(), text, syntax }
+            let path = path.strip_prefix(root()).expect("below it").into();
+            Source { path, text, parsed: OnceCell::new() }
         })
         .collect()
 }
@@ -79,7 +88,7 @@ fn files_are_one_thing() {
     let complaints: Vec<String> = sources()
         .iter()
         .filter_map(|source| {
-            let inline: usize = (source.syntax.items.iter())
+            let inline: usize = (source.syntax().items.iter())
                 .filter_map(|item| match item {
                     syn::Item::Mod(module) if is_test_item(&module.attrs) => Some(module),
                     _ => None,
@@ -123,7 +132,7 @@ fn functions_fit_a_screen() {
     let mut complaints = Vec::new();
     for source in sources() {
         let mut functions = Functions::default();
-        functions.visit_file(&source.syntax);
+        functions.visit_file(source.syntax());
         for (name, line, count) in functions.0 {
             if FUNCTION_LINES_MAX < count {
                 complaints.push(format!("{}:{line} {name}: {count}", source.path.display()));
@@ -237,7 +246,7 @@ fn tests_say_what_they_prove() {
     let mut complaints = Vec::new();
     for source in sources() {
         let mut tests = Tests::default();
-        tests.visit_file(&source.syntax);
+        tests.visit_file(source.syntax());
         for (name, line, doc) in tests.0 {
             if !doc.contains("Scenario:") || !doc.contains("Guarantees:") {
                 complaints.push(format!("{}:{line} {name}", source.path.display()));
@@ -398,7 +407,7 @@ fn every_file_is_reached() {
             } else {
                 other.path.with_extension("") == parent
             };
-            is_parent && declares(&other.syntax, &stem)
+            is_parent && declares(other.syntax(), &stem)
         });
         if !declared {
             complaints.push(source.path.display().to_string());

@@ -1,11 +1,8 @@
-//! The demo without a terminal: what happened, as JSON lines, against the truth of its scenario.
+//! The demo without a terminal: what happened, as JSON lines, against the truth of its scenario. A demo
+//! takes a third of a core; as many tests run at a time as there are cores.
 
 use fusebox_tests::process;
 use serde_json::Value;
-use std::sync::{Mutex, PoisonError};
-
-/// One test at a time has the machine: the figures of one must not measure another.
-static MACHINE: Mutex<()> = Mutex::new(());
 
 /// Whether to run what takes minutes: every scenario at its full length, ten seeds.
 fn is_long() -> bool {
@@ -49,7 +46,6 @@ fn check_storm(events: &[Value]) {
 /// time, and service recovers.
 #[test]
 fn the_founding_storm_is_found_and_stopped() {
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     // The whole of it, or the story and the ten seconds after the end of the fault.
     let (seeds, seconds) = if is_long() { (1..=11, 60) } else { (1..=1, 40) };
     for seed in seeds {
@@ -65,7 +61,6 @@ fn a_metastable_failure_needs_the_action() {
         println!("skipped: two runs of 120 s; FUSEBOX_LONG=1 runs them");
         return;
     }
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let acted = demo("metastable", 1, 120, "suggested");
     assert!(acted.last().unwrap()["recovered_ms"].is_number(), "{acted:#?}");
     let alone = demo("metastable", 1, 120, "none");
@@ -82,7 +77,6 @@ fn who_is_slow_is_blamed() {
         println!("skipped: two runs of minutes; FUSEBOX_LONG=1 runs them");
         return;
     }
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     for (scenario, seconds) in [("slow-leaf", 180), ("slow-self", 120)] {
         let events = demo(scenario, 1, seconds, "none");
         let expect = &event(&events, "started")["expect"];
@@ -99,7 +93,6 @@ fn who_is_slow_is_blamed() {
 /// callers counted, and so is the product.
 #[test]
 fn layers_of_retries_are_told_apart() {
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     // To the end, or while it storms: what its end does to the figures, `sim/layers.rs` shows.
     let (seeds, seconds) = if is_long() { (1..=5, 60) } else { (1..=1, 34) };
     for seed in seeds {
@@ -134,7 +127,6 @@ fn assert_near(said: &Value, truth: &Value, summary: &Value) {
 /// every proxy, and service recovers; nothing else is told.
 #[test]
 fn a_bad_canary_is_named_and_taken_back() {
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let (seeds, seconds) = if is_long() { (1..=5, 75) } else { (1..=1, 60) };
     for seed in seeds {
         let events = demo("canary", seed, seconds, "suggested");
@@ -158,7 +150,6 @@ fn a_bad_canary_is_named_and_taken_back() {
 /// are back in seconds, and the storm is named.
 #[test]
 fn a_dead_collector_is_missed_by_nobody() {
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let seeds = if is_long() { 1..=5 } else { 1..=1 };
     for seed in seeds {
         let events = demo("dead-collector", seed, 75, "none");
@@ -180,12 +171,11 @@ fn a_dead_collector_is_missed_by_nobody() {
 /// Guarantees: no incident of kind `retry_storm`, and none that the scenario does not expect.
 #[test]
 fn lookalikes_raise_no_storm() {
-    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let (seeds, seconds) = if is_long() { (1..=5, 60) } else { (1..=1, 25) };
     let names = ["calm", "n-plus-one", "surge", "polling", "batch", "hedging"];
     for seed in seeds {
-        // Three at a time: more would measure the machine.
-        for some in names.chunks(3) {
+        // Two at a time, while other tests have a demo each: more would measure the machine.
+        for some in names.chunks(2) {
             std::thread::scope(|scope| {
                 for name in some {
                     scope.spawn(move || check_quiet(name, seed, seconds));
