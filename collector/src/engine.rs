@@ -25,7 +25,7 @@ pub(crate) use proxies::{Proxies, Proxy, Standing, offset_ms};
 pub use refusal::Refusal;
 
 use crate::desired::{Desired, Finished};
-use crate::detect::{Detectors, Hedging, Round, SilentSubsets};
+use crate::detect::{Detectors, Hedging, NPlusOnes, Round, SilentSubsets};
 use crate::diagnose::{Answer, Look};
 use crate::graph::Graph;
 use crate::guard::{self, Guard};
@@ -250,6 +250,7 @@ pub struct Engine {
     pub(crate) proxies: Proxies,
     pub(crate) detectors: Detectors,
     pub(crate) hedging: Hedging,
+    pub(crate) n_plus_ones: NPlusOnes,
     pub(crate) silent: SilentSubsets,
     pub(crate) capacity: Capacity,
     pub(crate) incidents: Incidents,
@@ -282,6 +283,7 @@ impl Engine {
             proxies: Proxies::default(),
             detectors: Detectors::default(),
             hedging: Hedging::default(),
+            n_plus_ones: NPlusOnes::default(),
             silent: SilentSubsets::default(),
             capacity: Capacity::default(),
             incidents: Incidents::default(),
@@ -371,6 +373,7 @@ impl Engine {
         self.instances.age(now);
         self.capacity.learn(&self.store, second.saturating_sub(3));
         self.hedging.judge(&self.store, second.saturating_sub(2));
+        self.n_plus_ones.judge(&self.store, second);
         let weights = |split: &Split| self.policies.weights(split);
         self.silent.judge(&self.store, second.saturating_sub(2), weights);
         self.fronts = self.proxies.fronts(now);

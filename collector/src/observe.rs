@@ -59,6 +59,22 @@ pub enum Observation {
         /// As it was counted.
         from_proxy: bool,
     },
+    /// Requests made many calls each on an edge, one after the other, and all went well: N+1. What is
+    /// told later of the same trace is what it has more.
+    Sequence {
+        /// Who called whom.
+        edge: Edge,
+        /// What was asked for, as the callee has it where it tells.
+        operation: Arc<str>,
+        /// How many requests more did so.
+        requests: u64,
+        /// How many calls more they made.
+        calls: u64,
+        /// 1 ÷ sampling probability.
+        weight: f64,
+        /// Wall clock of the end of the last call, corrected for the sender's clock.
+        at_unix_ms: u64,
+    },
     /// A service answered a request, seen from the server.
     Served {
         /// Which.

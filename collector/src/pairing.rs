@@ -18,6 +18,7 @@ mod clock;
 mod ledger;
 mod names;
 mod seen;
+mod sequences;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -269,6 +270,7 @@ impl Pairing {
             self.announce(now, &attempt, out);
             out.push(attempt.into());
         }
+        found.sequences.settle(&mut trace.sequences, out);
         found.waits_until
     }
 

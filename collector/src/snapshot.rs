@@ -8,7 +8,7 @@ mod live;
 
 pub(crate) use live::live;
 
-use crate::detect::Silent;
+use crate::detect::{NPlusOne, Silent};
 use crate::engine::Engine;
 use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
 use fusebox_proto::report::Protocol;
@@ -240,5 +240,16 @@ fn advisories(engine: &Engine) -> Vec<Advisory> {
         let since = Stamp(since * 1_000);
         Advisory { kind: "silent_subset".to_owned(), source, destination, summary, since }
     });
-    engine.hedging.iter().map(advisory).chain(silent).collect()
+    let n_plus_one = |(edge, many): (&Edge, NPlusOne)| {
+        let names = engine.names.print_edge(edge);
+        let (source, destination) = (names.source, names.destination);
+        let NPlusOne { since, calls, operation } = many;
+        let summary = format!(
+            "{source} calls {destination} {calls:.0} times in a row for one request: {operation}"
+        );
+        let since = Stamp(since * 1_000);
+        Advisory { kind: "n_plus_one".to_owned(), source, destination, summary, since }
+    };
+    let many = engine.n_plus_ones.iter().map(n_plus_one);
+    engine.hedging.iter().map(advisory).chain(many).chain(silent).collect()
 }

@@ -4,6 +4,7 @@ use super::backing;
 use super::instances::News;
 use super::proxies::Taken;
 use super::{ConnectionId, Engine, Output};
+use crate::detect::Many;
 use crate::graph::Witness;
 use crate::observe::Observation;
 use crate::spans::SpanBatch;
@@ -48,6 +49,14 @@ impl Engine {
                         self.graph.retract_edge(edge);
                     }
                     touched.insert(edge);
+                }
+                Observation::Sequence { edge, operation, requests, calls, weight, at_unix_ms } => {
+                    let (requests, calls, weight) = (*requests, *calls, *weight);
+                    if self.store.edge(edge).is_some() {
+                        let at = (at_unix_ms / 1_000, now_second);
+                        let many = Many { operation, requests, calls, weight };
+                        self.n_plus_ones.take(at, edge, many);
+                    }
                 }
                 // What has no place on the graph has none elsewhere: nobody would forget it.
                 Observation::Served { service, .. } => {

@@ -11,6 +11,7 @@ mod guard;
 mod keeping;
 mod layers;
 mod lies;
+mod many_calls;
 mod mesh;
 mod otlp;
 mod policy;

@@ -12,6 +12,7 @@
 //! only.
 
 use super::callee::{self, Callee, Learned};
+use super::sequences::Sequences;
 use super::shape::Shape;
 use super::trace::Held;
 use super::tries::Try;
@@ -43,6 +44,8 @@ pub(super) struct Attempt {
 pub(super) struct Found {
     /// All attempts whose callee is known.
     pub(super) attempts: Vec<Attempt>,
+    /// Calls of one request that went well.
+    pub(super) sequences: Sequences,
     /// When the first of those must be looked at again whose callee is not known yet.
     pub(super) waits_until: Option<Instant>,
     /// Calls that nothing is known of, after the wait.

@@ -2,12 +2,14 @@
 
 use super::attempts::{Call, Reader};
 use super::callee::{self, Callee, Learned};
+use super::sequences;
 use super::tries::{self, Try};
 use crate::observe::{AttemptClass, Outcome};
 use crate::spans::Span;
-use fusebox_proto::ServiceId;
 use fusebox_proto::view::ServiceKind;
+use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// For this long a client span waits for a span of its callee, before what it calls is taken for
@@ -68,6 +70,27 @@ impl Reader<'_> {
         external
     }
 
+    /// A first attempt went well: it may be one of many.
+    fn in_sequence(&mut self, call: Call<'_>, edge: &Edge, attempt: &Try) {
+        let request = attempt.top.and_then(|top| self.shape.request(top));
+        let (Some(leaf), Some(request)) = (attempt.leaf, request) else { return };
+        if edge.source == edge.destination {
+            return;
+        }
+        let held = self.held(leaf);
+        let span = &held.span;
+        let named = attempt.entry.map_or(span, |entry| self.span(entry));
+        let one = sequences::Call {
+            start_ns: span.start_unix_ns,
+            end_ns: span.end_unix_ns,
+            at_unix_ms: held.unix_ms(span.end_unix_ns),
+            operation: Arc::clone(&named.operation),
+            weight: span.weight,
+        };
+        let family = call.target.map_or(0, |target| target.family);
+        self.found.sequences.add(edge, family, request, one);
+    }
+
     /// Tells apart what is new and what is a repetition, among all tries of one call on one callee.
     fn classify(
         &mut self,
@@ -114,6 +137,9 @@ impl Reader<'_> {
             if let Some(caller) = attempt.leaf.or(entry) {
                 let source = (&self.span(caller).origin.service, ServiceKind::Service);
                 self.attempt(attempt, [source, (service, kind)], class);
+                if class == AttemptClass::First && attempt.outcome == Outcome::Success {
+                    self.in_sequence(call, &Edge::new(source.0.clone(), service.clone()), attempt);
+                }
             }
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Shape<'a> {
     inner: Vec<bool>,
     /// Exits that lead back into their own service.
     selves: Vec<bool>,
+    /// Requests that a proxy let in.
+    let_in: Vec<usize>,
     /// For each span those below it that belong to another service.
     entries: Vec<Vec<usize>>,
 }
@@ -44,9 +46,12 @@ impl<'a> Shape<'a> {
                 parent.filter(|&parent| parent != at)
             })
             .collect();
+        let is_let_in =
+            |held: &Held| (held.span.emitter, held.span.kind) == (Emitter::Proxy, SpanKind::Server);
         let mut shape = Self {
             spans,
             entries: vec![Vec::new(); spans.len()],
+            let_in: (0..spans.len()).filter(|&at| is_let_in(&spans[at])).collect(),
             exits: vec![false; spans.len()],
             inner: vec![false; spans.len()],
             selves: vec![false; spans.len()],
@@ -177,6 +182,23 @@ impl<'a> Shape<'a> {
             owner = Some(span.parent_id.unwrap_or(span.span_id));
         }
         owner
+    }
+
+    /// The request that span `at`, the top of a call, is made for. The span of the application that a
+    /// proxy's own is below comes with the next batch of its SDK; until then the request is the one that
+    /// the same proxy let in and that was under way all the while.
+    pub(super) fn request(&self, at: usize) -> Option<SpanId> {
+        let call = &self.spans[at].span;
+        if call.emitter != Emitter::Proxy || self.parents[at].is_some() {
+            return self.owner(at);
+        }
+        let spans = self.let_in.iter().map(|&at| &self.spans[at].span);
+        let around = spans.filter(|span| {
+            span.origin == call.origin
+                && span.start_unix_ns <= call.start_unix_ns
+                && call.end_unix_ns <= span.end_unix_ns
+        });
+        around.min_by_key(|span| span.duration_us()).map(|span| span.span_id)
     }
 
     /// Whether a message handler within another one: the same message, seen by two layers.

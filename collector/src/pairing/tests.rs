@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 struct Sums {
     attempts: BTreeMap<(String, AttemptClass, Outcome, bool), f64>,
     served: BTreeMap<(String, Outcome), f64>,
+    /// Requests that made many calls on an edge, and those calls.
+    sequences: BTreeMap<String, [u64; 2]>,
     virtual_nodes: BTreeMap<String, ServiceKind>,
 }
 
@@ -33,6 +35,11 @@ impl Sums {
                     if let Some(is) = is {
                         sums.add(edge, *is, *from_proxy, *weight);
                     }
+                }
+                Observation::Sequence { edge, requests, calls, .. } => {
+                    let edge = format!("{} > {}", edge.source.name(), edge.destination.name());
+                    let sum = sums.sequences.entry(edge).or_default();
+                    *sum = [sum[0] + requests, sum[1] + calls];
                 }
                 Observation::Served { service, outcome, weight, .. } => {
                     let key = (service.name().to_owned(), *outcome);

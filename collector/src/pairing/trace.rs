@@ -2,6 +2,7 @@
 
 use super::callee::Callee;
 use super::ledger::Ledger;
+use super::sequences::Told;
 use crate::spans::{Span, SpanKind};
 use fusebox_proto::trace::{SpanId, TraceId};
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ pub(super) struct Trace {
     spans: Vec<Held>,
     index: HashMap<SpanId, usize>,
     pub(super) ledger: Ledger,
+    /// Of calls in sequence.
+    pub(super) sequences: Told,
     /// When the first span came.
     pub(super) opened: Instant,
     /// When the last span came.
@@ -49,6 +52,7 @@ impl Trace {
             spans: Vec::new(),
             index: HashMap::new(),
             ledger: Ledger::default(),
+            sequences: Told::default(),
             opened: now,
             touched: now,
             evaluated: None,

@@ -151,6 +151,21 @@ fn servers_are_counted_once_a_request() {
     assert_eq!(of("frontend", Outcome::Success), None);
 }
 
+/// Scenario: each captured trace; of one a release made twelve calls of one.
+/// Guarantees: that one is N+1, in one request; not the retries, nor what one request asks once.
+#[test]
+fn many_calls_of_one_request_are_told() {
+    for name in NAMES {
+        let Some(batch) = captured(name) else { return };
+        let many = sums(batch).sequences;
+        let expected = match name {
+            "nplus1_not_a_storm" => BTreeMap::from([("checkout > catalog".to_owned(), [1, 12])]),
+            _ => BTreeMap::new(),
+        };
+        assert_eq!(many, expected, "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 mod order;
+mod sequences;
 mod shapes;
 mod time;
 
