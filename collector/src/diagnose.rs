@@ -22,6 +22,7 @@ mod report;
 mod ring;
 mod rows;
 mod series;
+mod sidecars;
 #[cfg(test)]
 pub(crate) mod tests;
 mod words;

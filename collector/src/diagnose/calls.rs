@@ -8,6 +8,7 @@
 
 use super::rows::{Row, Spans};
 use super::series::{Drafts, Measure, Node, Sample, Series, Subject};
+use super::sidecars::{self, LetIn};
 use crate::spans::SpanKind;
 use fusebox_proto::ServiceId;
 use std::collections::HashMap;
@@ -90,7 +91,11 @@ impl<'s> Walk<'s> {
             is_repeated[at] = first != at as u32;
             seen.duplicates += u64::from(is_repeated[at]);
         }
-        let parent = |row: &Row| by_id.get(&(row.trace, row.parent)).copied();
+        let let_in = LetIn::of(rows);
+        let parent = |row: &Row| {
+            let known = by_id.get(&(row.trace, row.parent)).copied();
+            known.or_else(|| let_in.around(rows, row))
+        };
         let parents: Vec<_> = rows.iter().map(parent).collect();
         let mut walk = Self {
             spans,
@@ -120,7 +125,8 @@ impl<'s> Walk<'s> {
 
     /// Whether a stay begins with this row.
     fn begins(&self, at: usize) -> bool {
-        self.stays[at] == at as u32 && !self.is_repeated[at]
+        let is_alone = sidecars::is_sent_on(&self.spans.rows[at]) && self.parents[at].is_none();
+        self.stays[at] == at as u32 && !self.is_repeated[at] && !is_alone
     }
 
     /// What one span says of calls: when its stay waited, and how long the way took.

@@ -9,6 +9,7 @@ use super::ring::{Held, Ring};
 use super::rows::{Row, Spans};
 use super::series::{Measure, Node, Series, Subject};
 use super::{Diagnosis, Refusal, blame, calls, diagnose, diagnose_to, findings};
+use crate::spans::SpanKind;
 use fusebox_proto::ServiceId;
 use fusebox_proto::view::Stamp;
 use std::collections::BTreeMap;
@@ -94,14 +95,14 @@ impl Look {
 
     /// Up to here traces are whole: all who sent something lately have sent theirs.
     fn whole_until_ns(&self) -> u64 {
-        let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut newest: BTreeMap<u32, Newest> = BTreeMap::new();
         for row in self.held.rows() {
-            let at = newest.entry(row.service).or_default();
-            *at = row.end_ns.max(*at);
+            newest.entry(row.service).or_default().take(row);
         }
-        let last_ns = newest.values().copied().max().unwrap_or_default();
-        let lately = newest.values().filter(|at| last_ns <= at.saturating_add(BATCH_NS_MAX));
-        lately.copied().min().unwrap_or_default()
+        let last_ns = newest.values().map(|of| of.all).max().unwrap_or_default();
+        let whole = newest.values().map(|of| of.whole_until_ns(last_ns));
+        let lately = whole.filter(|at_ns| is_lately(*at_ns, last_ns));
+        lately.min().unwrap_or_default()
     }
 
     fn course(&self, followed: &Followed) -> Course {
@@ -124,6 +125,47 @@ impl Look {
             compared.map(|(series, _)| series.values.len() - series.before(from_ns)).sum();
         if SAMPLES_MIN <= samples { Course::Well } else { Course::Silent }
     }
+}
+
+/// When the newest spans of a service ended, ns since the Unix epoch; 0 where it has none of the sort.
+#[derive(Debug, Default)]
+struct Newest {
+    all: u64,
+    application: u64,
+    /// Of the application, asked by others.
+    asked: u64,
+    /// Of what its sidecar let in.
+    let_in: u64,
+}
+
+impl Newest {
+    fn take(&mut self, row: &Row) {
+        let is_server = matches!(row.kind, SpanKind::Server | SpanKind::Consumer);
+        let sorts = [
+            (&mut self.all, true),
+            (&mut self.application, !row.is_sidecar),
+            (&mut self.asked, !row.is_sidecar && is_server && row.parent != 0),
+            (&mut self.let_in, row.is_sidecar && is_server),
+        ];
+        for (newest, _) in sorts.into_iter().filter(|(_, is)| *is) {
+            *newest = row.end_ns.max(*newest);
+        }
+    }
+
+    /// Up to here it has told how it answered others. A sidecar tells before its application does, which
+    /// nobody waits for who asks only the sidecar.
+    fn whole_until_ns(&self, last_ns: u64) -> u64 {
+        let is_lately = |at_ns: u64| is_lately(at_ns, last_ns);
+        match self {
+            _ if is_lately(self.let_in) => self.let_in,
+            _ if is_lately(self.asked) => self.application,
+            _ => self.all,
+        }
+    }
+}
+
+fn is_lately(at_ns: u64, last_ns: u64) -> bool {
+    last_ns <= at_ns.saturating_add(BATCH_NS_MAX)
 }
 
 fn node(spans: &Spans, service: &ServiceId) -> Option<Node> {

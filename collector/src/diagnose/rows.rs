@@ -45,6 +45,8 @@ pub(super) struct Row {
     pub(super) kind: SpanKind,
     pub(super) is_failed: bool,
     pub(super) is_baseline: bool,
+    /// Made by something beside the application.
+    pub(super) is_sidecar: bool,
     pub(super) weight: f32,
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
@@ -113,6 +115,7 @@ impl Row {
             kind: span.kind,
             is_failed: span.outcome != crate::observe::Outcome::Success,
             is_baseline: false,
+            is_sidecar: span.is_sidecar(),
             weight: span.weight as f32,
             start_ns: span.start_unix_ns,
             end_ns: span.end_unix_ns,

@@ -34,6 +34,92 @@ fn accused(mut spans: Vec<Span>) -> Vec<String> {
     told
 }
 
+/// The same with a proxy beside each service: its spans lie between those of the applications.
+fn with_proxies(spans: &[Span]) -> Vec<Span> {
+    let id = |of: SpanId, which: u8| {
+        let mut bytes = *of.as_bytes();
+        bytes[0] = which;
+        SpanId::from_bytes(&bytes).unwrap()
+    };
+    let proxy = |span: &Span, which: u8, parent: SpanId, inset_ns: u64| Span {
+        span_id: id(span.span_id, which),
+        parent_id: Some(parent),
+        emitter: Emitter::Proxy,
+        operation: "GET".into(),
+        start_unix_ns: span.start_unix_ns + inset_ns,
+        end_unix_ns: span.end_unix_ns - inset_ns,
+        ..span.clone()
+    };
+    let mut all = Vec::new();
+    for span in spans {
+        let mut span = span.clone();
+        match (span.kind, span.parent_id) {
+            (SpanKind::Client, _) => all.push(proxy(&span, 1, span.span_id, 50_000)),
+            (SpanKind::Server, Some(caller)) => {
+                all.push(proxy(&span, 2, id(caller, 1), 0));
+                span.parent_id = Some(id(span.span_id, 2));
+            }
+            _ => (),
+        }
+        all.push(span);
+    }
+    all
+}
+
+/// When a span comes: a proxy's within a second, an application's with its SDK's batch of five.
+fn arrives_s(span: &Span) -> u64 {
+    let end_s = (span.end_unix_ns - T0_NS) / 1_000_000_000 + 1;
+    let phase = u64::from(span.origin.service.name().as_bytes()[1]) % 5;
+    if span.is_sidecar() { end_s } else { (end_s + phase).next_multiple_of(5) - phase }
+}
+
+/// Whom those are told who ask each second from 30 s on, and why; "nobody" where nobody is suspected.
+fn asked(mut spans: Vec<Span>) -> Vec<(u64, String, String)> {
+    spans.sort_by_key(|span| (arrives_s(span), span.end_unix_ns));
+    let mut ring = Ring::default();
+    #[expect(clippy::disallowed_methods, reason = "a base instant for virtual time")]
+    let started = Now { instant: Instant::now(), unix_ms: T0_NS / 1_000_000 };
+    let mut told = Vec::new();
+    for of_second in spans.chunk_by(|a, b| arrives_s(a) == arrives_s(b)) {
+        let second = arrives_s(&of_second[0]);
+        ring.add(started.plus(Duration::from_secs(second)), &batch(of_second.to_vec()));
+        if 30 <= second {
+            let diagnosis = Look::new(&ring, Vec::new()).diagnose(None).unwrap();
+            let first = diagnosis.suspects.into_iter().next();
+            let first = first.map(|first| (first.service, first.reason));
+            let (service, reason) = first.unwrap_or(("nobody".into(), String::new()));
+            told.push((second, service, reason));
+        }
+    }
+    told
+}
+
+/// Scenario: a mesh with and without proxies, of whose applications spans come in batches of five
+/// seconds; the store gets slow. Somebody asks each second.
+/// Guarantees: before, nobody is suspected of calling others, for the spans that show whom they call are
+/// on their way; the store is the first suspect within four seconds with proxies, within eight without,
+/// and from then on.
+#[test]
+fn who_asks_is_told_within_seconds() {
+    const FAULT_S: u64 = 40;
+    let slow = Trouble { own: [1.0, 1.0, 12.0, 1.0], ..CALM };
+    let trouble = |at_s: f64| if at_s < FAULT_S as f64 { CALM } else { slow };
+    for seed in 0..if is_long() { 8 } else { 2 } {
+        let spans: Vec<Span> = mesh_for(58, seed, 10.0, trouble);
+        for (name, spans, within_s) in
+            [("with", with_proxies(&spans), 4), ("without", spans.clone(), 8)]
+        {
+            let told = asked(spans);
+            let others = told.iter().find(|(.., reason)| reason.contains("calls others"));
+            assert_eq!(others, None, "{name}, seed {seed}");
+            let is_wrong = |(at_s, first, _): &&(u64, String, String)| {
+                (FAULT_S + within_s..FAULT_S + 18).contains(at_s) && first != "store"
+            };
+            assert_eq!(told.iter().find(is_wrong), None, "{name}, seed {seed}: {told:#?}");
+        }
+    }
+}
+
 /// Scenario: made captures of five minutes, each of another mesh, that are looked at thirty times
 /// while they come; half of them with a fault. (`FUSEBOX_LONG=1`: 60 of each instead of 6.)
 /// Guarantees: with no fault at most one of fifty accuses somebody; with a fault the guilty is
