@@ -5,6 +5,8 @@
 //! Debian, into the target folder.
 
 mod dns;
+mod faults;
+mod fleet;
 mod grpc;
 mod raw_tcp;
 mod retry_libraries;

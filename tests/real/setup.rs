@@ -58,7 +58,7 @@ pub(crate) fn otel(name: &str, endpoint: &str, protocol: &str) -> Vec<(String, S
         ("OTEL_METRICS_EXPORTER", "otlp"),
         ("OTEL_LOGS_EXPORTER", "otlp"),
         ("OTEL_BSP_SCHEDULE_DELAY", "500"),
-        ("OTEL_PYTHON_EXCLUDED_URLS", "healthz"),
+        ("OTEL_PYTHON_EXCLUDED_URLS", "healthz,set"),
     ];
     pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
@@ -68,7 +68,15 @@ pub(crate) async fn python_service<V: AsRef<OsStr>>(
     name: &str,
     variables: impl IntoIterator<Item = (V, V)>,
 ) -> Service {
-    let port = free_port();
+    python_service_at(free_port(), name, variables).await
+}
+
+/// As [`python_service`], on this port.
+pub(crate) async fn python_service_at<V: AsRef<OsStr>>(
+    port: u16,
+    name: &str,
+    variables: impl IntoIterator<Item = (V, V)>,
+) -> Service {
     let mut command = Command::new(python().join("opentelemetry-instrument"));
     command.arg(python().join("python")).arg(here().join("python/service.py"));
     command.args([name, &port.to_string()]).envs(variables);
@@ -79,7 +87,14 @@ pub(crate) async fn python_service<V: AsRef<OsStr>>(
 pub(crate) async fn node_service<V: AsRef<OsStr>>(
     variables: impl IntoIterator<Item = (V, V)>,
 ) -> Service {
-    let port = free_port();
+    node_service_at(free_port(), variables).await
+}
+
+/// As [`node_service`], on this port.
+pub(crate) async fn node_service_at<V: AsRef<OsStr>>(
+    port: u16,
+    variables: impl IntoIterator<Item = (V, V)>,
+) -> Service {
     let mut command = Command::new("node");
     command.args(["--require", "@opentelemetry/auto-instrumentations-node/register"]);
     command.args(["service.js", &port.to_string()]).current_dir(node()).envs(variables);

@@ -1,18 +1,23 @@
-// A small real service: `service.js PORT`; /order calls CALLS with axios and axios-retry as they
-// come, in their default settings.
+// A small real service: `service.js PORT`; /order calls CALLS with axios, as it comes or, where
+// LIBRARY says so, with axios-retry in its default settings. /set?library=axios-retry changes to it
+// from then on, and /set puts back.
 const http = require('node:http');
 const axios = require('axios');
 const axiosRetry = require('axios-retry').default;
 
-const client = axios.create({ timeout: 5000 });
-axiosRetry(client);
+const clients = { axios: axios.create({ timeout: 5000 }), 'axios-retry': axios.create({ timeout: 5000 }) };
+axiosRetry(clients['axios-retry']);
+const start = process.env.LIBRARY || 'axios';
+let library = start;
 
 http
   .createServer(async (request, response) => {
-    if (request.url === '/healthz') return response.end('ok');
+    const { pathname, searchParams } = new URL(request.url, 'http://here');
+    if (pathname === '/set') library = searchParams.get('library') || start;
+    if (pathname !== '/order') return response.end('ok');
     let status;
     try {
-      status = (await client.get(process.env.CALLS)).status;
+      status = (await clients[library].get(process.env.CALLS)).status;
     } catch (error) {
       status = error.response ? error.response.status : 599;
     }
