@@ -36,7 +36,7 @@ pub use rows::{Full, Period, SPANS_MAX, Spans};
 use crate::names::Names;
 use blame::Blame;
 use calls::Seen;
-use findings::Comparison;
+use findings::{Comparison, Tail};
 use fusebox_proto::view::{Evidence, Incident, Stamp, Suspect};
 use series::{Measure, Series};
 use words::Words;
@@ -50,7 +50,7 @@ const EXHIBITS_MAX: usize = 12;
 /// Two suspects of equal score are so far apart: the ranking is strict.
 const SCORE_STEP: f64 = 0.000_1;
 /// What began so short before the end is not looked for: too little is known of it.
-const TAIL_NS: u64 = 10_000_000_000;
+const TAIL: Tail = Tail { length_ns: 10_000_000_000, is_fine: false };
 /// So far from a time that was named the onset is sought, one after the other, ns.
 const NAMED_NS: [u64; 3] = [60_000_000_000, 300_000_000_000, u64::MAX];
 /// Missing parents beyond this share weaken the answer.
@@ -89,11 +89,11 @@ struct Extent {
 /// # Errors
 /// If there are no spans, or `since` is not within the capture.
 pub fn diagnose(spans: &Spans, since: Option<Stamp>) -> Result<Diagnosis, Refusal> {
-    diagnose_to(spans, since, TAIL_NS)
+    diagnose_to(spans, since, TAIL)
 }
 
-/// As [`diagnose`]; the last onset that is looked for is `tail_ns` before the end.
-fn diagnose_to(spans: &Spans, since: Option<Stamp>, tail_ns: u64) -> Result<Diagnosis, Refusal> {
+/// As [`diagnose`]; `tail` says how near to the end an onset is looked for.
+fn diagnose_to(spans: &Spans, since: Option<Stamp>, tail: Tail) -> Result<Diagnosis, Refusal> {
     let capture = extent(spans, Period::Capture).ok_or(Refusal::Empty)?;
     let (from, to) = (stamp(capture.from_ns), stamp(capture.to_ns));
     if let Some(since) = since.filter(|since| *since <= from || to <= *since) {
@@ -107,7 +107,7 @@ fn diagnose_to(spans: &Spans, since: Option<Stamp>, tail_ns: u64) -> Result<Diag
     let earliest_ns = if baseline.is_some() { capture.from_ns } else { middle_ns };
     let (onset_ns, tried) = match since {
         Some(since) => onset_near(&all, since.0.saturating_mul(1_000_000), capture),
-        None => findings::onset(&all, (earliest_ns, capture.to_ns), tail_ns),
+        None => findings::onset(&all, (earliest_ns, capture.to_ns), tail),
     };
     // Without an onset the data is described at the middle.
     let comparison = findings::compare(&all, onset_ns.unwrap_or(middle_ns));

@@ -15,8 +15,20 @@ const SURGE_MIN: f64 = 0.02;
 /// First as many onsets are tried, then as many again on each side of the best.
 const COARSE: u64 = 64;
 const FINE: u64 = 6;
+/// Of what began just now, onsets are tried so far from each other: one further from the truth than this
+/// has too much of what is worse before it, or too much of what is well after it.
+const RECENT_STEP_NS: u64 = 1_000_000_000;
 /// Onsets closer to each other than this are not told apart.
 const STEP_NS_MIN: u64 = 500_000_000;
+
+/// How near to the end an onset is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    /// The last one is so long before the end, ns, or a tenth of the time.
+    pub(super) length_ns: u64,
+    /// Whether of the last moments each second is tried: in a long time steps are of many seconds.
+    pub(super) is_fine: bool,
+}
 
 /// One series that got worse.
 #[derive(Clone, Copy, Debug)]
@@ -122,15 +134,14 @@ fn finding(all: &[Series], at: usize, onset_ns: u64, chance: f64) -> Option<Find
 }
 
 /// The onset between `from_ns` and the end of the capture, since when most is worse, and how many
-/// were tried; `None` where nothing is worse since any. The last one that is looked for is `tail_ns`
-/// before the end, or a tenth of the time.
+/// were tried; `None` where nothing is worse since any.
 pub(super) fn onset(
     all: &[Series],
     (from_ns, end_ns): (u64, u64),
-    tail_ns: u64,
+    tail: Tail,
 ) -> (Option<u64>, u64) {
-    let tail_ns = tail_ns.min(end_ns.saturating_sub(from_ns) / 10);
-    search(all, from_ns, end_ns.saturating_sub(tail_ns))
+    let tail_ns = tail.length_ns.min(end_ns.saturating_sub(from_ns) / 10);
+    search(all, (from_ns, end_ns.saturating_sub(tail_ns)), tail.is_fine)
 }
 
 /// As [`onset`], no further than `reach_ns` from one that was named.
@@ -141,10 +152,10 @@ pub(super) fn onset_near(
     (from_ns, end_ns): (u64, u64),
 ) -> (Option<u64>, u64) {
     let from_ns = named_ns.saturating_sub(reach_ns).max(from_ns);
-    search(all, from_ns, named_ns.saturating_add(reach_ns).min(end_ns))
+    search(all, (from_ns, named_ns.saturating_add(reach_ns).min(end_ns)), false)
 }
 
-fn search(all: &[Series], from_ns: u64, to_ns: u64) -> (Option<u64>, u64) {
+fn search(all: &[Series], (from_ns, to_ns): (u64, u64), is_fine: bool) -> (Option<u64>, u64) {
     let step_ns = (to_ns.saturating_sub(from_ns) / COARSE).max(STEP_NS_MIN);
     let mut tried = 0;
     let mut best: Option<(f64, u64)> = None;
@@ -157,7 +168,10 @@ fn search(all: &[Series], from_ns: u64, to_ns: u64) -> (Option<u64>, u64) {
         best
     };
     let mut found = None;
-    for at_ns in (from_ns..=to_ns).step_by(step_ns as usize) {
+    let recent_ns = if is_fine { 2 * step_ns } else { 0 };
+    let recent_ns = to_ns.saturating_sub(recent_ns).max(from_ns)..to_ns;
+    let coarse = (from_ns..=to_ns).step_by(step_ns as usize);
+    for at_ns in coarse.chain(recent_ns.step_by(RECENT_STEP_NS as usize)) {
         found = attempt(at_ns);
     }
     if let Some((_, middle_ns)) = found {

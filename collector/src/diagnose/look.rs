@@ -5,6 +5,7 @@
 //! comparing the newest minute alone with what was before its onset, which a look need not find
 //! again: the later half of the window, in which onsets are sought, passes it by.
 
+use super::findings::Tail;
 use super::ring::{Held, Ring};
 use super::rows::{Row, Spans};
 use super::series::{Measure, Node, Series, Subject};
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 /// called last would seem not to be called any more.
 const SETTLING_NS: u64 = 5_000_000_000;
 /// Who asks wants to know of what began just now, if only as a guess.
-const ASKED_TAIL_NS: u64 = 3_000_000_000;
+pub(super) const ASKED_TAIL: Tail = Tail { length_ns: 3_000_000_000, is_fine: true };
 /// Who sends at all sends its spans within this time: SDKs' batches are of five seconds.
 const BATCH_NS_MAX: u64 = 7_000_000_000;
 /// What is known is followed in the newest spans of so long.
@@ -90,7 +91,7 @@ impl Look {
     /// As [`diagnose`].
     pub fn diagnose(self, since: Option<Stamp>) -> Result<Diagnosis, Refusal> {
         let until_ns = self.whole_until_ns();
-        diagnose_to(&self.held.spans(|row| row.start_ns <= until_ns), since, ASKED_TAIL_NS)
+        diagnose_to(&self.held.spans(|row| row.start_ns <= until_ns), since, ASKED_TAIL)
     }
 
     /// Up to here traces are whole: all who sent something lately have sent theirs.

@@ -2,6 +2,7 @@
 
 use super::synthetic::Mesh;
 use super::*;
+use crate::diagnose::series::{Drafts, Sample, Subject};
 use crate::incident::ACCUSING;
 use crate::proofs::is_long;
 use fusebox_proto::Now;
@@ -117,6 +118,33 @@ fn who_asks_is_told_within_seconds() {
             };
             assert_eq!(told.iter().find(is_wrong), None, "{name}, seed {seed}: {told:#?}");
         }
+    }
+}
+
+/// Scenario: twenty minutes, at three requests a second; towards their end it gets slow. Somebody asks each
+/// second from the fourth to the fortieth after that.
+/// Guarantees: since when is found within two seconds, whenever it is asked: however long before is known.
+#[test]
+fn what_began_just_now_is_found_beside_a_long_past() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    const FAULT_NS: u64 = T0_NS + 1_200 * SECOND_NS;
+    let series = |until_ns: u64| {
+        let mut drafts = Drafts::default();
+        for trace in 0..(until_ns - T0_NS) * 3 / SECOND_NS {
+            let at_ns = T0_NS + trace * SECOND_NS / 3;
+            let value = if at_ns < FAULT_NS { 5.0 } else { 60.0 } + (trace % 7) as f32 / 10.0;
+            let subject = Subject::Own { service: 0, operation: 0 };
+            let sample = Sample { trace: trace as u32, at_ns, value, weight: 1.0 };
+            drafts.add(subject, Measure::Time, sample);
+        }
+        drafts.finish()
+    };
+    for after_s in 4..=40 {
+        let until_ns = FAULT_NS + after_s * SECOND_NS;
+        let ends = (T0_NS + (until_ns - T0_NS) / 2, until_ns);
+        let (onset_ns, _) = findings::onset(&series(until_ns), ends, look::ASKED_TAIL);
+        let off_ns = onset_ns.map(|onset_ns| onset_ns.abs_diff(FAULT_NS));
+        assert!(off_ns.is_some_and(|off| off <= 2 * SECOND_NS), "after {after_s} s: {off_ns:?}");
     }
 }
 
