@@ -25,7 +25,7 @@ pub(crate) use proxies::{Proxies, Proxy, Standing, offset_ms};
 pub use refusal::Refusal;
 
 use crate::desired::{Desired, Finished};
-use crate::detect::{Detectors, Hedging, NPlusOnes, Round, SilentSubsets};
+use crate::detect::{Detectors, Hedging, NPlusOnes, Polling, Round, SilentSubsets};
 use crate::diagnose::{Answer, Look};
 use crate::graph::Graph;
 use crate::guard::{self, Guard};
@@ -251,6 +251,7 @@ pub struct Engine {
     pub(crate) detectors: Detectors,
     pub(crate) hedging: Hedging,
     pub(crate) n_plus_ones: NPlusOnes,
+    pub(crate) polling: Polling,
     pub(crate) silent: SilentSubsets,
     pub(crate) capacity: Capacity,
     pub(crate) incidents: Incidents,
@@ -284,6 +285,7 @@ impl Engine {
             detectors: Detectors::default(),
             hedging: Hedging::default(),
             n_plus_ones: NPlusOnes::default(),
+            polling: Polling::default(),
             silent: SilentSubsets::default(),
             capacity: Capacity::default(),
             incidents: Incidents::default(),
@@ -374,6 +376,7 @@ impl Engine {
         self.capacity.learn(&self.store, second.saturating_sub(3));
         self.hedging.judge(&self.store, second.saturating_sub(2));
         self.n_plus_ones.judge(&self.store, second);
+        self.polling.judge(&self.store, second);
         let weights = |split: &Split| self.policies.weights(split);
         self.silent.judge(&self.store, second.saturating_sub(2), weights);
         self.fronts = self.proxies.fronts(now);

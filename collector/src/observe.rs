@@ -75,6 +75,17 @@ pub enum Observation {
         /// Wall clock of the end of the last call, corrected for the sender's clock.
         at_unix_ms: u64,
     },
+    /// A service called another for nobody's request: a job of its own, or somebody who polls.
+    Unasked {
+        /// Who called whom.
+        edge: Edge,
+        /// Which instance called; empty where it does not tell.
+        instance: Arc<str>,
+        /// What was asked for.
+        operation: Arc<str>,
+        /// Wall clock of the start, corrected for the sender's clock.
+        at_unix_ms: u64,
+    },
     /// A service answered a request, seen from the server.
     Served {
         /// Which.

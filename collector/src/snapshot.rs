@@ -8,7 +8,7 @@ mod live;
 
 pub(crate) use live::live;
 
-use crate::detect::{NPlusOne, Silent};
+use crate::detect::{NPlusOne, Poll, Silent};
 use crate::engine::Engine;
 use crate::store::{Counts as _, LatencyTotal, Served, Tally, Track};
 use fusebox_proto::report::Protocol;
@@ -251,5 +251,16 @@ fn advisories(engine: &Engine) -> Vec<Advisory> {
         Advisory { kind: "n_plus_one".to_owned(), source, destination, summary, since }
     };
     let many = engine.n_plus_ones.iter().map(n_plus_one);
-    engine.hedging.iter().map(advisory).chain(many).chain(silent).collect()
+    let polling = |(edge, poll): (&Edge, Poll)| {
+        let names = engine.names.print_edge(edge);
+        let (source, destination) = (names.source, names.destination);
+        let Poll { since, every_ms, operation } = poll;
+        let summary = format!(
+            "{source} asks {destination} every {every_ms} ms of its own accord: {operation}"
+        );
+        let since = Stamp(since * 1_000);
+        Advisory { kind: "polling".to_owned(), source, destination, summary, since }
+    };
+    let polls = engine.polling.iter().map(polling);
+    engine.hedging.iter().map(advisory).chain(many).chain(polls).chain(silent).collect()
 }

@@ -58,6 +58,11 @@ impl Engine {
                         self.n_plus_ones.take(at, edge, many);
                     }
                 }
+                Observation::Unasked { edge, instance, operation, at_unix_ms } => {
+                    if self.store.edge(edge).is_some() {
+                        self.polling.take(edge, instance, operation, *at_unix_ms);
+                    }
+                }
                 // What has no place on the graph has none elsewhere: nobody would forget it.
                 Observation::Served { service, .. } => {
                     if !self.touch_node((now, Witness::Spans), service, ServiceKind::Service) {

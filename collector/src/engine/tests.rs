@@ -15,6 +15,7 @@ mod many_calls;
 mod mesh;
 mod otlp;
 mod policy;
+mod polls;
 mod routes;
 mod sampling;
 mod sources;

@@ -4,8 +4,8 @@ use super::attempts::{Call, Reader};
 use super::callee::{self, Callee, Learned};
 use super::sequences;
 use super::tries::{self, Try};
-use crate::observe::{AttemptClass, Outcome};
-use crate::spans::Span;
+use crate::observe::{AttemptClass, Observation, Outcome};
+use crate::spans::{Span, SpanKind};
 use fusebox_proto::view::ServiceKind;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeMap;
@@ -91,6 +91,25 @@ impl Reader<'_> {
         self.found.sequences.add(edge, family, request, one);
     }
 
+    /// A first attempt may be for nobody's request: its trace begins in the caller, with no request.
+    fn unasked(&mut self, edge: &Edge, attempt: &Try) {
+        let Some(top) = attempt.top else { return };
+        let root = self.shape.chain(top).last().unwrap_or(top);
+        let root = self.span(root);
+        let is_request = matches!(root.kind, SpanKind::Server | SpanKind::Consumer);
+        if is_request || root.parent_id.is_some() || root.origin.service != edge.source {
+            return;
+        }
+        let held = self.held(top);
+        let unasked = Observation::Unasked {
+            edge: edge.clone(),
+            instance: held.span.origin.instance.clone().unwrap_or_default(),
+            operation: Arc::clone(&held.span.operation),
+            at_unix_ms: held.unix_ms(held.span.start_unix_ns),
+        };
+        self.found.sequences.add_unasked(unasked);
+    }
+
     /// Tells apart what is new and what is a repetition, among all tries of one call on one callee.
     fn classify(
         &mut self,
@@ -137,8 +156,12 @@ impl Reader<'_> {
             if let Some(caller) = attempt.leaf.or(entry) {
                 let source = (&self.span(caller).origin.service, ServiceKind::Service);
                 self.attempt(attempt, [source, (service, kind)], class);
+                let edge = Edge::new(source.0.clone(), service.clone());
+                if class == AttemptClass::First {
+                    self.unasked(&edge, attempt);
+                }
                 if class == AttemptClass::First && attempt.outcome == Outcome::Success {
-                    self.in_sequence(call, &Edge::new(source.0.clone(), service.clone()), attempt);
+                    self.in_sequence(call, &edge, attempt);
                 }
             }
         }

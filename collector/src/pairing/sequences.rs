@@ -18,7 +18,11 @@ const PAUSE_NS_MAX: u64 = 50_000_000;
 
 /// Calls of the requests of one trace that went well.
 #[derive(Debug, Default)]
-pub(super) struct Sequences(BTreeMap<(Edge, u64, SpanId), Vec<Call>>);
+pub(super) struct Sequences {
+    calls: BTreeMap<(Edge, u64, SpanId), Vec<Call>>,
+    /// A call that was made for nobody's request.
+    unasked: Option<Observation>,
+}
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -35,21 +39,34 @@ pub(super) struct Call {
     pub(super) weight: f64,
 }
 
-/// How often sequences of a trace were told: requests and calls, by edge and kind of thing.
+/// What was told of a trace.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<(Edge, u64), [usize; 2]>);
+pub(super) struct Told {
+    /// Of sequences how many requests and calls, by edge and kind of thing.
+    sequences: BTreeMap<(Edge, u64), [usize; 2]>,
+    is_unasked: bool,
+}
 
 impl Sequences {
     /// Takes a call of the request `request` for a thing of the kind `family`.
     pub(super) fn add(&mut self, edge: &Edge, family: u64, request: SpanId, call: Call) {
-        self.0.entry((edge.clone(), family, request)).or_default().push(call);
+        self.calls.entry((edge.clone(), family, request)).or_default().push(call);
+    }
+
+    /// Takes a call that was made for nobody's request; the first of a trace is told.
+    pub(super) fn add_unasked(&mut self, unasked: Observation) {
+        self.unasked.get_or_insert(unasked);
     }
 
     /// Tells what is more than what was told before. A trace that is read anew may know better whose
     /// calls they were: so what counts is how many there are, and never less than before.
     pub(super) fn settle(self, told: &mut Told, out: &mut Vec<Observation>) {
+        if let Some(unasked) = self.unasked.filter(|_| !told.is_unasked) {
+            told.is_unasked = true;
+            out.push(unasked);
+        }
         let mut sums: BTreeMap<(Edge, u64), ([usize; 2], Call)> = BTreeMap::new();
-        for ((edge, family, _), calls) in self.0 {
+        for ((edge, family, _), calls) in self.calls {
             let Some((count, last)) = sequence(calls) else { continue };
             let ([requests, all], newest) =
                 sums.entry((edge, family)).or_insert(([0, 0], last.clone()));
@@ -59,7 +76,7 @@ impl Sequences {
             }
         }
         for (key, (now, last)) in sums {
-            let before = told.0.entry(key.clone()).or_default();
+            let before = told.sequences.entry(key.clone()).or_default();
             let more = [0, 1].map(|at| now[at].saturating_sub(before[at]));
             *before = [0, 1].map(|at| now[at].max(before[at]));
             if more != [0, 0] {

@@ -159,7 +159,7 @@ impl<'a> Shape<'a> {
     }
 
     /// Ancestors of span `at` within its service, the nearest first; `at` itself is the first.
-    fn chain(&self, at: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn chain(&self, at: usize) -> impl Iterator<Item = usize> {
         let next = |&at: &usize| self.parents[at].filter(|&parent| self.is_same(at, parent));
         std::iter::successors(Some(at), next).take(ANCESTORS_MAX)
     }

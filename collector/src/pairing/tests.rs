@@ -23,7 +23,8 @@ impl Sums {
         let mut sums = Self::default();
         for observation in observations {
             match observation {
-                Observation::Node { kind: ServiceKind::Service, .. } => (),
+                Observation::Node { kind: ServiceKind::Service, .. }
+                | Observation::Unasked { .. } => (),
                 Observation::Node { service, kind, .. } => {
                     sums.virtual_nodes.insert(service.name().to_owned(), *kind);
                 }
