@@ -139,6 +139,18 @@ impl Process {
         self.stderr.lock().expect("no panic while held").clone()
     }
 
+    /// Its next line, which it prints while it runs.
+    pub fn line(&mut self) -> String {
+        let pipe = self.child.stdout.as_mut().expect("piped");
+        // Byte by byte: what comes after the line is for the next reader.
+        let bytes = std::iter::from_fn(|| {
+            let mut byte = [0];
+            (pipe.read(&mut byte).expect("a pipe") == 1).then_some(byte[0])
+        });
+        let line = bytes.take_while(|byte| *byte != b'\n').collect();
+        String::from_utf8(line).expect("text")
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

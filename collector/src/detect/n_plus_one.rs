@@ -21,6 +21,8 @@ pub(crate) struct NPlusOnes(BTreeMap<Edge, Heard>);
 #[derive(Debug)]
 struct Heard {
     operation: Arc<str>,
+    /// Since when all attempts in traces are known too.
+    known_since: u64,
     seconds: BTreeMap<u64, Sum>,
     since: Option<u64>,
 }
@@ -31,6 +33,8 @@ struct Sum {
     calls: u64,
     /// Calls, each times its weight.
     weighted: f64,
+    /// All attempts that traces tell of, each times its weight.
+    attempts: f64,
 }
 
 /// An edge of which it is worth a line.
@@ -65,6 +69,7 @@ impl NPlusOnes {
         }
         let heard = self.0.entry(edge.clone()).or_insert_with(|| Heard {
             operation: Arc::clone(many.operation),
+            known_since: now_second,
             seconds: BTreeMap::new(),
             since: None,
         });
@@ -75,14 +80,25 @@ impl NPlusOnes {
         sum.weighted += many.calls as f64 * many.weight;
     }
 
+    /// Takes an attempt of a trace, with its weight. Where proxies count too, the store has what they
+    /// counted: all attempts, and traces may tell of one in ten without saying so.
+    pub(crate) fn attempted(&mut self, (second, now_second): (u64, u64), edge: &Edge, weight: f64) {
+        let Some(heard) = self.0.get_mut(edge).filter(|_| now_second < second + SECONDS) else {
+            return;
+        };
+        heard.seconds.entry(second.min(now_second)).or_default().attempts += weight;
+    }
+
     /// Lets time pass.
     pub(crate) fn judge(&mut self, store: &Store, now_second: u64) {
         self.0.retain(|edge, heard| {
             heard.seconds.retain(|second, _| now_second < second + SECONDS);
-            let attempts = store.edge(edge).map_or(0.0, |t| t.sum(now_second, SECONDS).attempts());
+            let counted = store.edge(edge).map_or(0.0, |t| t.sum(now_second, SECONDS).attempts());
             let sum = heard.sum();
+            let is_known = heard.known_since + SECONDS <= now_second;
+            let attempts = if is_known { counted.min(sum.attempts) } else { counted };
             let is_told = REQUESTS_MIN <= sum.requests && SHARE_MIN * attempts <= sum.weighted;
-            let first = heard.seconds.keys().next().copied();
+            let first = heard.seconds.iter().find(|(_, sum)| 0 < sum.requests).map(|(at, _)| *at);
             heard.since = heard.since.or(first).filter(|_| is_told);
             first.is_some()
         });
@@ -105,6 +121,7 @@ impl Heard {
             requests: sum.requests + one.requests,
             calls: sum.calls + one.calls,
             weighted: sum.weighted + one.weighted,
+            attempts: sum.attempts + one.attempts,
         })
     }
 }

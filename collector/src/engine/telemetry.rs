@@ -35,13 +35,14 @@ impl Engine {
                         self.saw_instance(now, service, instance.as_ref(), version.as_ref());
                     }
                 }
-                Observation::Attempt { edge, protocol, .. } => {
+                Observation::Attempt { edge, protocol, weight, at_unix_ms, .. } => {
                     self.is_renamed |= self.graph.get(&edge.source).is_none()
                         || self.graph.get(&edge.destination).is_none();
                     let witness = (now.instant, Witness::Spans);
                     if !self.graph.touch_edge(witness, edge, *protocol) {
                         continue;
                     }
+                    self.n_plus_ones.attempted((at_unix_ms / 1_000, now_second), edge, *weight);
                     touched.insert(edge);
                 }
                 Observation::Corrected { edge, is, .. } => {

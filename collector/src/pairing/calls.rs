@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// For this long a client span waits for a span of its callee, before what it calls is taken for
-/// something without telemetry. SDKs export every 5 s, and the two ends of a call come up to
-/// 5.1 s apart.
+/// something without telemetry; and for the span that it was made for. SDKs export every 5 s, and the
+/// two ends of a call come up to 5.1 s apart.
 const REORDER_WAIT: Duration = Duration::from_secs(7);
 
 impl Reader<'_> {
@@ -53,10 +53,7 @@ impl Reader<'_> {
         if let Some(known) = known {
             return Some(known.clone());
         }
-        let waits_until = self.held(leaf).arrived + REORDER_WAIT;
-        if self.now < waits_until && !self.is_last {
-            let until = self.found.waits_until.get_or_insert(waits_until);
-            *until = waits_until.min(*until);
+        if self.waits(leaf) {
             return None;
         }
         // Above a sidecar the address is the sidecar's own.
@@ -92,12 +89,17 @@ impl Reader<'_> {
     }
 
     /// A first attempt may be for nobody's request: its trace begins in the caller, with no request.
+    /// Where it names a parent, as below a job without a span or a service without an SDK, that one may
+    /// still come.
     fn unasked(&mut self, edge: &Edge, attempt: &Try) {
         let Some(top) = attempt.top else { return };
-        let root = self.shape.chain(top).last().unwrap_or(top);
-        let root = self.span(root);
+        let root_at = self.shape.chain(top).last().unwrap_or(top);
+        let root = self.span(root_at);
         let is_request = matches!(root.kind, SpanKind::Server | SpanKind::Consumer);
-        if is_request || root.parent_id.is_some() || root.origin.service != edge.source {
+        if is_request || root.origin.service != edge.source || !self.shape.is_beginning(root_at) {
+            return;
+        }
+        if root.parent_id.is_some() && self.waits(top) {
             return;
         }
         let held = self.held(top);
@@ -108,6 +110,17 @@ impl Reader<'_> {
             at_unix_ms: held.unix_ms(held.span.start_unix_ns),
         };
         self.found.sequences.add_unasked(unasked);
+    }
+
+    /// Whether spans that explain span `at` may still come; then the trace is read again.
+    fn waits(&mut self, at: usize) -> bool {
+        let waits_until = self.held(at).arrived + REORDER_WAIT;
+        let waits = self.now < waits_until && !self.is_last;
+        if waits {
+            let until = self.found.waits_until.get_or_insert(waits_until);
+            *until = waits_until.min(*until);
+        }
+        waits
     }
 
     /// Tells apart what is new and what is a repetition, among all tries of one call on one callee.

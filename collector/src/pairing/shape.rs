@@ -158,6 +158,15 @@ impl<'a> Shape<'a> {
         self.parents[at].filter(|&parent| !self.is_same(at, parent))
     }
 
+    /// Whether all of the trace is below span `at` and others of its service with the same parent, which
+    /// is not there.
+    pub(super) fn is_beginning(&self, at: usize) -> bool {
+        let parent = self.spans[at].span.parent_id;
+        (0..self.spans.len())
+            .filter(|&top| self.parents[top].is_none())
+            .all(|top| self.is_same(top, at) && self.spans[top].span.parent_id == parent)
+    }
+
     /// Ancestors of span `at` within its service, the nearest first; `at` itself is the first.
     pub(super) fn chain(&self, at: usize) -> impl Iterator<Item = usize> {
         let next = |&at: &usize| self.parents[at].filter(|&parent| self.is_same(at, parent));

@@ -1,6 +1,6 @@
 //! Requests that make many calls each.
 
-use super::bench::Bench;
+use super::bench::{Bench, counts, inbound, window};
 use super::otlp::{CLIENT, MS, SERVER, Teller, of, send};
 use fusebox_proto::view::Advisory;
 use std::time::Duration;
@@ -63,4 +63,26 @@ fn many_calls_of_each_request_are_an_advisory() {
     let mut few = vec![1; 300];
     few.push(6);
     check(&few, None);
+}
+
+/// Scenario: for a minute each request makes six calls, or one in twenty does; payment's proxy counts
+/// ten times as many attempts as traces tell of, which do not say so.
+/// Guarantees: the former is told within a quarter of a minute and then always, the latter never.
+#[test]
+fn sampled_traces_are_compared_with_themselves() {
+    let check = |requests: &[u64], is_many: bool| {
+        let (mut bench, mut teller) = (Bench::new(), Teller::default());
+        let mut sidecar = bench.connect("payment-0", "payment", &["inventory"]);
+        for at_s in 0..60 {
+            second(&mut bench, &mut teller, requests);
+            let attempts = 10 * requests.iter().sum::<u64>();
+            let edge = window("inventory", counts(attempts, 0, 0), 5_000);
+            let served = inbound(10 * requests.len() as u64, 0, 40_000);
+            bench.report(&mut sidecar, vec![edge], vec![served]);
+            let told = bench.snapshot().advisories;
+            assert_eq!(told.len(), usize::from(is_many && 15 <= at_s), "{at_s} s: {told:#?}");
+        }
+    };
+    check(&[6, 6], true);
+    check(&[vec![1; 57], vec![6]].concat(), false);
 }
