@@ -141,10 +141,10 @@ fn a_capture_says_what_would_have_been() {
 }
 
 /// Scenario: the capture is sent to a live collector over HTTP while that is recorded; the recording
-/// is replayed, and sent again over gRPC; then an incident is recorded.
+/// is replayed, and sent again over gRPC; then an incident is recorded, also where the disk is full.
 /// Guarantees: every span arrives; the live collector names the storm, and, asked for a diagnosis, says
-/// what the file says; what was recorded has every span and gives the same verdict; an incident that
-/// nobody knows is the operator's affair.
+/// what the file says; what was recorded has every span and gives the same verdict; who has no place
+/// for it is told where what fitted is; an incident that nobody knows is the operator's affair.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_can_be_recorded_and_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -201,6 +201,13 @@ async fn what_is_sent_can_be_recorded_and_replayed() {
     let finished = mesh.fusebox(&["record", "--out", &around, "--incident", id]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(replay(&around)["window"]["spans"], spans);
+    let full = file("full.jsonl");
+    std::os::unix::fs::symlink("/dev/full", format!("{full}.part")).expect("a link");
+    let finished = mesh.fusebox(&["record", "--out", &full, "--incident", id]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let says = [&*full, "No space left", &format!("what fitted is in {full}.part")];
+    assert!(says.iter().all(|words| finished.stderr.contains(words)), "{finished:?}");
+
     let finished = mesh.fusebox(&["record", "--out", &around, "--incident", "nobody"]);
     assert_eq!(finished.code, Some(2), "{finished:?}");
     assert!(finished.stderr.contains(id), "{finished:?}");

@@ -110,10 +110,8 @@ async fn save(address: &Address, incident: String) -> Result<String, String> {
     let period = Period::Incident(incident);
     let recorded = recorder::record(&mut client, period, Path::new(&name), pending()).await;
     let recorded = recorded.map_err(|error| match error {
-        RecordError::Refused(status) | RecordError::Cut(status) => words(&status),
-        error @ RecordError::File { .. } => {
-            fusebox_proto::text::visible(&error.to_string()).into_owned()
-        }
+        RecordError::Refused(status) => words(&status),
+        error => fusebox_proto::text::visible(&error.to_string()).into_owned(),
     })?;
     let missing = if recorded.lost == 0 { "" } else { ", without what the collector had let go" };
     Ok(format!("{name}{missing}"))

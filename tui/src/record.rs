@@ -32,7 +32,9 @@ pub(crate) async fn run(target: &Target, record: Record) -> Result<Exit, Failure
     let recorded = recorded.map_err(|error| match error {
         RecordError::Refused(status) => Failure::refused(&target.url, &status),
         RecordError::File { .. } => Failure::Usage(visible(&format!("--out {error}"))),
-        RecordError::Cut(_) => Failure::Failed(anyhow::anyhow!("{}", visible(&error.to_string()))),
+        RecordError::Cut { .. } | RecordError::Full { .. } => {
+            Failure::Failed(anyhow::anyhow!("{}", visible(&error.to_string())))
+        }
     })?;
     out::print(&said(&recorded, &visible(&path.display().to_string())))?;
     Ok(Exit::Done)

@@ -39,16 +39,31 @@ pub enum RecordError {
     /// The collector does not do it.
     #[error("{}", .0.message())]
     Refused(Status),
-    /// The collector went away: what came until then is in the file.
-    #[error("the collector went away: {}", .0.message())]
-    Cut(Status),
-    /// The file cannot be written.
+    /// The collector went away.
+    #[error("the collector went away: {}; what came before is in {}", status.message(), path.display())]
+    Cut {
+        /// What it or the connection says.
+        status: Status,
+        /// Where that is.
+        path: PathBuf,
+    },
+    /// The file cannot be made.
     #[error("{}: {source}", path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// It cannot be written to its end.
+    #[error("{}: {source}; what fitted is in {}", path.display(), part.display())]
+    Full {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+        /// What was written before.
+        part: PathBuf,
     },
 }
 
@@ -65,8 +80,10 @@ pub async fn record(
     let request = RecordRequest { period: Some(period) };
     let chunks = client.record(request).await.map_err(RecordError::Refused)?;
     let mut chunks = chunks.into_inner();
-    let failed = |source| RecordError::File { path: path.to_owned(), source };
-    let mut file = Packed::create(path).map_err(failed)?;
+    let file = Packed::create(path);
+    let mut file = file.map_err(|source| RecordError::File { path: path.to_owned(), source })?;
+    let part = file.part.clone();
+    let failed = |source| RecordError::Full { path: path.to_owned(), source, part: part.clone() };
     let mut recorded = Recorded::default();
     let mut stop = std::pin::pin!(stop);
     let cut = loop {
@@ -84,7 +101,8 @@ pub async fn record(
         }
     };
     file.finish().map_err(failed)?;
-    cut.map_or(Ok(recorded), |status| Err(RecordError::Cut(status)))
+    let path = path.to_owned();
+    cut.map_or(Ok(recorded), |status| Err(RecordError::Cut { status, path }))
 }
 
 fn told(chunk: &RecordChunk) -> Recorded {
