@@ -3,7 +3,7 @@
 
 use crate::engine::tests::canary::{HEALTHY, Health, Run, Traffic, WELL};
 use crate::proofs::is_long;
-use fusebox_proto::view::Remedy;
+use fusebox_proto::view::{Incident, Remedy};
 
 fn seeds() -> std::ops::RangeInclusive<u64> {
     if let Some(seed) = std::env::var("FUSEBOX_SEED").ok().and_then(|seed| seed.parse().ok()) {
@@ -84,7 +84,7 @@ fn a_bad_canary_is_found_in_time() {
 /// Scenario: minutes of a canary that is as good as the stable, at the same weights: well, with
 /// bursts in which everything fails, with stalls of single instances, beside a stable that fails
 /// more; and one that fails as much as the stable does, which is a lot.
-/// Guarantees: silence.
+/// Guarantees: silence; of bursts that make up half a minute nobody blames the canary.
 #[test]
 fn a_healthy_canary_is_left_alone() {
     let stalls = Traffic { stalls: true, ..HEALTHY };
@@ -108,7 +108,10 @@ fn a_healthy_canary_is_left_alone() {
             let mut run = Run::new(1_000 + seed);
             run.seconds(60, Traffic { share: 0.0, ..traffic });
             run.seconds(seconds, traffic);
-            run.incidents().into_iter().map(|it| format!("{seed}: {}", it.summary)).next()
+            // In some half hours bursts follow each other so closely that the service fails.
+            let fails = |it: &Incident| 0.0 < traffic.bursts && it.subset.is_none();
+            let falsely = run.incidents().into_iter().find(|it| !fails(it));
+            falsely.map(|it| format!("{seed}: {}", it.summary))
         });
         let falsely: Vec<&String> = said.iter().flatten().collect();
         println!("{name}: {} false of {} runs of {seconds} s", falsely.len(), said.len());

@@ -16,11 +16,13 @@ const MINUTES_MAX: usize = 240;
 const PRIOR: f64 = 0.04;
 /// ... which counts as much as so many minutes.
 const PRIOR_MINUTES: f64 = 10.0;
-/// Minutes in a row are alike: so many say as much about the mean as one.
-const ALIKE_MINUTES: f64 = 3.0;
+/// Minutes in a row are alike: so many say as much as one. What wanders within 100 s makes minutes that
+/// correlate by 0.55 = r, and (1 + r) / (1 - r) of them.
+const ALIKE_MINUTES: f64 = 3.5;
 /// By so many standard deviations nothing wanders: a thousand series have 1.4 million minutes in a day,
-/// and their standard deviations are known to a tenth or so.
+/// and their variances are known to a fifth or so.
 const DEVIATIONS: f64 = 5.5;
+const VARIANCE_KNOWN_TO: f64 = 0.2;
 
 /// Heights of the last minutes.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +58,18 @@ impl Heights {
     pub(super) fn upper(&self) -> Option<f64> {
         let n = self.minutes.len() as f64;
         let mean = self.minutes.iter().map(|(height, _)| f64::from(*height)).sum::<f64>() / n;
-        let beyond = self.minutes.iter().map(|(height, variance)| {
-            (f64::from(*height) - mean).powi(2) - f64::from(*variance) * (1.0 - 1.0 / n)
-        });
-        let beyond = beyond.sum::<f64>() + PRIOR_MINUTES * PRIOR * PRIOR;
-        let wander = beyond.max(0.0) / (PRIOR_MINUTES + n - 1.0);
-        let of_mean = 1.0 + ALIKE_MINUTES / n;
-        (0.0 < n).then(|| mean + DEVIATIONS * (wander * of_mean).sqrt())
+        let spread = self.minutes.iter().map(|(height, _)| (f64::from(*height) - mean).powi(2));
+        let spread: f64 = spread.sum();
+        let chance: f64 = self.minutes.iter().map(|(_, variance)| f64::from(*variance)).sum();
+        let beyond = spread - chance * (1.0 - 1.0 / n) + PRIOR_MINUTES * PRIOR * PRIOR;
+        // Of few minutes the spread is known worse than that, and what remains of it is, too: a standard
+        // error more.
+        let known_to = (2.0 * ALIKE_MINUTES / n).sqrt();
+        let doubt = spread * (known_to - VARIANCE_KNOWN_TO).max(0.0);
+        let freedom = PRIOR_MINUTES + (n - ALIKE_MINUTES).max(0.0);
+        let wander = (beyond.max(0.0) + doubt) / freedom;
+        let of_mean = wander * ALIKE_MINUTES / n + chance / (n * n);
+        (0.0 < n).then(|| mean + DEVIATIONS * (wander + of_mean).sqrt())
     }
 }
 
@@ -73,8 +80,8 @@ mod tests {
     /// Scenario: minutes that differ by chance only, that wander, few and many of them, and more than
     /// are remembered.
     /// Guarantees: chance alone hardly raises the bound beyond the mean; wandering does, by so many of its
-    /// own standard deviations; one minute leaves room for what is not known yet; what is older than four
-    /// hours is forgotten.
+    /// own standard deviations; one minute leaves room for what is not known yet, and few requests for
+    /// more; what is older than four hours is forgotten.
     #[test]
     fn bounds_of_heights() {
         let upper = |heights: &[f64], variance: f64| {
@@ -90,10 +97,11 @@ mod tests {
         };
         assert_eq!(upper(&[], 0.0), None);
         let around = |by: f64, minutes: usize| [by, -by].repeat(minutes / 2);
-        check(&[1.0], 0.01, 1.0 + 5.5 * 0.04 * 2.0);
-        check(&around(0.1, 240), 0.01, 0.056);
+        check(&[1.0], 0.0, 1.0 + 5.5 * 0.04 * 4.5_f64.sqrt());
+        check(&[1.0], 0.01, 1.0 + 5.5 * (4.5 * 0.04 * 0.04 + 0.01_f64).sqrt());
+        check(&around(0.1, 240), 0.01, 0.065);
         check(&around(0.1, 240), 0.0, 5.5 * 0.1);
         check(&[around(1.0, 240), around(0.1, 240)].concat(), 0.0, 5.5 * 0.1);
-        assert!(upper(&around(0.1, 4), 0.0) < upper(&around(0.1, 40), 0.0));
+        assert!(upper(&around(0.1, 40), 0.0) < upper(&around(0.2, 40), 0.0));
     }
 }
