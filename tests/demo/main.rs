@@ -19,14 +19,14 @@ fn start(scenario: &str, seed: u64, seconds: u32, act: &str) -> Process {
     Process::start("fusebox", &[&args[..], &["--act", act, "--output", "json"]].concat())
 }
 
-fn events(finished: Finished) -> Vec<Value> {
+fn events(finished: &Finished) -> Vec<Value> {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     finished.stdout.lines().map(parse).collect()
 }
 
 fn demo(scenario: &str, seed: u64, seconds: u32, act: &str) -> Vec<Value> {
-    events(start(scenario, seed, seconds, act).finish())
+    events(&start(scenario, seed, seconds, act).finish())
 }
 
 fn event<'a>(events: &'a [Value], name: &str) -> &'a Value {
@@ -232,7 +232,7 @@ async fn check_quiet(
         })
         .await;
     }
-    let events = events(demo.finish());
+    let events = events(&demo.finish());
     let storms = (events.iter())
         .filter(|event| event["event"] == "incident_opened")
         .filter(|event| event.to_string().contains("retry_storm"));

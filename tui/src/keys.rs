@@ -97,6 +97,8 @@ pub enum Action {
     SortReverse,
     /// Type a filter.
     Filter,
+    /// Fold the calls of a service away, or show them.
+    Fold,
     /// Show infrastructure as nodes.
     Unfold,
     /// Lay the graph out anew.
@@ -179,7 +181,8 @@ const fn row(
     Binding { chords, action, place, short, help }
 }
 
-const LISTS: Place = Place::On(&[Screen::Edges, Screen::Breakers]);
+const LISTS: Place = Place::On(&[Screen::Services, Screen::Edges, Screen::Breakers]);
+const TREE: Place = Place::On(&[Screen::Services]);
 const GRAPH: Place = Place::On(&[Screen::Graph]);
 
 /// Every key there is, in the order in which footer and help show them.
@@ -200,6 +203,9 @@ pub const TABLE: &[Binding] = &[
     row(&[key(Key::Down), char('j')], Action::Down, Place::Screens, "↑↓ pick", "down"),
     row(&[key(Key::Left), char('h')], Action::Left, GRAPH, "", "left, against the calls"),
     row(&[key(Key::Right), char('l')], Action::Right, GRAPH, "←→ move", "right, along the calls"),
+    row(&[key(Key::Left), char('h')], Action::Left, TREE, "", "to the caller"),
+    row(&[key(Key::Right), char('l')], Action::Right, TREE, "", "to its calls"),
+    row(&[char('f')], Action::Fold, TREE, "fold", "fold its calls, or unfold"),
     row(&[key(Key::Tab)], Action::NextEdge, GRAPH, "edge", "next edge of the node"),
     row(&[key(Key::BackTab)], Action::PreviousEdge, GRAPH, "", "edge before"),
     row(&[char('x')], Action::Unfold, GRAPH, "infra", "databases as nodes"),
@@ -221,7 +227,7 @@ pub const TABLE: &[Binding] = &[
     row(
         &[char('i')],
         Action::Incident,
-        Place::On(&[Screen::Graph, Screen::Edges, Screen::Breakers]),
+        Place::On(&[Screen::Graph, Screen::Services, Screen::Edges, Screen::Breakers]),
         "incident",
         "incident of the target",
     ),
@@ -233,6 +239,7 @@ pub const TABLE: &[Binding] = &[
         "what is wrong, what to do",
     ),
     row(&[char('2')], Action::Show(Screen::Graph), Place::Screens, "", "who calls whom"),
+    row(&[char('3')], Action::Show(Screen::Services), Place::Screens, "", "the calls as a tree"),
     row(&[char('4')], Action::Show(Screen::Edges), Place::Screens, "", "every edge in figures"),
     row(&[char('6')], Action::Show(Screen::Breakers), Place::Screens, "", "circuits not closed"),
     row(&[char(']')], Action::NextScreen, Place::Screens, "", "next view"),

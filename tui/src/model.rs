@@ -16,6 +16,7 @@ pub mod rows;
 pub mod select;
 pub mod severity;
 pub mod standing;
+pub mod tree;
 pub mod update;
 
 use crate::dashboard::Ingest;
@@ -32,6 +33,7 @@ use guard::Guard;
 use history::History;
 use playback::{Control, Phase, Playback};
 use rows::Sort;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 pub use update::update;
@@ -68,6 +70,8 @@ pub enum Screen {
     Triage,
     /// Who calls whom.
     Graph,
+    /// Who calls whom in figures, as a tree.
+    Services,
     /// Every edge in figures.
     Edges,
     /// Every circuit that is not closed.
@@ -76,13 +80,15 @@ pub enum Screen {
 
 impl Screen {
     /// All views that exist, in the order of their keys.
-    pub const ALL: [Self; 4] = [Self::Triage, Self::Graph, Self::Edges, Self::Breakers];
+    pub const ALL: [Self; 5] =
+        [Self::Triage, Self::Graph, Self::Services, Self::Edges, Self::Breakers];
 
     /// Its key and its name.
     pub const fn tab(self) -> (char, &'static str) {
         match self {
             Self::Triage => ('1', "Triage"),
             Self::Graph => ('2', "Graph"),
+            Self::Services => ('3', "Services"),
             Self::Edges => ('4', "Edges"),
             Self::Breakers => ('6', "Breakers"),
         }
@@ -121,9 +127,9 @@ pub enum Link {
 pub struct Selection {
     /// Id of an incident on Triage.
     pub incident: Option<String>,
-    /// Node of the graph.
+    /// Node of the graph, service of the tree.
     pub service: Option<String>,
-    /// Edge on Graph and Edges.
+    /// Edge on Graph, Services and Edges.
     pub edge: Option<EdgeName>,
     /// Edge and endpoint of a breaker.
     pub breaker: Option<(String, Option<String>)>,
@@ -217,6 +223,8 @@ pub struct Model {
     pub filter: String,
     /// Order of the edges' table.
     pub sort: Sort,
+    /// Services of the tree whose calls are folded away.
+    pub folded: BTreeSet<String>,
     /// Positions of the graph.
     pub graph: Graph,
     /// Intents.
@@ -258,6 +266,7 @@ impl Model {
             selection: Selection::default(),
             filter: String::new(),
             sort: Sort::default(),
+            folded: BTreeSet::new(),
             graph: Graph::default(),
             commands: Commands::default(),
             notice: None,

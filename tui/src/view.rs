@@ -1,7 +1,7 @@
 //! The screen.
 //!
 //! ```text
-//! FUSEBOX  1 Triage  2 Graph  4 Edges  6 Breakers          ● LIVE 14:02:31   1 INCIDENT
+//! FUSEBOX  1 Triage  2 Graph  3 Services  4 Edges  6 Breakers  ● LIVE 14:02:31   1 INCIDENT
 //! Triage                                12 services · 14 edges · 40 /s in · ana@laptop
 //! ▲ RETRY STORM payment sends inventory 9.8 attempts …        (except on Triage)
 //!
@@ -26,6 +26,7 @@ mod header;
 mod help;
 mod inspector;
 mod pen;
+mod services;
 mod spark;
 mod table;
 mod triage;
@@ -65,6 +66,7 @@ pub fn draw(buffer: &mut Buffer, model: &Model, theme: &Theme) {
     match model.screen {
         Screen::Triage => triage::draw(&mut pen, body, model),
         Screen::Graph => graph::draw(&mut pen, body, model),
+        Screen::Services => services::draw(&mut pen, above_strip(body, model), model),
         Screen::Edges => edges::draw(&mut pen, above_strip(body, model), model),
         Screen::Breakers => breakers::draw(&mut pen, above_strip(body, model), model),
     }

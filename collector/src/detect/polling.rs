@@ -195,7 +195,7 @@ mod tests {
             let by_clock = asked(random, 10.0, |_| 100.0);
             let after_answers = asked(random, 10.0, |random| 100.0 + random.random_range(3.0..5.0));
             let mut with_others = by_clock.clone();
-            with_others.insert(10, (with_others[9] + with_others[10]) / 2);
+            with_others.insert(10, u64::midpoint(with_others[9], with_others[10]));
             for (name, asked) in
                 [("clock", by_clock), ("answers", after_answers), ("others", with_others)]
             {

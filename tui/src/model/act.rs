@@ -65,6 +65,9 @@ impl Model {
                 self.incident().and_then(incident_edge).or_else(|| self.leased_edge())
             }
             Screen::Graph => self.graph_edge(),
+            Screen::Services => {
+                self.selection.edge.clone().filter(|edge| self.edge(edge).is_some())
+            }
             Screen::Edges => self.selected_edge(),
             Screen::Breakers => self.selected_breaker_edge(),
         }

@@ -177,7 +177,7 @@ impl Model {
         first
     }
 
-    fn shows(&self, texts: &[&str]) -> bool {
+    pub(super) fn shows(&self, texts: &[&str]) -> bool {
         let filter = self.filter.trim().to_lowercase();
         filter.is_empty() || texts.iter().any(|t| t.to_lowercase().contains(&filter))
     }
@@ -188,12 +188,12 @@ pub fn name_of(edge: &EdgeView) -> EdgeName {
     EdgeName { source: edge.source.clone(), destination: edge.destination.clone() }
 }
 
-fn failures(edge: &EdgeView) -> f64 {
+pub(super) fn failures(edge: &EdgeView) -> f64 {
     edge.rate.unwrap_or(0.0) * edge.error_ratio.unwrap_or(0.0)
 }
 
 /// The power of two below a value; nothing below one twentieth.
-fn magnitude(value: f64) -> i32 {
+pub(super) fn magnitude(value: f64) -> i32 {
     if 0.05 < value { value.log2().floor() as i32 } else { i32::MIN }
 }
 

@@ -2,6 +2,7 @@
 //! by its name.
 
 use super::rows::name_of;
+use super::tree::{Key, Place};
 use super::{Model, Screen};
 use crate::arrange::NodeBox;
 use crate::keys::Action;
@@ -16,6 +17,7 @@ impl Model {
         match self.screen {
             Screen::Triage => self.move_incident(action),
             Screen::Graph => self.move_node(action),
+            Screen::Services => self.move_row(action),
             Screen::Edges => {
                 let rows: Vec<EdgeName> = self.edge_rows().into_iter().map(name_of).collect();
                 let chosen = self.selected_edge();
@@ -30,6 +32,42 @@ impl Model {
                 self.selection.breaker = moved(&rows, self.selection.breaker.as_ref(), action);
             }
         }
+    }
+
+    fn move_row(&mut self, action: Action) {
+        let rows = self.tree_rows();
+        let Some((at, row)) = self.selected_row(&rows) else { return };
+        let to = match action {
+            Action::Fold => {
+                let name = row.name.to_owned();
+                if row.place == Place::Here && !self.folded.remove(&name) {
+                    self.folded.insert(name);
+                }
+                return;
+            }
+            // Out of a branch: to the caller. Into it: to the first call, or to where the calls are.
+            Action::Left => rows[..at].iter().rposition(|above| above.depth() < row.depth()),
+            Action::Right if row.place == Place::Here => Some(at + 1)
+                .filter(|next| rows.get(*next).is_some_and(|next| row.depth() < next.depth())),
+            Action::Right => {
+                rows.iter().position(|it| it.name == row.name && it.place == Place::Here)
+            }
+            _ => {
+                let all: Vec<usize> = (0..rows.len()).collect();
+                moved(&all, Some(&at), action)
+            }
+        };
+        if let Some(to) = to {
+            let key = rows[to].key();
+            self.choose_row(key);
+        }
+    }
+
+    fn choose_row(&mut self, key: Key) {
+        (self.selection.edge, self.selection.service) = match key {
+            Key::Call(edge) => (Some(edge.clone()), Some(edge.destination)),
+            Key::Entry(name) => (None, Some(name)),
+        };
     }
 
     fn move_incident(&mut self, action: Action) {
@@ -123,6 +161,16 @@ impl Model {
                     self.selection.edge = None;
                 }
                 self.selection.edge = self.graph_edge();
+            }
+            Screen::Services => {
+                let known = |name: &String| self.snapshot.services.iter().any(|s| s.name == *name);
+                let folded = self.folded.iter().filter(|name| known(name)).cloned().collect();
+                self.folded = folded;
+                let rows = self.tree_rows();
+                let key = self.selected_row(&rows).map(|(_, row)| row.key());
+                if let Some(key) = key {
+                    self.choose_row(key);
+                }
             }
             Screen::Edges => self.selection.edge = self.selected_edge(),
             Screen::Breakers => {

@@ -96,7 +96,7 @@ fn cells(severity: Severity, edge: &EdgeView) -> [(String, Role); 12] {
     ]
 }
 
-fn circuit(edge: &EdgeView) -> (String, Role) {
+pub(super) fn circuit(edge: &EdgeView) -> (String, Role) {
     let breaker = &edge.breaker;
     if breaker.state == BreakerState::Closed {
         return ("closed".into(), Role::Dim);

@@ -149,6 +149,7 @@ fn crumb(model: &Model) -> String {
             let turned = if model.sort.reversed { " (reversed)" } else { "" };
             format!("Edges › {}{turned}{}", model.sort.column.name(), filter(model))
         }
+        Screen::Services => format!("Services › call tree, worst first{}", filter(model)),
         Screen::Breakers => format!("Breakers{}", filter(model)),
     }
 }

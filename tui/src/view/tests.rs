@@ -16,8 +16,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
-const SCREENS: [(char, &str); 4] =
-    [('1', "triage"), ('2', "graph"), ('4', "edges"), ('6', "breakers")];
+const SCREENS: [(char, &str); 5] =
+    [('1', "triage"), ('2', "graph"), ('3', "services"), ('4', "edges"), ('6', "breakers")];
 
 fn theme(depth: Depth, ascii: bool) -> Theme {
     Theme::new("dark", depth, ascii).expect("a listed name")

@@ -49,7 +49,7 @@ fn second(
         callers.push(call);
         callees.push(served);
     }
-    if bench.now.unix_ms / 1_000 % 5 == 0 {
+    if (bench.now.unix_ms / 1_000).is_multiple_of(5) {
         callers.append(batch);
     }
     send(bench, vec![of("email", callers), of("ledger", callees)]);
