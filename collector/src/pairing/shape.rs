@@ -31,6 +31,8 @@ pub(super) struct Shape<'a> {
     selves: Vec<bool>,
     /// Requests that a proxy let in.
     let_in: Vec<usize>,
+    /// The first span without a parent here, where all others without one are beside it.
+    beginning: Option<usize>,
     /// For each span those below it that belong to another service.
     entries: Vec<Vec<usize>>,
 }
@@ -55,8 +57,13 @@ impl<'a> Shape<'a> {
             exits: vec![false; spans.len()],
             inner: vec![false; spans.len()],
             selves: vec![false; spans.len()],
+            beginning: None,
             parents,
         };
+        let mut tops = (0..spans.len()).filter(|&at| shape.parents[at].is_none());
+        let first = tops.next();
+        let beginning = first.filter(|&first| tops.all(|top| shape.is_beside(top, first)));
+        shape.beginning = beginning;
         for at in 0..spans.len() {
             if let Some(parent) = shape.parents[at].filter(|&parent| !shape.is_same(at, parent)) {
                 shape.entries[parent].push(at);
@@ -158,13 +165,14 @@ impl<'a> Shape<'a> {
         self.parents[at].filter(|&parent| !self.is_same(at, parent))
     }
 
-    /// Whether all of the trace is below span `at` and others of its service with the same parent, which
-    /// is not there.
+    /// Whether all of the trace is below span `at`, which has no parent here, and others of its service
+    /// with the same parent, which is not there.
     pub(super) fn is_beginning(&self, at: usize) -> bool {
-        let parent = self.spans[at].span.parent_id;
-        (0..self.spans.len())
-            .filter(|&top| self.parents[top].is_none())
-            .all(|top| self.is_same(top, at) && self.spans[top].span.parent_id == parent)
+        self.beginning.is_some_and(|top| self.is_beside(at, top))
+    }
+
+    fn is_beside(&self, a: usize, b: usize) -> bool {
+        self.is_same(a, b) && self.spans[a].span.parent_id == self.spans[b].span.parent_id
     }
 
     /// Ancestors of span `at` within its service, the nearest first; `at` itself is the first.
