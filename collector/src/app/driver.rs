@@ -103,6 +103,8 @@ pub(crate) struct Driver {
     streams: HashMap<ConnectionId, Stream>,
     /// Those who wait, by the id of their request; asked twice, both are answered.
     waiting: HashMap<String, Vec<oneshot::Sender<Answer>>>,
+    /// What they are told once a snapshot shows it, with the id of the request.
+    answers: Vec<(String, Answer)>,
     /// The look that is being taken.
     diagnosis: Option<JoinHandle<Seen>>,
     published_at: Instant,
@@ -121,6 +123,7 @@ impl Driver {
             snapshots,
             streams: HashMap::new(),
             waiting: HashMap::new(),
+            answers: Vec::new(),
             diagnosis: None,
             published_at: now.instant,
             publish_at: now.instant + PUBLISH_INTERVAL_IDLE,
@@ -162,9 +165,11 @@ impl Driver {
             while let Some(output) = self.engine.poll_output() {
                 self.perform(now, output);
             }
-            if self.publish_at <= now.instant {
+            // Whoever is answered and then looks sees what became of it.
+            if self.publish_at <= now.instant || !self.answers.is_empty() {
                 self.publish(now);
             }
+            self.answer();
         }
     }
 
@@ -256,12 +261,14 @@ impl Driver {
             }
             Output::Close { connection, reason } => self.close(connection, &reason),
             Output::Done { request_id, results } => {
-                self.answer(&request_id, &Ok(Reply::Command(results)));
+                self.answers.push((request_id, Ok(Reply::Command(results))));
             }
             Output::PolicyDone { request_id, result } => {
-                self.answer(&request_id, &Ok(Reply::Policy(result)));
+                self.answers.push((request_id, Ok(Reply::Policy(result))));
             }
-            Output::Refused { request_id, refusal } => self.answer(&request_id, &Err(refusal)),
+            Output::Refused { request_id, refusal } => {
+                self.answers.push((request_id, Err(refusal)));
+            }
         }
     }
 
@@ -284,10 +291,12 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, request_id: &str, answer: &Answer) {
-        for reply in self.waiting.remove(request_id).unwrap_or_default() {
-            // Who asked may have gone.
-            let _ = reply.send(answer.clone());
+    fn answer(&mut self) {
+        for (request_id, answer) in self.answers.drain(..) {
+            for reply in self.waiting.remove(&request_id).unwrap_or_default() {
+                // Who asked may have gone.
+                let _ = reply.send(answer.clone());
+            }
         }
     }
 
