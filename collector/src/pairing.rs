@@ -16,6 +16,7 @@ mod callee;
 mod calls;
 mod clock;
 mod ledger;
+mod let_in;
 mod names;
 mod seen;
 mod sequences;
@@ -24,6 +25,8 @@ mod shape;
 mod tests;
 mod trace;
 mod tries;
+
+pub(crate) use let_in::shortest_around;
 
 use crate::observe::Observation;
 use crate::spans::{Emitter, Origin, Span, SpanBatch, SpanKind};

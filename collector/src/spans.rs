@@ -4,6 +4,10 @@
 //! Whatever an instrumentation calls a thing (old names, new names, strings for numbers), it is
 //! interpreted once, at decoding; here only meanings are left.
 
+mod target;
+
+pub use target::Target;
+
 use crate::observe::Outcome;
 use fusebox_proto::ServiceId;
 use fusebox_proto::report::Protocol;
@@ -136,18 +140,6 @@ pub struct Origin {
     pub instance: Option<Arc<str>>,
     /// `service.version`; `None` for an Envoy, which gives its own.
     pub version: Option<Arc<str>>,
-}
-
-/// What a request asks for, to tell repetitions by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
-    /// Whether equal digests mean equal requests (an HTTP path with its query), so that two at
-    /// once are a hedge. Of an RPC or a statement the arguments are not seen: two at once are two.
-    pub is_whole: bool,
-    /// Digest of method and full path with query, of RPC method, or of database statement.
-    pub digest: u64,
-    /// Digest of method and first path segment, or as `digest`: the family that it belongs to.
-    pub family: u64,
 }
 
 /// The other side, as a client's attributes name it.

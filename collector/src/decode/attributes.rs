@@ -9,7 +9,6 @@ use fusebox_proto::report::Protocol;
 use fusebox_proto::text;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Attributes beyond this many on one span are not looked at: SDKs stop at 128.
 const ATTRIBUTES_MAX: usize = 256;
@@ -214,14 +213,10 @@ impl<'a> Facts<'a> {
     /// What is asked for.
     pub(super) fn target(&self) -> Option<Target> {
         if let Some(statement) = self.db_statement.text().filter(|_| self.db_system.is_some()) {
-            let digest = digest(&("db", statement));
-            return Some(Target { is_whole: false, digest, family: digest });
+            return Some(Target::statement(statement));
         }
         if let Some(method) = self.rpc_method.text() {
-            let service = self.rpc_service.text().unwrap_or_default();
-            let family = digest(&("rpc", service));
-            let digest = digest(&("rpc", service, method));
-            return Some(Target { is_whole: false, digest, family });
+            return Some(Target::rpc(self.rpc_service.text().unwrap_or_default(), method));
         }
         if !self.is_http() {
             return None;
@@ -233,13 +228,7 @@ impl<'a> Facts<'a> {
             (None, Some(url)) => (url.path, url.query),
             (None, None) => return None,
         };
-        let query = self.query.text().unwrap_or(query);
-        let head = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-        Some(Target {
-            is_whole: true,
-            digest: digest(&("http", method, path, query)),
-            family: digest(&("http", method, head)),
-        })
+        Some(Target::http(method, path, self.query.text().unwrap_or(query)))
     }
 
     /// The other side, as seen from a span of this kind; `None` where nothing names it.
@@ -287,14 +276,6 @@ impl<'a> Facts<'a> {
             Some(port) => format!("{host}:{port}"),
         }
     }
-}
-
-fn digest(parts: &impl Hash) -> u64 {
-    // Without a seed, so that equal targets are equal in all batches. Who makes two targets
-    // collide confuses the figures of a trace that he could have made up anyway.
-    let mut hasher = DefaultHasher::new();
-    parts.hash(&mut hasher);
-    hasher.finish()
 }
 
 struct Url<'a> {

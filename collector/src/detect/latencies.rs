@@ -8,7 +8,7 @@
 use super::kept::{Parked, Subject};
 use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
 use super::{Round, unjudged};
-use crate::store::{Counts, Part, SparseLatency, Store, Tally, Track};
+use crate::store::{Counts, MINUTE, Part, SparseLatency, Store, Tally, Track};
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::{HashMap, HashSet};
 
@@ -36,6 +36,7 @@ pub(crate) struct Latencies {
 #[derive(Debug, Default)]
 struct Watched {
     series: Series,
+    since: u64,
     judged_to: u64,
     is_covered: bool,
     other_seconds: u64,
@@ -147,6 +148,11 @@ impl Latencies {
         self.series.get(subject)?.series.slow()
     }
 
+    /// Since which second one series is watched, by this process or the one before.
+    pub(crate) fn since(&self, subject: &Subject) -> Option<u64> {
+        self.series.get(subject).map(|watched| watched.since)
+    }
+
     /// What is usual of one series.
     pub(crate) fn usual(&self, subject: &Subject) -> Option<&UsualLatency> {
         self.series.get(subject).map(|watched| watched.series.usual())
@@ -200,7 +206,8 @@ fn watched_of<'a>(
 ) -> &'a mut Watched {
     series.entry(subject).or_insert_with_key(|subject| {
         let kept = parked.take(subject);
-        kept.map_or_else(Watched::default, |kept| Watched::resumed(&kept, round.now_second))
+        let new = || Watched { since: round.now_second, ..Watched::default() };
+        kept.map_or_else(new, |kept| Watched::resumed(&kept, round.now_second))
     })
 }
 
@@ -208,7 +215,8 @@ impl Watched {
     fn resumed(kept: &SeriesBaseline, now_second: u64) -> Self {
         let series = Series::resumed(kept, now_second);
         let kept_minutes = series.usual().minutes();
-        Self { series, is_covered: kept.is_measured, kept_minutes, ..Self::default() }
+        let since = now_second.saturating_sub(MINUTE * kept_minutes);
+        Self { series, since, is_covered: kept.is_measured, kept_minutes, ..Self::default() }
     }
 
     fn keep(&self) -> Option<SeriesBaseline> {
@@ -245,7 +253,8 @@ impl Watched {
         }
         self.other_seconds += 1;
         if OTHER_SECONDS_MAX < self.other_seconds {
-            *self = Self { judged_to: self.judged_to, is_covered, ..Self::default() };
+            let Self { judged_to, since, .. } = *self;
+            *self = Self { judged_to, since, is_covered, ..Self::default() };
             return false;
         }
         true

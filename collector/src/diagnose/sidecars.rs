@@ -1,15 +1,10 @@
-//! What belongs together of a sidecar's spans while those between them are on their way.
-//!
-//! The spans of a proxy come within a second, those of the application between them with the next batch
-//! of its SDK. Until then what a proxy sent on belongs to the request that it let in and that was under
-//! way all the while; where it let none in, nothing is known of the stay yet.
+//! What belongs together of a sidecar's spans while those between them are on their way; where it let no
+//! request in, nothing is known of the stay yet.
 
 use super::rows::Row;
+use crate::pairing::shortest_around;
 use crate::spans::SpanKind;
 use std::collections::HashMap;
-
-/// Of what sidecars let in of a trace, no more is looked through for each that they sent on.
-const AROUND_MAX: usize = 256;
 
 /// What sidecars let in, by trace and service.
 pub(super) struct LetIn(HashMap<(u32, u32), Vec<u32>, foldhash::fast::RandomState>);
@@ -36,12 +31,8 @@ impl LetIn {
         if !is_sent_on(row) {
             return None;
         }
-        let of_trace = self.0.get(&(row.trace, row.service))?.iter().copied();
-        let is_around = |at: &u32| {
-            let request = &rows[*at as usize];
-            request.start_ns <= row.start_ns && row.end_ns <= request.end_ns
-        };
-        let length_ns = |at: &u32| rows[*at as usize].end_ns - rows[*at as usize].start_ns;
-        of_trace.take(AROUND_MAX).filter(is_around).min_by_key(length_ns)
+        let of_trace = self.0.get(&(row.trace, row.service))?.iter();
+        let times = |row: &Row| [row.start_ns, row.end_ns];
+        shortest_around(times(row), of_trace.map(|at| (*at, times(&rows[*at as usize]))))
     }
 }

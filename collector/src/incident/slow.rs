@@ -8,7 +8,7 @@
 
 use super::Scene;
 use super::blame::walk;
-use super::shift::{Shift, shift};
+use super::shift::{self, Shift, shift};
 use crate::detect::Subject;
 use crate::store::Part;
 use fusebox_proto::{Edge, ServiceId};
@@ -20,6 +20,10 @@ const EXPLAINED_MIN: f64 = 0.5;
 const ELSEWHERE_MIN: f64 = 1.2;
 /// If it is this share of them, it is everywhere.
 const EVERYWHERE_MIN: f64 = 0.3;
+/// What is first seen less than so long before a fault may have come with it.
+const KNOWN_BEFORE_SECONDS: u64 = 180;
+/// Routes and subsets tell of an edge if so much of its traffic is on them.
+const TOLD_MIN: f64 = 0.9;
 /// A cause reaches no further than over so many edges.
 const HOPS_MAX: usize = 8;
 /// More suspects are not named.
@@ -166,6 +170,7 @@ fn descend_service(
 
 /// From a call down: is it the callee's time, or the way?
 fn descend_call(scene: &Scene<'_>, call: &Subject, edge: &Edge, onset: u64) -> Option<Next> {
+    let is_part = matches!(call, Subject::Part(_));
     let call = shift(scene, call, onset)?;
     let callee = &edge.destination;
     let found = |service: &ServiceId, way: Option<Edge>| {
@@ -180,8 +185,9 @@ fn descend_call(scene: &Scene<'_>, call: &Subject, edge: &Edge, onset: u64) -> O
     if EXPLAINED_MIN * call.excess() <= inside.excess() {
         return Some(Next::At(Place::Service(callee.clone())));
     }
-    // What a few requests take longer is little beside what all others take by chance.
-    if EXPLAINED_MIN * call.excess() <= inside.chance() {
+    // What a route of few requests takes longer is little beside what all others take by chance, and it
+    // is no way of its own.
+    if is_part && EXPLAINED_MIN * call.excess() <= inside.chance() {
         return None;
     }
     let is_lost = |edge: &Edge| {
@@ -204,9 +210,8 @@ fn descend_call(scene: &Scene<'_>, call: &Subject, edge: &Edge, onset: u64) -> O
 /// Whether a service is slower only because more requests are of a slow kind, by who calls and on
 /// which route: its calls, each compared with what is usual of it, take hardly longer.
 fn is_mix(scene: &Scene<'_>, service: &ServiceId, inside: &Shift, onset: u64) -> bool {
-    let latencies = scene.detectors.latencies();
-    let calls = scene.store.edges_into(service).flat_map(|(edge, _)| latencies.alike(edge));
-    let calls: Vec<Shift> = calls.filter_map(|call| shift(scene, &call, onset)).collect();
+    let calls: Vec<Shift> =
+        scene.store.edges_into(service).flat_map(|(edge, _)| alike(scene, edge, onset)).collect();
     let longer: f64 = calls.iter().map(Shift::excess).sum();
     let all_per_s: f64 = calls.iter().map(|call| call.now_per_s).sum();
     // Callers that give up see less of it, but they do see it.
@@ -214,6 +219,32 @@ fn is_mix(scene: &Scene<'_>, service: &ServiceId, inside: &Shift, onset: u64) ->
     !calls.is_empty()
         && longer < EXPLAINED_MIN * inside.excess_ms() * all_per_s
         && !calls.iter().any(is_seen)
+}
+
+/// The calls on `edge`, each alike in itself: its routes and subsets, or all as one, where a part is not
+/// known from before the second `onset`, or much comes on none. What came with a fault has never been
+/// anything but slow.
+fn alike(scene: &Scene<'_>, edge: &Edge, onset: u64) -> Vec<Shift> {
+    let whole = shift(scene, &Subject::Edge(edge.clone()), onset);
+    let latencies = scene.detectors.latencies();
+    let is_known = |part: &Subject| {
+        latencies.since(part).is_some_and(|since| since + KNOWN_BEFORE_SECONDS <= onset)
+    };
+    let has_traffic = |part: &&Subject| {
+        shift::latency(scene, part, onset).is_some_and(|latency| 0 < latency.count())
+    };
+    let parts = latencies.alike(edge);
+    let parts: Option<Vec<Shift>> = parts
+        .iter()
+        .filter(has_traffic)
+        .map(|part| shift(scene, part, onset).filter(|_| is_known(part)))
+        .collect();
+    let Some(whole) = whole else { return parts.unwrap_or_default() };
+    let told = parts.filter(|parts| {
+        let told_per_s: f64 = parts.iter().map(|part| part.now_per_s).sum();
+        TOLD_MIN * whole.now_per_s <= told_per_s
+    });
+    told.unwrap_or_else(|| vec![whole])
 }
 
 /// Whether others got slower, too, that do not wait for `service`: then what slows them all is

@@ -70,7 +70,9 @@ impl Reader<'_> {
     /// A first attempt went well: it may be one of many.
     fn in_sequence(&mut self, call: Call<'_>, edge: &Edge, attempt: &Try) {
         let request = attempt.top.and_then(|top| self.shape.request(top));
-        let (Some(leaf), Some(request)) = (attempt.leaf, request) else { return };
+        let (Some(leaf), Some(request), Some(target)) = (attempt.leaf, request, call.target) else {
+            return;
+        };
         if edge.source == edge.destination {
             return;
         }
@@ -84,8 +86,7 @@ impl Reader<'_> {
             operation: Arc::clone(&named.operation),
             weight: span.weight,
         };
-        let family = call.target.map_or(0, |target| target.family);
-        self.found.sequences.add(edge, family, request, one);
+        self.found.sequences.add(edge, target.kind, request, one);
     }
 
     /// A first attempt may be for nobody's request: its trace begins in the caller, with no request.

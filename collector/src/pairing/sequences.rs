@@ -3,7 +3,10 @@
 //! A page of twelve items asks for each of them. Only what went well counts: what is asked again because
 //! it failed is a retry. None begins before the one before it ended, or they would not add up to a long
 //! wait; and pauses between them are short, or somebody asks every so often whether a thing is done.
+//! Clocks of whole milliseconds let short calls that were made at once seem to follow each other: but then
+//! they take longer, all in all, than they could have after each other.
 
+use super::tries::ROUNDING_NS;
 use crate::observe::Observation;
 use fusebox_proto::Edge;
 use fusebox_proto::trace::SpanId;
@@ -15,6 +18,9 @@ const CALLS_MIN: usize = 5;
 /// The mean pause between two of them is no longer than this, or than a call takes: who polls waits
 /// longer, but who is short of processors is slow in both.
 const PAUSE_NS_MAX: u64 = 50_000_000;
+
+const MS_NS: u64 = 1_000_000;
+const US_NS: u64 = 1_000;
 
 /// Calls of the requests of one trace that went well.
 #[derive(Debug, Default)]
@@ -48,9 +54,9 @@ pub(super) struct Told {
 }
 
 impl Sequences {
-    /// Takes a call of the request `request` for a thing of the kind `family`.
-    pub(super) fn add(&mut self, edge: &Edge, family: u64, request: SpanId, call: Call) {
-        self.calls.entry((edge.clone(), family, request)).or_default().push(call);
+    /// Takes a call of the request `request` for a thing of this kind.
+    pub(super) fn add(&mut self, edge: &Edge, kind: u64, request: SpanId, call: Call) {
+        self.calls.entry((edge.clone(), kind, request)).or_default().push(call);
     }
 
     /// Takes a call that was made for nobody's request; the first of a trace is told.
@@ -66,10 +72,10 @@ impl Sequences {
             out.push(unasked);
         }
         let mut sums: BTreeMap<(Edge, u64), ([usize; 2], Call)> = BTreeMap::new();
-        for ((edge, family, _), calls) in self.calls {
+        for ((edge, kind, _), calls) in self.calls {
             let Some((count, last)) = sequence(calls) else { continue };
             let ([requests, all], newest) =
-                sums.entry((edge, family)).or_insert(([0, 0], last.clone()));
+                sums.entry((edge, kind)).or_insert(([0, 0], last.clone()));
             (*requests, *all) = (*requests + 1, *all + count);
             if newest.at_unix_ms < last.at_unix_ms {
                 *newest = last;
@@ -99,15 +105,29 @@ fn sequence(mut calls: Vec<Call>) -> Option<(usize, Call)> {
     let mut chain: Vec<Call> = Vec::new();
     for call in calls {
         let until_ns = chain.last().map_or(0, |last| last.end_ns);
-        if until_ns <= call.start_ns.saturating_add(super::tries::ROUNDING_NS) {
+        if until_ns <= call.start_ns.saturating_add(call.rounding_ns()) {
             chain.push(call);
         }
     }
     let (first, last) = (chain.first()?, chain.last()?);
-    let busy_ns: u64 = chain.iter().map(|call| call.end_ns - call.start_ns).sum();
-    let paused_ns = (last.end_ns - first.start_ns).saturating_sub(busy_ns);
+    let length_ns = |call: &Call| call.end_ns.saturating_sub(call.start_ns);
+    let busy_ns = chain.iter().map(length_ns).fold(0, u64::saturating_add);
+    let whole_ns = last.end_ns.saturating_sub(first.start_ns);
+    let rounding_ns = chain.iter().map(Call::rounding_ns).max()?;
+    let is_after_each_other =
+        rounding_ns <= busy_ns && busy_ns <= whole_ns.saturating_add(rounding_ns);
     let calls = chain.len() as u64;
-    let pause_ns_max = PAUSE_NS_MAX.max(busy_ns / calls);
-    let is_one = CALLS_MIN <= chain.len() && paused_ns <= pause_ns_max * (calls - 1);
+    let pause_ns_max = PAUSE_NS_MAX.max(busy_ns / calls).saturating_mul(calls - 1);
+    let is_one = CALLS_MIN <= chain.len()
+        && is_after_each_other
+        && whole_ns.saturating_sub(busy_ns) <= pause_ns_max;
     is_one.then(|| (chain.len(), last.clone()))
+}
+
+impl Call {
+    /// By how much it can seem to begin too early, ns: a clock that gives whole milliseconds rounds; else
+    /// it is the microsecond of those who keep no more.
+    const fn rounding_ns(&self) -> u64 {
+        if self.start_ns.is_multiple_of(MS_NS) { ROUNDING_NS } else { US_NS }
+    }
 }

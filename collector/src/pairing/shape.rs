@@ -11,8 +11,9 @@
 //! a chain of exits the last, the *leaf*, makes the attempts, and the first, the *top*, is the call
 //! as the application meant it.
 
+use super::let_in::shortest_around;
 use super::trace::Held;
-use crate::spans::{Emitter, SpanKind};
+use crate::spans::{Emitter, Origin, Span, SpanKind};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::SpanId;
 use std::collections::HashMap;
@@ -29,8 +30,8 @@ pub(super) struct Shape<'a> {
     inner: Vec<bool>,
     /// Exits that lead back into their own service.
     selves: Vec<bool>,
-    /// Requests that a proxy let in.
-    let_in: Vec<usize>,
+    /// Requests that a proxy let in, by proxy.
+    let_in: HashMap<&'a Origin, Vec<usize>>,
     /// The first span without a parent here, where all others without one are beside it.
     beginning: Option<usize>,
     /// For each span those below it that belong to another service.
@@ -48,12 +49,16 @@ impl<'a> Shape<'a> {
                 parent.filter(|&parent| parent != at)
             })
             .collect();
-        let is_let_in =
-            |held: &Held| (held.span.emitter, held.span.kind) == (Emitter::Proxy, SpanKind::Server);
+        let mut let_in: HashMap<&Origin, Vec<usize>> = HashMap::new();
+        for (at, Held { span, .. }) in spans.iter().enumerate() {
+            if (span.emitter, span.kind) == (Emitter::Proxy, SpanKind::Server) {
+                let_in.entry(&*span.origin).or_default().push(at);
+            }
+        }
         let mut shape = Self {
             spans,
             entries: vec![Vec::new(); spans.len()],
-            let_in: (0..spans.len()).filter(|&at| is_let_in(&spans[at])).collect(),
+            let_in,
             exits: vec![false; spans.len()],
             inner: vec![false; spans.len()],
             selves: vec![false; spans.len()],
@@ -201,21 +206,16 @@ impl<'a> Shape<'a> {
         owner
     }
 
-    /// The request that span `at`, the top of a call, is made for. The span of the application that a
-    /// proxy's own is below comes with the next batch of its SDK; until then the request is the one that
-    /// the same proxy let in and that was under way all the while.
+    /// The request that span `at`, the top of a call, is made for. While the span of the application is
+    /// not there that a proxy's own is below, the proxy's requests tell.
     pub(super) fn request(&self, at: usize) -> Option<SpanId> {
         let call = &self.spans[at].span;
         if call.emitter != Emitter::Proxy || self.parents[at].is_some() {
             return self.owner(at);
         }
-        let spans = self.let_in.iter().map(|&at| &self.spans[at].span);
-        let around = spans.filter(|span| {
-            span.origin == call.origin
-                && span.start_unix_ns <= call.start_unix_ns
-                && call.end_unix_ns <= span.end_unix_ns
-        });
-        around.min_by_key(|span| span.duration_us()).map(|span| span.span_id)
+        let requests = self.let_in.get(&*call.origin)?.iter().map(|&at| &self.spans[at].span);
+        let times = |span: &Span| [span.start_unix_ns, span.end_unix_ns];
+        shortest_around(times(call), requests.map(|span| (span.span_id, times(span))))
     }
 
     /// Whether a message handler within another one: the same message, seen by two layers.

@@ -117,6 +117,25 @@ fn more_requests_on_a_slow_route_accuse_nobody() {
     }
 }
 
+/// Scenario: after ten minutes on one route its requests are sent on another one, or on none, and take
+/// longer there, in the service.
+/// Guarantees: that is a regression of the service and stays one: what came with a fault is no usual
+/// slow kind.
+#[test]
+fn a_route_that_came_with_the_fault_excuses_nobody() {
+    let check = |after: &[Route]| {
+        let mut run = Run::new();
+        run.seconds(600, &[("v1", 100, 10_000), ("old", 1, 10_000)], 0);
+        run.seconds(150, after, 0);
+        let open = run.open();
+        let [incident] = &open[..] else { panic!("{after:?}: one incident: {open:#?}") };
+        assert_eq!(incident.originator.as_deref(), Some("inventory"), "{incident:#?}");
+    };
+    check(&[("v2", 100, 20_000), ("old", 1, 10_000)]);
+    check(&[("v2", 100, 16_000), ("old", 1, 10_000)]);
+    check(&[("", 100, 20_000), ("old", 1, 10_000)]);
+}
+
 /// Scenario: three routes and a restart of the policy that leaves one of them.
 /// Guarantees: a single route is not watched beside its edge, and what was watched is forgotten.
 #[test]

@@ -5,7 +5,6 @@ use crate::spans::{Evidence, Peer, Target};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::SpanId;
 use proptest::prelude::*;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 mod order;
 mod sequences;
@@ -59,23 +58,14 @@ impl Draft {
     /// An HTTP request for this path.
     fn http(mut self, path: &str) -> Self {
         self.0.protocol = Protocol::Http1;
-        self.target(path, true)
+        self.0.target = Some(Target::http("GET", path, ""));
+        self
     }
 
     /// A gRPC call of this method.
     fn rpc(mut self, method: &str) -> Self {
         self.0.protocol = Protocol::Grpc;
-        self.target(method, false)
-    }
-
-    fn target(mut self, text: &str, is_whole: bool) -> Self {
-        let digest = |text: &str| {
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            hasher.finish()
-        };
-        let family = text.split('/').nth(1).unwrap_or_default();
-        self.0.target = Some(Target { is_whole, digest: digest(text), family: digest(family) });
+        self.0.target = Some(Target::rpc("a.B", method));
         self
     }
 
@@ -105,7 +95,8 @@ impl Draft {
     fn db(mut self, system: &str) -> Self {
         self.0.protocol = Protocol::Database;
         self.peer().system = system.into();
-        self.target(system, false)
+        self.0.target = Some(Target::statement(system));
+        self
     }
 
     /// The queue that the message went to or came from.

@@ -21,7 +21,7 @@ fn request(calls: &[(&str, u64, u64)]) -> Vec<Draft> {
 }
 
 /// Scenario: one request calls for things of one kind: five after each other, in equal or in other
-/// words; four; of other kinds; side by side; every 100 ms, as one who waits for a job; slow with long pauses; some of which
+/// words; four; of other kinds; of a kind that is not known; side by side; every 100 ms, as one who waits for a job; slow with long pauses; some of which
 /// fail.
 /// Guarantees: N+1 is five after each other that went well, and nothing else.
 #[test]
@@ -37,7 +37,17 @@ fn what_is_n_plus_one() {
     check_many("of one kind", &of(12, 10, 8, kinds), Some([1, 12]));
     check_many("four", &of(4, 10, 8, same), None);
     check_many("other things", &of(5, 10, 8, others), None);
+    let below = |nth| ["/p/cart", "/p/price", "/p/stock", "/p/user", "/p/tax"][nth as usize % 5];
+    check_many("other things below one path", &of(5, 10, 8, below), None);
     check_many("side by side", &of(12, 1, 30, kinds), None);
+    check_many("side by side and short", &of(12, 0, 1, kinds), None);
+    let mut exact = of(12, 0, 1, kinds);
+    for (nth, draft) in (0_u64..).zip(exact.iter_mut().skip(1)) {
+        draft.0.start_unix_ns += 10_007 * (nth / 2);
+        draft.0.end_unix_ns = draft.0.start_unix_ns + 150_000;
+    }
+    check_many("side by side and very short", &exact, None);
+    check_many("one millisecond each", &of(12, 1, 1, kinds), Some([1, 12]));
     check_many("polling", &of(12, 100, 8, same), None);
     check_many("starved", &of(12, 300, 180, kinds), Some([1, 12]));
     let mut failing = of(7, 10, 8, same);
@@ -45,9 +55,29 @@ fn what_is_n_plus_one() {
         *draft = draft.clone().status(503);
     }
     check_many("failing", &failing, None);
+    let mut rpcs = of(12, 10, 8, same);
+    for (nth, draft) in rpcs.iter_mut().skip(1).enumerate() {
+        *draft = draft.clone().rpc(["Get", "Put", "List"][nth / 2 % 3]);
+    }
+    check_many("methods of one service", &rpcs, None);
+    let mut plain = of(12, 10, 8, same);
+    plain.iter_mut().for_each(|draft| draft.0.target = None);
+    check_many("for nobody knows what", &plain, None);
     let mut root = of(6, 10, 8, same);
     root.remove(0);
     check_many("its request's span is lost", &root, Some([1, 6]));
+}
+
+/// Scenario: calls whose ends are as far off as a clock can be.
+/// Guarantees: they are no sequence, and nothing overflows.
+#[test]
+fn hostile_times_are_no_sequence() {
+    let mut spans = request(&[("/p/1", 0, 2); 6]);
+    let times = [(1, u64::MAX), (u64::MAX - 2_000_000, u64::MAX), (0, u64::MAX), (0, 0)];
+    for (draft, (start_ns, end_ns)) in spans.iter_mut().skip(1).zip(times.iter().cycle()) {
+        (draft.0.start_unix_ns, draft.0.end_unix_ns) = (*start_ns, *end_ns);
+    }
+    assert_eq!(sums(batch(spans)).sequences, BTreeMap::new());
 }
 
 /// Scenario: the same through proxies, whose spans come before those of the applications: the proxy of
