@@ -31,14 +31,19 @@ pub(super) struct Heard {
     series: Vec<f64>,
 }
 
-/// What is heard of `service`, which `slow` accuse and whom `edge` leads to.
+/// What is heard of the guilty, whom `slow` accuse and whom `edge` leads to: where time is lost on a way,
+/// of that.
 pub(super) fn heard(
     scene: &Scene<'_>,
-    (service, edge): (&ServiceId, &Edge),
+    (guilt, edge): (&Guilt, &Edge),
     slow: &BTreeSet<Subject>,
     onset: u64,
 ) -> Option<Heard> {
-    let whole = [Subject::Service(service.clone()), Subject::Edge(edge.clone())];
+    let service = &guilt.service;
+    let mut whole = [Subject::Service(service.clone()), Subject::Edge(edge.clone())];
+    if let Some(way) = &guilt.way {
+        whole = [Subject::Edge(way.clone()), Subject::Service(service.clone())];
+    }
     let excess = |part: &Subject| shift(scene, part, onset).map_or(0.0, |shift| shift.excess());
     let parts = slow
         .iter()

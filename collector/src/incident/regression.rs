@@ -175,14 +175,15 @@ impl Incident {
         let service = self.blame.edge.destination.clone();
         let is_called = self.blame.edge.source != service;
         let Cause::Slow(regression) = &self.cause else { return };
-        let heard = heard(scene, (&service, &self.blame.edge), &regression.subjects, self.onset);
+        let heard = heard(scene, (guilt, &self.blame.edge), &regression.subjects, self.onset);
         let waiting = waiting(scene, &regression.subjects, &service);
         let view = &mut self.view;
         view.phase = "slow".into();
         view.originator = Some(scene.names.print(&service));
         // Whom nobody calls makes only visitors wait.
         view.victim = is_called.then(|| scene.names.print(&self.blame.victim));
-        view.edge = is_called.then(|| scene.names.print_edge(&self.blame.edge));
+        let led_to = is_called.then_some(&self.blame.edge);
+        view.edge = guilt.way.as_ref().or(led_to).map(|edge| scene.names.print_edge(edge));
         view.suspects = suspects(scene, guilt);
         view.data_quality = quality(scene, &service, &self.blame, is_called);
         let Some(heard) = heard else { return };

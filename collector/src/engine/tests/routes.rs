@@ -5,6 +5,8 @@ use super::bench::{Bench, Sidecar, inbound, window};
 use fusebox_proto::Latency;
 use fusebox_proto::report::{EdgeCounts, EdgeWindow, InboundWindow};
 use fusebox_proto::view::{Incident, IncidentState};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
 
 /// Requests a second on a route, and what they take, µs.
@@ -134,6 +136,43 @@ fn a_route_that_came_with_the_fault_excuses_nobody() {
     check(&[("v2", 100, 20_000), ("old", 1, 10_000)]);
     check(&[("v2", 100, 16_000), ("old", 1, 10_000)]);
     check(&[("", 100, 20_000), ("old", 1, 10_000)]);
+}
+
+/// Scenario: a busy service, which takes 5 ms or 95 ms, has a caller that makes one in a hundred of its
+/// calls; on the way from that one 40 ms are lost.
+/// Guarantees: the way is named, although the service's own time wanders by more than that in all.
+#[test]
+fn a_slow_way_to_a_busy_service_is_found() {
+    let mut bench = Bench::new();
+    let mut payment = bench.connect("payment-0", "payment", &["inventory"]);
+    let mut web = bench.connect("web-0", "web", &["inventory"]);
+    let mut inventory = bench.connect("inventory-0", "inventory", &[]);
+    let mut rng = StdRng::seed_from_u64(1);
+    for second in 0..700 {
+        bench.advance(Duration::from_secs(1));
+        let mut served = quiet();
+        let mut calls = |requests: u64, way_us: u64| {
+            let mut latency = Latency::default();
+            for _ in 0..requests {
+                let took_us = if rng.random_bool(0.2) { 5_000 } else { 95_000 };
+                latency.record_us(took_us + way_us);
+                served.latency.record_us(took_us);
+            }
+            served.requests += requests;
+            call("inventory", "", requests, latency)
+        };
+        let lost_us = if second < 600 { 0 } else { 40_000 };
+        let (few, many) = (calls(10, 1_000 + lost_us), calls(1_000, 1_000));
+        bench.report(&mut payment, vec![few], vec![inbound(10, 0, 100_000)]);
+        bench.report(&mut web, vec![many], vec![inbound(1_000, 0, 100_000)]);
+        bench.report(&mut inventory, vec![], vec![served]);
+    }
+    let incidents = bench.snapshot().incidents;
+    let [incident] = &incidents[..] else { panic!("one incident: {incidents:#?}") };
+    assert!(incident.summary.contains("on the way"), "{incident:#?}");
+    assert!(incident.summary.contains("p99 96 ms → 136 ms"), "{incident:#?}");
+    let edge = incident.edge.as_ref().map(|edge| (&*edge.source, &*edge.destination));
+    assert_eq!(edge, Some(("payment", "inventory")), "{incident:#?}");
 }
 
 /// Scenario: three routes and a restart of the policy that leaves one of them.
