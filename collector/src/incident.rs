@@ -22,6 +22,7 @@ mod regression;
 mod sentence;
 mod shift;
 mod slow;
+mod spacing;
 mod suggested;
 
 pub(crate) use action::{CAP_HEADROOM, RECOGNISED_MIN, SURE};
@@ -419,7 +420,8 @@ impl Incident {
         view.amplification = Some(blame.amplification);
         view.layers =
             blame.layers.iter().map(|(edge, factor)| layer(scene, edge, *factor)).collect();
-        view.evidence = evidence::evidence(scene, blame, &self.before);
+        view.evidence = evidence::evidence(scene, blame, &self.before, self.onset);
+        view.suspects = blame.suspects(scene, view.confidence, self.onset);
         view.counter_evidence = evidence::counter(scene, blame, watch, phase, self.onset);
         view.data_quality = evidence::quality(scene, blame);
         // What drains by itself, or under a lease, needs nothing more.

@@ -34,6 +34,8 @@ pub enum Observation {
         ending: Ending,
         /// Client side where known, else server side; `None` where no span tells it.
         latency_us: Option<u64>,
+        /// Of a repetition, how long its caller waited; `None` where that is not known.
+        waited: Option<Waited>,
         /// 1 ÷ sampling probability.
         weight: f64,
         /// Wall clock of its end, corrected for the sender's clock.
@@ -103,6 +105,15 @@ pub enum Observation {
         /// Whether a Fusebox proxy saw it: then its report counts it.
         from_proxy: bool,
     },
+}
+
+/// How long a caller waited before it repeated a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// Attempts that went before.
+    pub attempts_before: u16,
+    /// From the end of the last of them.
+    pub wait_us: u64,
 }
 
 /// An attempt as it is counted.

@@ -315,6 +315,7 @@ impl From<Attempt> for Observation {
             protocol: attempt.protocol,
             ending: attempt.ending,
             latency_us: attempt.latency_us,
+            waited: attempt.waited,
             weight: attempt.weight,
             at_unix_ms: attempt.at_unix_ms,
             from_proxy: attempt.from_proxy,

@@ -8,18 +8,21 @@ mod sparse;
 mod subsets;
 mod tally;
 mod track;
+mod waits;
 
 pub(crate) use sparse::{LatencyTotal, SparseLatency, moments_ms};
 pub use subsets::Part;
 pub(crate) use subsets::{Split, Subsets};
 pub(crate) use tally::{Counts, Served, Tally};
 pub(crate) use track::{Latent, MINUTE, Track};
+pub(crate) use waits::RetryWaits;
 
 use crate::graph::Witness;
 use crate::observe::Observation;
 use fusebox_proto::report::{EdgeWindow, InboundWindow};
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::HashMap;
+use waits::Waits;
 
 /// Stamps further in the future than this many seconds are taken as now: a clock is wrong.
 const AHEAD_MAX: u64 = 2;
@@ -30,6 +33,7 @@ pub(crate) struct Store {
     edges: HashMap<Edge, Track<Tally>>,
     services: HashMap<ServiceId, Track<Served>>,
     subsets: Subsets,
+    waits: Waits,
     edges_max: usize,
     services_max: usize,
     dropped: Dropped,
@@ -57,6 +61,7 @@ impl Store {
             edges: HashMap::new(),
             services: HashMap::new(),
             subsets: Subsets::default(),
+            waits: Waits::default(),
             edges_max,
             services_max,
             dropped: Dropped::default(),
@@ -74,6 +79,9 @@ impl Store {
         let (counts, latency) = (Tally::from(&window.counts), SparseLatency::from(&window.latency));
         let is_kept = track.add_proxy(second, &counts, &latency);
         self.dropped.too_late += u64::from(!is_kept);
+        if is_kept && let Some(waits) = &window.retry_waits {
+            self.waits.add_proxy(edge, second, &RetryWaits::from(&**waits));
+        }
         if is_kept && (!window.route.is_empty() || !window.subset.is_empty()) {
             let part = Part {
                 edge: edge.clone(),
@@ -107,6 +115,7 @@ impl Store {
                 edge,
                 ending,
                 latency_us,
+                waited,
                 weight,
                 at_unix_ms,
                 from_proxy: false,
@@ -123,6 +132,11 @@ impl Store {
                 let counts = Tally::of_span(*ending, *weight, 1.0);
                 let is_kept = track.add_span(second, &counts, &latency);
                 self.dropped.too_late += u64::from(!is_kept);
+                if let Some(waited) = waited.filter(|_| is_kept && !track.is_covered(second)) {
+                    let wait = sparse(Some(waited.wait_us), *weight);
+                    let waits = RetryWaits::of(waited.attempts_before, wait);
+                    self.waits.add_span(edge, second, &waits);
+                }
             }
             Observation::Corrected { edge, was, is, weight, at_unix_ms, from_proxy: false } => {
                 let second = *at_unix_ms / 1_000;
@@ -219,6 +233,12 @@ impl Store {
             !track.is_empty()
         });
         self.subsets.age(now_second);
+        self.waits.age(now_second);
+    }
+
+    /// How long callers waited before they repeated requests.
+    pub(crate) const fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// The subsets behind splits.

@@ -225,6 +225,25 @@ pub struct EdgeWindow {
     /// From the first byte sent to the last byte of the answer, client side, of successes,
     /// failures and timeouts.
     pub latency: Latency,
+    /// How long callers waited before they repeated a request; `None` where none did.
+    pub retry_waits: Option<Box<RetryWaits>>,
+}
+
+/// From the end of an attempt to the start of its forwarded repetition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RetryWaits {
+    /// Before the first repetition of a request.
+    pub first: Latency,
+    /// Before later ones.
+    pub later: Latency,
+}
+
+impl RetryWaits {
+    /// Counts the wait before the repetition that so many attempts went before.
+    pub fn record_us(&mut self, attempts_before: u16, wait_us: u64) {
+        let waits = if attempts_before <= 1 { &mut self.first } else { &mut self.later };
+        waits.record_us(wait_us);
+    }
 }
 
 /// Inbound traffic of the sidecar's own application.

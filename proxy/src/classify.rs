@@ -148,6 +148,7 @@ pub struct Attempt {
     at_us: u64,
     /// When the request was last forwarded before this attempt.
     renewed_us: u64,
+    waited_us: Option<u64>,
 }
 
 impl Attempt {
@@ -159,6 +160,12 @@ impl Attempt {
     /// Attempts of the same request that went out before.
     pub const fn resend_count(&self) -> u16 {
         self.resend_count
+    }
+
+    /// From the end of the attempt that it repeats, µs; `None` where it repeats none that was forwarded,
+    /// or others are under way beside it.
+    pub const fn waited_us(&self) -> Option<u64> {
+        self.waited_us
     }
 }
 
@@ -233,16 +240,24 @@ impl Classifier {
         let (narrow, wide) = (known(keys.narrow), known(keys.wide));
         let wide = wide.filter(|request| says_so || !self.is_asked_anew(now, request, head));
         let grade = if says_so { Grade::Certain } else { Grade::Probable };
-        let class = narrow
-            .and_then(|request| request.judge(Grade::Certain))
-            .or_else(|| wide.and_then(|request| request.judge(grade)))
-            .unwrap_or(match keys.narrow {
+        let judged = |request: Option<&'_ Request>, grade| {
+            request.and_then(|it| Some((it.judge(grade)?, it.idle_us(now_us))))
+        };
+        let judged = judged(narrow, Grade::Certain).or_else(|| judged(wide, grade));
+        let waited_us = judged.and_then(|(class, idle_us)| match class {
+            Class::Retry { of_refused: false, .. } => idle_us,
+            _ => None,
+        });
+        let class = judged.map_or(
+            match keys.narrow {
                 _ if says_so => {
                     Class::Retry { grade, original: Original::Unknown, of_refused: false }
                 }
                 None => Class::Unclassified,
                 Some(_) => Class::First,
-            });
+            },
+            |(class, _)| class,
+        );
         let earlier = wide.or(narrow);
         let counted = u16::try_from(head.grpc_previous_attempts).unwrap_or(u16::MAX);
         Attempt {
@@ -251,6 +266,7 @@ impl Classifier {
             resend_count: earlier.map_or(0, Request::attempts).max(counted),
             at_us: now_us,
             renewed_us: earlier.map_or(now_us, Request::touched_us),
+            waited_us,
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Before {
     pub(super) seconds: f64,
     /// The victim's latency.
     pub(super) latency: LatencyTotal,
+    /// Waits before first and later retries on the edge to act on.
+    pub(super) waits: [LatencyTotal; 2],
 }
 
 impl Before {
@@ -39,6 +41,7 @@ impl Before {
             seconds,
             latency: latencies(scene, &blame.victim)
                 .map_or_else(LatencyTotal::default, |own| own.latency_of(last, SECONDS)),
+            waits: scene.store.waits().sum(&blame.edge, last, SECONDS),
         }
     }
 

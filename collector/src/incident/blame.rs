@@ -6,8 +6,10 @@
 //! ones the uppermost, because whoever retries above repeats all retries below.
 
 use super::Scene;
+use super::spacing::Spacing;
 use crate::detect::Watch;
 use crate::graph::Graph;
+use fusebox_proto::view::Suspect;
 use fusebox_proto::{Edge, ServiceId};
 use std::collections::{BTreeSet, HashSet};
 
@@ -95,6 +97,30 @@ impl Blame {
     pub(super) fn with_factors(&self, factor: impl Fn(&Edge) -> Option<f64>) -> Self {
         let layer = |(edge, known): &(Edge, f64)| (edge.clone(), factor(edge).unwrap_or(*known));
         Self::of(&self.edge, self.victim.clone(), self.layers.iter().map(layer).collect())
+    }
+
+    /// Whoever multiplies, the originator first: how much of the amplification is theirs, and how they
+    /// space their retries.
+    pub(super) fn suspects(&self, scene: &Scene<'_>, confidence: f64, onset: u64) -> Vec<Suspect> {
+        let share = |factor: f64| factor.ln() / self.amplification.ln();
+        let most = self.layers.iter().map(|layer| share(layer.1)).fold(0.0, f64::max);
+        let (mut layers, mut others): (Vec<_>, Vec<_>) =
+            self.layers.iter().partition(|(edge, _)| *edge == self.edge);
+        others.sort_by(|a, b| b.1.total_cmp(&a.1));
+        layers.append(&mut others);
+        let mut room = most;
+        let suspect = |(edge, factor): &(Edge, f64)| {
+            let score = if *edge == self.edge { most } else { share(*factor).min(room) };
+            room = score - 1e-3;
+            let callee = scene.names.print(&edge.destination);
+            let mut reason = format!("multiplies its calls of {callee} by {factor:.1}");
+            if let Some(spacing) = Spacing::since(scene, edge, onset) {
+                reason += &format!("; {}", spacing.words());
+            }
+            let service = scene.names.print(&edge.source);
+            Suspect { service, score, confidence: confidence * score / most, reason }
+        };
+        layers.into_iter().map(suspect).filter(|suspect| 0.0 < suspect.score).collect()
     }
 }
 

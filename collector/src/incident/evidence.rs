@@ -4,6 +4,7 @@ use super::Scene;
 use super::before::{Before, latencies};
 use super::blame::Blame;
 use super::sentence::rate;
+use super::spacing::{self, Spacing};
 use crate::detect::{Grade, Phase, Watch};
 use crate::store::{MINUTE, Tally, Track};
 use fusebox_proto::ServiceId;
@@ -41,7 +42,12 @@ impl Into<'_> {
 }
 
 /// The signals of a storm, before → now, each with its last minute.
-pub(super) fn evidence(scene: &Scene<'_>, blame: &Blame, before: &Before) -> Vec<Evidence> {
+pub(super) fn evidence(
+    scene: &Scene<'_>,
+    blame: &Blame,
+    before: &Before,
+    onset: u64,
+) -> Vec<Evidence> {
     let Some((track, front)) = scene.track(&blame.edge) else { return Vec::new() };
     let into = Into { tracks: scene.store.edges_into(&blame.victim).map(|(_, t)| t).collect() };
     let is = into.sum(front, NOW_SECONDS);
@@ -82,6 +88,7 @@ pub(super) fn evidence(scene: &Scene<'_>, blame: &Blame, before: &Before) -> Vec
         into.series(front, |t| 100.0 * failed(t).unwrap_or(0.0)),
     ));
     all.push(signal("goodput", "/s", per_s(|t| t.successes), into.series(front, |t| t.successes)));
+    all.extend(spacing::evidence(scene, &blame.edge, before, onset));
     all
 }
 
@@ -145,6 +152,10 @@ pub(super) fn counter(
         }
     } else {
         counter.push("nothing was seen of this edge before it began".to_owned());
+    }
+    if let Some(spacing) = Spacing::since(scene, &blame.edge, onset).filter(Spacing::is_careful) {
+        let source = scene.names.print(&blame.edge.source);
+        counter.push(format!("{source} is careful: {}", spacing.words()));
     }
     if phase == Phase::Sustained
         && track.sum(front, 10).successes < 0.1 * track.sum(front, 10).first

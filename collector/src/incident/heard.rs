@@ -8,9 +8,9 @@ use super::shift::{self, Shift, series, shift};
 use super::slow::Guilt;
 use crate::detect::Subject;
 use crate::store::{LatencyTotal, Part};
+use fusebox_proto::Edge;
 use fusebox_proto::text::cut;
 use fusebox_proto::view::Evidence;
-use fusebox_proto::{Edge, ServiceId};
 use std::collections::BTreeSet;
 
 /// Growth of the demand that is worth mentioning.

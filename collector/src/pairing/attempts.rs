@@ -16,7 +16,7 @@ use super::sequences::Sequences;
 use super::shape::Shape;
 use super::trace::Held;
 use super::tries::Try;
-use crate::observe::{AttemptClass, Ending};
+use crate::observe::{AttemptClass, Ending, Waited};
 use crate::spans::{Emitter, Span, SpanKind, Target};
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::SpanId;
@@ -34,6 +34,7 @@ pub(super) struct Attempt {
     pub(super) protocol: Protocol,
     pub(super) ending: Ending,
     pub(super) latency_us: Option<u64>,
+    pub(super) waited: Option<Waited>,
     pub(super) weight: f64,
     pub(super) at_unix_ms: u64,
     pub(super) from_proxy: bool,
@@ -244,6 +245,7 @@ impl<'a> Reader<'a> {
                 .unwrap_or_default(),
             ending: Ending { class, outcome: attempt.outcome },
             latency_us: attempt.latency_us,
+            waited: attempt.waited,
             weight: spans().next().map_or(1.0, |span| span.weight),
             at_unix_ms: attempt.at_unix_ms,
             from_proxy: exits.iter().any(|&exit| self.span(exit).emitter == Emitter::Proxy),

@@ -140,7 +140,7 @@ impl Reader<'_> {
             }
         }
         let is_whole = call.target.is_some_and(|target| target.is_whole);
-        let mut running_until_ns = 0;
+        let (mut running_until_ns, mut repeated) = (0, 0);
         for (at, attempt) in tries.iter().enumerate() {
             let previous = at.checked_sub(1).map(|at| &tries[at]);
             let is_same_leaf =
@@ -163,13 +163,17 @@ impl Reader<'_> {
                 () if failed_before => AttemptClass::Retry,
                 () => AttemptClass::First,
             };
+            repeated = if class == AttemptClass::Retry { repeated + 1 } else { 0 };
+            let waited = previous.filter(|_| class == AttemptClass::Retry);
+            let waited = waited.and_then(|it| tries::waited(self.shape, it, attempt, repeated));
             if let Some(leaf) = leaf {
                 running_until_ns = running_until_ns.max(leaf.end_unix_ns);
             }
             let entry = attempt.entry.and_then(|entry| self.shape.caller(entry));
             if let Some(caller) = attempt.leaf.or(entry) {
                 let source = (&self.span(caller).origin.service, ServiceKind::Service);
-                self.attempt(attempt, [source, (service, kind)], class);
+                let told = Try { waited, ..attempt.clone() };
+                self.attempt(&told, [source, (service, kind)], class);
                 let edge = Edge::new(source.0.clone(), service.clone());
                 if class == AttemptClass::First {
                     self.unasked(&edge, attempt);

@@ -2,7 +2,7 @@
 
 use super::shape::Shape;
 use super::trace::Held;
-use crate::observe::Outcome;
+use crate::observe::{Outcome, Waited};
 use crate::spans::{Evidence, Span};
 use fusebox_proto::ServiceId;
 use fusebox_proto::report::Protocol;
@@ -27,6 +27,8 @@ pub(super) struct Try {
     pub(super) outcome: Outcome,
     pub(super) latency_us: Option<u64>,
     pub(super) at_unix_ms: u64,
+    /// Of a repetition, how long its caller waited.
+    pub(super) waited: Option<Waited>,
 }
 
 /// The tries of the leaf `at` below `top`, for each service that answered; one of `None` if none
@@ -51,6 +53,7 @@ pub(super) fn of_leaf(
         outcome: leaf.span.outcome,
         latency_us: Some(leaf.span.duration_us()),
         at_unix_ms: leaf.unix_ms(leaf.span.end_unix_ns),
+        waited: None,
     };
     let mut callees: BTreeMap<&ServiceId, Vec<usize>> = BTreeMap::new();
     for &entry in entries {
@@ -103,7 +106,28 @@ pub(super) fn of_entry(shape: &Shape<'_>, at: usize, caller: usize) -> Try {
         outcome: span.outcome,
         latency_us: Some(span.duration_us()),
         at_unix_ms: entry.unix_ms(span.end_unix_ns),
+        waited: None,
     }
+}
+
+/// From the end of `previous` to the start of its repetition `attempt`, which comes after so many:
+/// between two client spans, and out of sight of those between two spans of one callee's process. A
+/// callee that was given up does not know when.
+pub(super) fn waited(
+    shape: &Shape<'_>,
+    previous: &Try,
+    attempt: &Try,
+    attempts_before: usize,
+) -> Option<Waited> {
+    let span = |at: usize| &shape.spans[at].span;
+    let (from, to) = match (previous.leaf, attempt.leaf) {
+        (Some(from), Some(to)) if from != to => (span(from), span(to)),
+        _ if previous.outcome == Outcome::Timeout => return None,
+        _ => (span(previous.entry?), span(attempt.entry?)),
+    };
+    let wait_ns = to.start_unix_ns.checked_sub(from.end_unix_ns)?;
+    let attempts_before = u16::try_from(attempts_before).unwrap_or(u16::MAX);
+    (from.origin == to.origin).then_some(Waited { attempts_before, wait_us: wait_ns / 1_000 })
 }
 
 /// A try that its library followed by another one within the same client span. The callee may

@@ -204,6 +204,7 @@ impl Mesh {
                 protocol: Protocol::Http1,
                 counts,
                 latency,
+                retry_waits: None,
             });
             windows.collect::<Vec<_>>()
         });

@@ -1,7 +1,7 @@
 //! What counts where proxies and spans overlap, and in which order things may come.
 
 use super::*;
-use crate::observe::{AttemptClass, Ending, Outcome};
+use crate::observe::{AttemptClass, Ending, Outcome, Waited};
 use fusebox_proto::Latency;
 use fusebox_proto::report::{EdgeCounts, Protocol};
 use proptest::prelude::*;
@@ -25,6 +25,7 @@ fn span(second: u64, ending: Ending, weight: f64) -> Observation {
         protocol: Protocol::Http1,
         ending,
         latency_us: Some(9_000),
+        waited: None,
         weight,
         at_unix_ms: second * 1_000 + 7,
         from_proxy: false,
@@ -46,6 +47,7 @@ fn window(first: u64, retries: u64, latency_us: u64) -> EdgeWindow {
             ..EdgeCounts::default()
         },
         latency,
+        retry_waits: None,
     }
 }
 
@@ -164,5 +166,37 @@ proptest! {
             prop_assert_eq!(a.sum(second, 1), b.sum(second, 1));
         }
         prop_assert_eq!(a.latency(), b.latency());
+    }
+}
+
+/// Scenario: spans and a proxy tell of the waits of one second, in both orders; then a minute passes.
+/// Guarantees: only the proxy's count, and nothing is left in the end.
+#[test]
+fn waits_are_those_of_proxies() {
+    for is_span_first in [true, false] {
+        let mut store = Store::new(10, 10);
+        let see = |store: &mut Store| {
+            let mut span = span(NOW, ending(AttemptClass::Retry, Outcome::Success), 1.0);
+            let Observation::Attempt { waited, .. } = &mut span else { panic!("an attempt") };
+            *waited = Some(Waited { attempts_before: 1, wait_us: 9_000 });
+            store.observe(NOW, &span);
+        };
+        if is_span_first {
+            see(&mut store);
+            assert_eq!(store.waits().sum(&edge(), NOW, 1)[0].count(), 1);
+        }
+        let mut waits = fusebox_proto::report::RetryWaits::default();
+        waits.record_us(1, 1_000);
+        waits.record_us(2, 2_000);
+        let window = EdgeWindow { retry_waits: Some(Box::new(waits)), ..window(1, 2, 5_000) };
+        store.add_edge_window(&edge(), NOW, &window);
+        if !is_span_first {
+            see(&mut store);
+        }
+        let medians = store.waits().sum(&edge(), NOW, 1).map(|it| it.quantile_ms(0.5, 1));
+        assert_eq!(medians, [Some(1.003), Some(2.007)]);
+        assert_eq!(store.waits().series(&edge(), NOW), [1.003]);
+        store.age(NOW + 65);
+        assert_eq!(store.waits().series(&edge(), NOW + 65), []);
     }
 }

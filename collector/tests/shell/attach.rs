@@ -56,6 +56,7 @@ fn report(number: u64) -> Report {
         protocol: Protocol::Http1,
         counts,
         latency,
+        retry_waits: None,
     };
     Report {
         boot: 7,

@@ -349,6 +349,13 @@ pub struct EdgeWindow {
     /// Subset that the route chose; empty where it chose none.
     #[prost(string, tag = "6")]
     pub subset: ::prost::alloc::string::String,
+    /// How long callers waited from the end of an attempt to its forwarded repetition, as `latency_us`:
+    /// before the first repetition of a request. Empty where none was recognised.
+    #[prost(bytes = "vec", tag = "7")]
+    pub first_retry_wait_us: ::prost::alloc::vec::Vec<u8>,
+    /// The same before later repetitions.
+    #[prost(bytes = "vec", tag = "8")]
+    pub later_retry_wait_us: ::prost::alloc::vec::Vec<u8>,
 }
 /// Attempts on one edge in one window. What starts is counted by its start, what ends by its end.
 /// A failure is the server's, a refusal ours, a timeout the caller's patience: never added up here.

@@ -4,8 +4,8 @@ use super::command::breaker_state;
 use super::{all, each, line, percent, service, unix_ms, v1};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EDGES_MAX, ENDPOINT_LABELS_MAX, ENDPOINTS_MAX, EdgeCounts,
-    EdgeWindow, Endpoint, Endpoints, InboundWindow, Protocol, Refusals, Report, TRANSITIONS_MAX,
-    TROUBLES_MAX, Transition,
+    EdgeWindow, Endpoint, Endpoints, InboundWindow, Protocol, Refusals, Report, RetryWaits,
+    TRANSITIONS_MAX, TROUBLES_MAX, Transition,
 };
 use crate::{Invalid, Latency};
 
@@ -141,6 +141,9 @@ fn protocol(wire: i32) -> Protocol {
 
 impl From<EdgeWindow> for v1::EdgeWindow {
     fn from(window: EdgeWindow) -> Self {
+        let wait = |which: fn(&RetryWaits) -> &Latency| {
+            window.retry_waits.as_deref().map(|waits| which(waits).to_bytes()).unwrap_or_default()
+        };
         Self {
             destination: Some(window.destination.into()),
             route: window.route,
@@ -148,6 +151,8 @@ impl From<EdgeWindow> for v1::EdgeWindow {
             protocol: v1::Protocol::from(window.protocol).into(),
             counts: Some(window.counts.into()),
             latency_us: window.latency.to_bytes(),
+            first_retry_wait_us: wait(|waits| &waits.first),
+            later_retry_wait_us: wait(|waits| &waits.later),
         }
     }
 }
@@ -164,8 +169,20 @@ impl TryFrom<v1::EdgeWindow> for EdgeWindow {
             protocol: protocol(wire.protocol),
             counts: counts.map_err(|invalid| invalid.within("counts"))?,
             latency: Latency::from_bytes(&wire.latency_us)?,
+            retry_waits: retry_waits(&wire.first_retry_wait_us, &wire.later_retry_wait_us)?,
         })
     }
+}
+
+fn retry_waits(first: &[u8], later: &[u8]) -> Result<Option<Box<RetryWaits>>, Invalid> {
+    if first.is_empty() && later.is_empty() {
+        return Ok(None);
+    }
+    let wait = |bytes, field| {
+        Latency::from_bytes(bytes).map_err(|invalid| Invalid::new(field, invalid.reason))
+    };
+    let first = wait(first, "first_retry_wait_us")?;
+    Ok(Some(Box::new(RetryWaits { first, later: wait(later, "later_retry_wait_us")? })))
 }
 
 fn count(value: u64, field: &str) -> Result<u64, Invalid> {

@@ -9,7 +9,7 @@ use crate::delta::Delta;
 use crate::policy::{Profile, Push, PushAck};
 use crate::report::{
     BreakerStatus, Cause, Dropped, EdgeCounts, EdgeWindow, Endpoint, Endpoints, FromProxy, Hello,
-    InboundWindow, Protocol, Refusals, Report, Transition,
+    InboundWindow, Protocol, Refusals, Report, RetryWaits, Transition,
 };
 use crate::view::{GuardMode, History, Snapshot, Update};
 use crate::{Invalid, Latency, ProxyId, ServiceId};
@@ -49,6 +49,7 @@ fn report() -> Report {
             protocol: Protocol::Grpc,
             counts,
             latency: latency(),
+            retry_waits: Some(Box::new(RetryWaits { first: latency(), ..RetryWaits::default() })),
         }],
         inbound: vec![InboundWindow {
             route,

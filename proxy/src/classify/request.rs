@@ -74,6 +74,11 @@ impl Request {
         self.first_us < arrived_us && (self.owed == 0 || self.touched_us <= seen_us)
     }
 
+    /// How long nothing of it has been under way, µs; `None` while something is.
+    pub(super) const fn idle_us(&self, now_us: u64) -> Option<u64> {
+        if self.in_flight == 0 { Some(now_us.saturating_sub(self.touched_us)) } else { None }
+    }
+
     /// Attempts that were forwarded.
     pub(super) const fn attempts(&self) -> u16 {
         self.attempts

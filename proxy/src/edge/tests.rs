@@ -216,6 +216,37 @@ fn a_window_is_corrected() {
     assert_eq!((counts.hedges, counts.retries_certain, counts.timeouts), (0, 1, 1));
 }
 
+/// Scenario: requests that are repeated after a failure and after a timeout, once and twice, one while
+/// another attempt of it is under way, and one whose first attempt was refused here; all a millisecond
+/// late.
+/// Guarantees: the waits of the window are from the end of what is repeated, first ones and later ones
+/// apart; where that has no single end nothing is told, and the next window begins anew.
+#[test]
+fn waits_before_retries_are_told() {
+    let mut life = Life::new();
+    for ended in [FAILED, GIVEN_UP] {
+        life.attempt(1, 1, ended);
+        life.pass(50);
+    }
+    life.attempt(1, 1, OK);
+    let (early, late) = (life.forwarded(2, 1), life.forwarded(2, 1));
+    life.end(early, FAILED);
+    life.pass(30);
+    life.attempt(2, 1, OK);
+    life.end(late, OK);
+    life.trip(Action::Open);
+    let _ = life.refused(3, 1);
+    life.core.reset(life.now, true);
+    life.pass(70);
+    life.attempt(3, 1, OK);
+    let waits = life.close().edges.remove(0).retry_waits.expect("there were two");
+    let near = |waits: &fusebox_proto::Latency| waits.quantile_us(0.5).map(|us| us / 1_000);
+    assert_eq!((waits.first.count(), near(&waits.first)), (1, Some(51)));
+    assert_eq!((waits.later.count(), near(&waits.later)), (1, Some(51)));
+    life.attempt(4, 1, OK);
+    assert_eq!(life.close().edges.remove(0).retry_waits, None);
+}
+
 /// Scenario: an edge that speaks two protocols.
 /// Guarantees: each has its own counters.
 #[test]

@@ -2,7 +2,7 @@
 
 use super::request::{Reason, Way};
 use crate::classify::{Attempt, Class, Grade, Insight};
-use fusebox_proto::report::{EdgeCounts, EdgeWindow, Protocol, Refusals};
+use fusebox_proto::report::{EdgeCounts, EdgeWindow, Protocol, Refusals, RetryWaits};
 use fusebox_proto::{Latency, ServiceId};
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub(super) struct Lane {
     /// Of them, `in_flight` goes over from window to window.
     counts: EdgeCounts,
     latency: Latency,
+    /// Made for the first repetition: a histogram has 30 KiB.
+    retry_waits: Option<Box<RetryWaits>>,
 }
 
 impl Window {
@@ -47,7 +49,8 @@ impl Window {
             return self.lane(protocol, None);
         }
         let (counts, latency) = (EdgeCounts::default(), Latency::default());
-        self.lanes.push(Lane { protocol, way: way.cloned(), counts, latency });
+        let way = way.cloned();
+        self.lanes.push(Lane { protocol, way, counts, latency, retry_waits: None });
         self.lanes.last_mut().expect("it was just added")
     }
 
@@ -82,9 +85,13 @@ impl Lane {
     pub(super) fn forwarded(&mut self, attempt: &Attempt) {
         self.counts.in_flight += 1;
         self.count(attempt, |counter| *counter += 1);
+        if let Some(wait_us) = attempt.waited_us() {
+            let waits = self.retry_waits.get_or_insert_default();
+            waits.record_us(attempt.resend_count(), wait_us);
+        }
     }
 
-    /// Takes back a forwarded attempt that was counted in this window.
+    /// Takes back a forwarded attempt that was counted in this window. That its caller waited stays true.
     pub(super) fn withdrawn(&mut self, attempt: &Attempt) {
         self.count(attempt, |counter| *counter = counter.saturating_sub(1));
     }
@@ -184,6 +191,7 @@ impl Lane {
             protocol: self.protocol,
             counts: std::mem::replace(&mut self.counts, next),
             latency: self.latency.clone(),
+            retry_waits: self.retry_waits.take(),
         };
         self.latency.clear();
         window

@@ -152,3 +152,55 @@ fn a_storm_explains_who_is_slow() {
         }
     }
 }
+
+/// Scenario: the founding storm by clients that space their retries: at once, evenly, longer each time,
+/// by chance, or both; and three layers that are each careful.
+/// Guarantees: the incident tells how each layer spaces them, with the waits that its library makes, and
+/// says for the careful that they are.
+#[test]
+fn the_spacing_of_retries_is_told() {
+    let storm = |name: &str, seed: u64, spacing: Option<(u64, f64)>| {
+        let mut plan = plan(name, seed);
+        if let (Change::Release { client, .. }, Some((backoff_ms, jitter_percent))) =
+            (&mut plan.scenario.faults[0].change, spacing)
+        {
+            // Five tries: of ten that are so far apart few would be made within the storm.
+            (client.attempts, client.backoff_ms, client.jitter_percent) =
+                (5, backoff_ms, jitter_percent);
+        }
+        let (_, incidents) = Shop::new(plan, Plant::Nothing).run(Duration::from_secs(40));
+        let storm = incidents.into_iter().find(|incident| incident.kind == "retry_storm");
+        storm.unwrap_or_else(|| panic!("{name}, seed {seed}: no storm"))
+    };
+    let current = |incident: &Incident, signal: &str| {
+        let evidence = incident.evidence.iter().find(|evidence| evidence.signal == signal);
+        evidence.and_then(|evidence| evidence.current)
+    };
+    for seed in seeds(1, 20) {
+        for (spacing, wait_ms, words) in [
+            ((0, 0.0), 0.0..=1.0, "no backoff, no jitter"),
+            ((40, 0.0), 40.0..=41.0, "with backoff, no jitter"),
+            ((40, 100.0), 5.0..=35.0, "with backoff, with jitter"),
+        ] {
+            let incident = storm("retry-storm", seed, Some(spacing));
+            let said = &incident.suspects[0];
+            let case = format!("{spacing:?}, seed {seed}: {:#?}", told(&[incident.clone()]));
+            assert!(said.service == "payment" && said.reason.ends_with(words), "{case}");
+            let wait = current(&incident, "wait before a retry");
+            assert!(wait.is_some_and(|ms| wait_ms.contains(&ms)), "{wait:?} {case}");
+            let is_careful = incident.counter_evidence.iter().any(|it| it.contains("is careful"));
+            assert_eq!(is_careful, words == "with backoff, with jitter", "{case}");
+        }
+        let incident = storm("layered-retries", seed, None);
+        println!("{:#?}", told(&[incident.clone()]));
+        for suspect in &incident.suspects {
+            assert!(suspect.reason.ends_with("with backoff, with jitter"), "{suspect:?}");
+        }
+        let names: Vec<_> = incident.suspects.iter().map(|it| it.service.clone()).collect();
+        assert_eq!(
+            (names.len(), names.first()),
+            (3, incident.originator.as_ref()),
+            "{incident:#?}"
+        );
+    }
+}

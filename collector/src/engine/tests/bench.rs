@@ -50,6 +50,7 @@ pub(super) fn window(destination: &str, counts: EdgeCounts, latency_us: u64) -> 
         protocol: Protocol::Http1,
         counts,
         latency,
+        retry_waits: None,
     }
 }
 

@@ -137,6 +137,7 @@ impl Run {
                 ..EdgeCounts::default()
             },
             latency,
+            retry_waits: None,
         }
     }
 

@@ -247,6 +247,7 @@ fn spans_alone_are_never_enough() {
         protocol: Protocol::Http1,
         ending: Ending { class, outcome },
         latency_us: Some(1_000_000),
+        waited: None,
         weight: 1.0,
         at_unix_ms: bench.now.unix_ms - 1_500,
         from_proxy: false,

@@ -134,6 +134,7 @@ fn layers_that_only_spans_tell() {
                         protocol: Protocol::Http1,
                         ending: Ending { class, outcome },
                         latency_us: Some(20_000),
+                        waited: None,
                         weight: 10.0,
                         at_unix_ms: bench.now.unix_ms - 200 * second,
                         from_proxy: false,

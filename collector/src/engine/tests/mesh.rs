@@ -369,7 +369,8 @@ impl Mesh {
         let destination = super::bench::service("inventory");
         let protocol = Protocol::Http1;
         let (route, subset) = (String::new(), String::new());
-        let edge = EdgeWindow { destination, route, subset, protocol, counts, latency };
+        let edge =
+            EdgeWindow { destination, route, subset, protocol, counts, latency, retry_waits: None };
         let came_in = inbound(requests, 0, 5_000);
         let mut sidecar = self.sidecars[proxy].clone();
         self.bench.report(&mut sidecar, vec![edge], vec![came_in]);

@@ -129,6 +129,7 @@ impl World {
                 protocol: Protocol::Http1,
                 counts: count.edge,
                 latency: count.out,
+                retry_waits: None,
             });
             let mut sidecar = self.sidecars[at].clone();
             self.bench.report(&mut sidecar, edge.into_iter().collect(), vec![inbound]);

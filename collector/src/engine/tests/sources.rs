@@ -106,6 +106,7 @@ fn attempt(bench: &Bench, ending: Ending, weight: f64) -> Observation {
         protocol: Protocol::Http1,
         ending,
         latency_us: Some(1_000_000),
+        waited: None,
         weight,
         at_unix_ms: bench.now.unix_ms - 1_500,
         from_proxy: false,

@@ -70,6 +70,35 @@ fn siblings_are_classed_by_what_went_before() {
     );
 }
 
+/// Scenario: three tries side by side, and two out of sight of the client span, that failed or that the
+/// caller gave up; one span for each below one request.
+/// Guarantees: a repetition tells how long its caller waited where one clock shows it, and how many
+/// attempts went before.
+#[test]
+fn repetitions_tell_how_long_their_caller_waited() {
+    let waits = |spans: &[Draft]| {
+        let told = told(vec![(0.0, batch(spans.iter().cloned()))]);
+        let waits = told.iter().filter_map(|it| match it {
+            Observation::Attempt { waited, .. } => *waited,
+            _ => None,
+        });
+        let mut waits: Vec<_> = waits.map(|it| (it.attempts_before, it.wait_us)).collect();
+        waits.sort_unstable();
+        waits
+    };
+    let call = |id, start, end| client("a", id, 99, start, end).http("/r").to("b:1");
+    let served = server("b", 9, 3, 156, 159).http("/r").status(200);
+    let side_by_side =
+        [call(1, 0, 5).status(503), call(2, 55, 60).error(), call(3, 155, 160).status(200), served];
+    assert_eq!(waits(&side_by_side), [(1, 50_000), (2, 95_000)]);
+    let hidden = |first: Draft| {
+        [client("a", 1, 0, 0, 60).http("/r"), first, server("b", 3, 1, 40, 50).http("/r")]
+    };
+    let first = server("b", 2, 1, 1, 10).http("/r");
+    assert_eq!(waits(&hidden(first.clone().status(503))), [(1, 30_000)]);
+    assert_eq!(waits(&hidden(first)), [], "the callee does not know when it was given up");
+}
+
 /// Scenario: siblings that differ in path, N+1 of which one fails, RPCs of one method at once, and
 /// redirects in both shapes.
 /// Guarantees: none is a retry.
