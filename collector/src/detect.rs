@@ -36,7 +36,7 @@ pub use kept::{BaselineRecord, RetryBaseline, Subject};
 pub(crate) use latencies::Latencies;
 pub(crate) use n_plus_one::{Many, NPlusOne, NPlusOnes};
 pub(crate) use p99::UsualLatency;
-pub(crate) use polling::{Poll, Polling};
+pub(crate) use polling::{Poll, Polling, Unasked};
 pub(crate) use retry_storm::Watch;
 pub(crate) use silent::{Silent, SilentSubsets};
 pub(crate) use words::{Grade, Phase, Sight, Usual};

@@ -83,10 +83,14 @@ pub enum Observation {
         edge: Edge,
         /// Which instance called; empty where it does not tell.
         instance: Arc<str>,
-        /// What was asked for.
+        /// What was asked for, in few words.
         operation: Arc<str>,
+        /// What was asked for: its digest.
+        asked_for: u64,
         /// Wall clock of the start, corrected for the sender's clock.
         at_unix_ms: u64,
+        /// End minus start.
+        took_ms: u64,
     },
     /// A service answered a request, seen from the server.
     Served {

@@ -93,7 +93,7 @@ pub(crate) fn dropped(engine: &Engine) -> BTreeMap<String, u64> {
         ("wishes", engine.desired.dropped()),
         ("incidents", engine.incidents.dropped()),
         ("history_records", engine.keeping.dropped()),
-        ("instances", engine.instances.dropped()),
+        ("instances", engine.instances.dropped() + engine.polling.dropped()),
         ("unpaired_spans", pairing.spans),
         ("misdated_spans", engine.looking.ring.misdated()),
         ("traces_cut", pairing.traces_cut),
@@ -251,7 +251,7 @@ fn advisories(engine: &Engine) -> Vec<Advisory> {
         Advisory { kind: "n_plus_one".to_owned(), source, destination, summary, since }
     };
     let many = engine.n_plus_ones.iter().map(n_plus_one);
-    let polling = |(edge, poll): (&Edge, Poll)| {
+    let polling = |(edge, poll): (&Edge, &Poll)| {
         let names = engine.names.print_edge(edge);
         let (source, destination) = (names.source, names.destination);
         let Poll { since, every_ms, operation } = poll;

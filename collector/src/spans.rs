@@ -12,6 +12,7 @@ use crate::observe::Outcome;
 use fusebox_proto::ServiceId;
 use fusebox_proto::report::Protocol;
 use fusebox_proto::trace::{SpanId, TraceId};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 /// The spans of one export request.
@@ -82,6 +83,13 @@ impl Span {
     /// End minus start.
     pub fn duration_us(&self) -> u64 {
         self.end_unix_ns.saturating_sub(self.start_unix_ns) / 1_000
+    }
+
+    /// Digest of what is asked for: of its target, or of what was done where no attribute tells.
+    pub fn asked_for(&self) -> u64 {
+        // Without a seed, as that of targets.
+        let of_operation = || BuildHasherDefault::<DefaultHasher>::new().hash_one(&self.operation);
+        self.target.map_or_else(of_operation, |target| target.digest)
     }
 
     /// Whether something beside the application made it.

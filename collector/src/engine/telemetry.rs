@@ -4,7 +4,7 @@ use super::backing;
 use super::instances::News;
 use super::proxies::Taken;
 use super::{ConnectionId, Engine, Output};
-use crate::detect::Many;
+use crate::detect::{Many, Unasked};
 use crate::graph::Witness;
 use crate::observe::Observation;
 use crate::spans::SpanBatch;
@@ -59,9 +59,19 @@ impl Engine {
                         self.n_plus_ones.take(at, edge, many);
                     }
                 }
-                Observation::Unasked { edge, instance, operation, at_unix_ms } => {
+                Observation::Unasked {
+                    edge,
+                    instance,
+                    operation,
+                    asked_for,
+                    at_unix_ms,
+                    took_ms,
+                } => {
+                    let (asked_for, at_unix_ms, took_ms) = (*asked_for, *at_unix_ms, *took_ms);
                     if self.store.edge(edge).is_some() {
-                        self.polling.take(edge, instance, operation, *at_unix_ms);
+                        let unasked =
+                            Unasked { instance, operation, asked_for, at_unix_ms, took_ms };
+                        self.polling.take(now.unix_ms, edge, unasked);
                     }
                 }
                 // What has no place on the graph has none elsewhere: nobody would forget it.

@@ -104,11 +104,14 @@ impl Reader<'_> {
             return;
         }
         let held = self.held(top);
+        let span = &held.span;
         let unasked = Observation::Unasked {
             edge: edge.clone(),
-            instance: held.span.origin.instance.clone().unwrap_or_default(),
-            operation: Arc::clone(&held.span.operation),
-            at_unix_ms: held.unix_ms(held.span.start_unix_ns),
+            instance: span.origin.instance.clone().unwrap_or_default(),
+            operation: Arc::clone(&span.operation),
+            asked_for: span.asked_for(),
+            at_unix_ms: held.unix_ms(span.start_unix_ns),
+            took_ms: span.duration_us() / 1_000,
         };
         self.found.sequences.add_unasked(unasked);
     }

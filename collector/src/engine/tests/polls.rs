@@ -1,7 +1,7 @@
 //! Who asks of their own accord.
 
 use super::bench::Bench;
-use super::otlp::{CLIENT, MS, SERVER, Teller, of, send, status};
+use super::otlp::{CLIENT, MS, SERVER, Teller, of, of_instance, send, status, text_of};
 use fusebox_proto::view::Advisory;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::time::Duration;
@@ -90,4 +90,108 @@ fn even_steps_for_nobody_are_polling() {
     check(("by chance", (&by_chance, 200)), Above::Nothing, None);
     check(("for somebody", (&tenths, 200)), Above::Request, None);
     check(("for somebody, told later", (&tenths, 200)), Above::Later, None);
+}
+
+/// A question of email's to ledger for nobody's request.
+struct Ask {
+    instance: usize,
+    path: String,
+    /// When in the second, ms.
+    at_ms: u64,
+    took_ms: u64,
+}
+
+/// Sends the questions of a second.
+fn ask(bench: &mut Bench, teller: &mut Teller, asks: Vec<Ask>) {
+    bench.advance(Duration::from_secs(1));
+    let (mut callers, mut callees) = (Vec::new(), Vec::new());
+    for ask in asks {
+        let trace = teller.trace();
+        let mut call = teller.span(bench, &trace, CLIENT, &[]);
+        let mut served = teller.span(bench, &trace, SERVER, &call.span_id);
+        for span in [&mut call, &mut served] {
+            span.start_time_unix_nano = (bench.now.unix_ms - 2_000 + ask.at_ms) * MS;
+            span.end_time_unix_nano = span.start_time_unix_nano + ask.took_ms * MS;
+            span.attributes.retain(|attribute| attribute.key != "url.full");
+            let url = format!("http://stock{}", ask.path);
+            span.attributes.push(text_of("url.full", &url));
+        }
+        call.name = "GET".into();
+        let mut caller = of_instance("email", &format!("email-{}", ask.instance), vec![call]);
+        let resource = caller.resource.iter_mut();
+        resource.for_each(|of| of.attributes.retain(|it| it.key != "service.version"));
+        callers.push(caller);
+        callees.push(served);
+    }
+    callers.push(of("ledger", callees));
+    send(bench, callers);
+}
+
+/// What is told at the end of 20 s in which email asks so.
+fn told(asks: impl Fn(u64) -> Vec<Ask>) -> (Vec<String>, Option<u64>) {
+    let (mut bench, mut teller) = (Bench::new(), Teller::default());
+    for at_s in 0..20 {
+        ask(&mut bench, &mut teller, asks(at_s));
+    }
+    let snapshot = bench.snapshot();
+    let words = snapshot.advisories.into_iter().map(|advisory| advisory.summary).collect();
+    (words, snapshot.status.collector.dropped.get("instances").copied())
+}
+
+/// The questions of second `at_s` of who asks every `every_ms`, beginning at `from_ms`.
+fn every((from_ms, every_ms): (u64, u64), took_ms: u64, path: &str, at_s: u64) -> Vec<Ask> {
+    let asked = (from_ms..).step_by(every_ms as usize).take_while(|at| *at < (at_s + 1) * 1_000);
+    let asks = asked.filter_map(|at| {
+        let path = path.replace('#', &at.to_string());
+        Some(Ask { instance: 0, path, at_ms: at.checked_sub(at_s * 1_000)?, took_ms })
+    });
+    asks.collect()
+}
+
+/// Scenario: one instance has two jobs: one asks every 300 ms, the other for something else every
+/// 700 ms; or one job asks every 500 ms for what is new since it asked last.
+/// Guarantees: the shorter step of two jobs is told; and so is one that asks for another thing each
+/// time.
+#[test]
+fn jobs_are_told_apart_by_what_they_ask_for() {
+    let two = |at_s| {
+        let mut asks = every((0, 300), 5, "/stock/1", at_s);
+        asks.extend(every((137, 700), 5, "/stock/2", at_s));
+        asks
+    };
+    let words = |every_ms| format!("email asks ledger every {every_ms} ms of its own accord: GET");
+    assert_eq!(told(two), (vec![words(300)], None));
+    assert_eq!(told(|at_s| every((0, 500), 5, "/new?since=#", at_s)), (vec![words(500)], None));
+}
+
+/// Scenario: a job asks every 100 ms, and each answer takes 40, 60 or 99 ms; and every 10 ms with
+/// answers of 1 ms.
+/// Guarantees: who waits for longer than he works polls; a job that works is none, nor is what is too
+/// fast to be told from chance.
+#[test]
+fn who_works_does_not_poll() {
+    let is_told = |every_ms, took_ms| {
+        !told(|at_s| every((0, every_ms), took_ms, "/stock/1", at_s)).0.is_empty()
+    };
+    let cases = [(100, 40), (100, 60), (100, 99), (10, 1)];
+    assert_eq!(cases.map(|(every_ms, ms)| is_told(every_ms, ms)), [true, false, false, false]);
+}
+
+/// Scenario: 16 or 17 instances ask every second.
+/// Guarantees: that they poll is told; and that one instance found no place is counted, for each of
+/// its 20 questions.
+#[test]
+fn an_instance_without_a_place_is_counted() {
+    let of = |instances| {
+        told(|at_s| {
+            let asks = (0..instances).flat_map(|instance| {
+                let asks = every((17 * instance as u64, 1_000), 5, "/stock/1", at_s);
+                asks.into_iter().map(move |ask| Ask { instance, ..ask })
+            });
+            asks.collect()
+        })
+    };
+    let words = || vec!["email asks ledger every 1000 ms of its own accord: GET".to_owned()];
+    assert_eq!(of(16), (words(), None));
+    assert_eq!(of(17), (words(), Some(20)));
 }
