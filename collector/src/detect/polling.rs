@@ -18,7 +18,7 @@ const SAMPLED_MIN: usize = 20;
 /// The last questions are looked at, so many of one series.
 const ASKED_MAX: usize = 64;
 /// More instances of a caller are not heard.
-const INSTANCES_MAX: usize = 16;
+const INSTANCES_MAX: usize = 64;
 /// More of what an instance asks for again and again is not told apart.
 const APART_SERIES_MAX: usize = 8;
 /// What is asked for in steps that can be found is asked for again within so long.

@@ -197,6 +197,6 @@ fn waits_are_those_of_proxies() {
         assert_eq!(medians, [Some(1.003), Some(2.007)]);
         assert_eq!(store.waits().series(&edge(), NOW), [1.003]);
         store.age(NOW + 65);
-        assert_eq!(store.waits().series(&edge(), NOW + 65), []);
+        assert!(store.waits().series(&edge(), NOW + 65).is_empty());
     }
 }
