@@ -206,7 +206,7 @@ fn descend_call(scene: &Scene<'_>, call: &Subject, edge: &Edge, onset: u64) -> O
 fn is_mix(scene: &Scene<'_>, service: &ServiceId, inside: &Shift, onset: u64) -> bool {
     let latencies = scene.detectors.latencies();
     let calls = scene.store.edges_into(service).flat_map(|(edge, _)| latencies.alike(edge));
-    let calls: Vec<Shift> = calls.filter_map(|call| shift(scene, &call, onset)).collect();
+    let calls: Vec<Shift> = calls.filter_map(|call| shift(scene, call, onset)).collect();
     let longer: f64 = calls.iter().map(Shift::excess).sum();
     let all_per_s: f64 = calls.iter().map(|call| call.now_per_s).sum();
     // Callers that give up see less of it, but they do see it.
