@@ -5,7 +5,7 @@
 //!
 //! A second is judged once, when it is complete; what comes later updates figures but never fires.
 
-use super::kept::{Parked, Subject};
+use super::kept::{ParkedSeries, Subject};
 use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
 use super::{Round, unjudged};
 use crate::store::{Counts, Part, SparseLatency, Store, Tally, Track};
@@ -26,7 +26,7 @@ const KEPT_INTERVAL_SECONDS: u64 = 1_800;
 pub(crate) struct Latencies {
     series: HashMap<Subject, Watched>,
     /// What was usual of those that are not seen now.
-    parked: Parked<Subject, SeriesBaseline>,
+    parked: ParkedSeries,
     /// Of each edge, its routes and subsets that are watched.
     parts: HashMap<Edge, BTreeSet<Subject>>,
     /// Services whose latencies a storm explains, and up to which second.
