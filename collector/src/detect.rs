@@ -195,11 +195,17 @@ impl Detectors {
 
     /// Begins with what was usual when an earlier process ended.
     pub(crate) fn restore(&mut self, records: &[BaselineRecord]) {
+        // Where there are more than have room, the newest stay.
+        let mut records: Vec<_> = records.iter().collect();
+        records.sort_by_key(|record| record.latency.to_second);
         for BaselineRecord { subject, latency, retries, failed } in records {
             if let Subject::Edge(edge) = subject {
                 self.parked.put(edge.clone(), retries.clone());
             }
-            self.failures.restore(subject.clone(), failed.clone());
+            // Failures of parts are not watched.
+            if !matches!(subject, Subject::Part(_)) {
+                self.failures.restore(subject.clone(), failed.clone());
+            }
             self.latencies.restore(subject.clone(), latency.clone());
         }
     }

@@ -10,6 +10,7 @@
 //! not kept, and the engine is told. A file that was damaged is found when it is opened, moved
 //! aside and begun anew; one that a later version wrote is left alone.
 
+mod ages;
 mod directory;
 mod file;
 mod form;

@@ -4,6 +4,7 @@
 //! What of both counts where they overlap is said at [`Track`]. Nothing here judges.
 
 mod ring;
+mod routes;
 mod sparse;
 mod subsets;
 mod tally;

@@ -5,12 +5,12 @@
 //!
 //! A second is judged once, when it is complete; what comes later updates figures but never fires.
 
-use super::kept::{Parked, Subject};
+use super::kept::{ParkedSeries, Subject};
 use super::p99::{HourLevel, Series, SeriesBaseline, Slow, UsualLatency, Window};
 use super::{Round, unjudged};
 use crate::store::{Counts, MINUTE, Part, SparseLatency, Store, Tally, Track};
 use fusebox_proto::{Edge, ServiceId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What a storm explains, it explains for so many seconds after its end: queues drain.
 const EXPLAINED_SECONDS: u64 = 30;
@@ -26,9 +26,9 @@ const KEPT_INTERVAL_SECONDS: u64 = 1_800;
 pub(crate) struct Latencies {
     series: HashMap<Subject, Watched>,
     /// What was usual of those that are not seen now.
-    parked: Parked<Subject, SeriesBaseline>,
-    /// Of edges with several, their routes and subsets.
-    parts: HashMap<Edge, Vec<Subject>>,
+    parked: ParkedSeries,
+    /// Of each edge, its routes and subsets that are watched.
+    parts: HashMap<Edge, BTreeSet<Subject>>,
     /// Services whose latencies a storm explains, and up to which second.
     explained: HashMap<ServiceId, u64>,
 }
@@ -90,57 +90,76 @@ impl Latencies {
         self.explained.extend(explained.into_iter().map(|service| (service, until)));
         self.explained.retain(|_, until| round.now_second <= *until);
         let watched = self.series.len().max(1);
-        let parts = self.part_up(store);
-        let edges = store.edges().map(|(edge, track)| (edge.clone().into(), edge, track));
-        let edges = edges.chain(
-            parts.iter().map(|(part, track)| (Subject::Part(part.clone()), &part.edge, *track)),
-        );
-        let is_explained = |service| self.explained.contains_key(service);
-        for (subject, edge, track) in edges {
-            let watch = watched_of(&mut self.series, &mut self.parked, subject, round);
-            let front = track.front(round.now_second, round.fronts.get(&edge.source).copied());
-            let is_explained = is_explained(&edge.source)
-                || is_explained(&edge.destination)
-                || round.refused.contains(edge);
-            let seen = |second| track.at(second).map_or((0.0, 0.0), |t| (t.seen, t.attempts()));
-            watch.judge(track, front, seen, is_explained, watched);
+        self.forget_parts(store);
+        for (edge, track) in store.edges() {
+            self.judge_calls(round, edge.clone().into(), edge, (track, watched));
+        }
+        for (part, track) in store.subsets().parts() {
+            let edge = part.edge.clone();
+            self.judge_calls(round, Subject::Part(part), &edge, (track, watched));
         }
         for (service, track) in store.services() {
-            let subject = service.clone().into();
-            let watch = watched_of(&mut self.series, &mut self.parked, subject, round);
+            let is_explained = self.is_explained(service);
             let front = track.front(round.now_second, round.fronts.get(service).copied());
             let seen = |second| track.at(second).map_or((0.0, 0.0), |t| (t.seen, t.requests));
-            watch.judge(track, front, seen, is_explained(service), watched);
+            let watch = self.watched(service.clone().into(), round);
+            watch.judge(track, front, seen, is_explained, watched);
         }
     }
 
-    /// The routes and subsets of edges that have several; those that are none any more are forgotten.
-    fn part_up<'a>(&mut self, store: &'a Store) -> Vec<(Part, &'a Track<Tally>)> {
-        let mut parts: Vec<_> = store.subsets().parts().collect();
-        self.parts.clear();
-        for (part, _) in &parts {
-            let of_edge = self.parts.entry(part.edge.clone()).or_default();
-            of_edge.push(Subject::Part(part.clone()));
-        }
-        self.parts.retain(|_, parts| 1 < parts.len());
-        parts.retain(|(part, _)| self.parts.contains_key(&part.edge));
-        let is_gone = |subject: &Subject| match subject {
-            Subject::Part(part) => {
-                self.parts.get(&part.edge).is_none_or(|parts| !parts.contains(subject))
+    /// Judges the calls on `edge`, or a part of them.
+    fn judge_calls(
+        &mut self,
+        round: Round<'_>,
+        subject: Subject,
+        edge: &Edge,
+        (track, watched): (&Track<Tally>, usize),
+    ) {
+        let is_explained = self.is_explained(&edge.source)
+            || self.is_explained(&edge.destination)
+            || round.refused.contains(edge);
+        let front = track.front(round.now_second, round.fronts.get(&edge.source).copied());
+        let seen = |second| track.at(second).map_or((0.0, 0.0), |t| (t.seen, t.attempts()));
+        let watch = self.watched(subject, round);
+        watch.judge(track, front, seen, is_explained, watched);
+    }
+
+    /// The series of `subject`; a new one begins with what was usual of it before.
+    fn watched(&mut self, subject: Subject, round: Round<'_>) -> &mut Watched {
+        let Self { series, parked, parts, .. } = self;
+        series.entry(subject).or_insert_with_key(|subject| {
+            if let Subject::Part(part) = subject {
+                parts.entry(part.edge.clone()).or_default().insert(subject.clone());
             }
+            let kept = parked.take(subject);
+            let new = || Watched { since: round.now_second, ..Watched::default() };
+            kept.map_or_else(new, |kept| Watched::resumed(&kept, round.now_second))
+        })
+    }
+
+    /// Forgets the routes and subsets that are not heard of any more, or have been the only one of
+    /// their edge for long.
+    fn forget_parts(&mut self, store: &Store) {
+        let is_gone = |subject: &&Subject| match subject {
+            Subject::Part(part) => !store.subsets().is_apart(part),
             Subject::Service(_) | Subject::Edge(_) => false,
         };
-        let gone: Vec<Subject> = self.series.keys().filter(|it| is_gone(it)).cloned().collect();
+        let watched = self.parts.values().flatten();
+        let gone: Vec<Subject> = watched.filter(is_gone).cloned().collect();
         for subject in gone {
             self.forget(subject);
         }
-        parts
     }
 
     /// What is watched of the calls on `edge`, each alike in itself: its routes and subsets where it
     /// has several.
-    pub(crate) fn alike(&self, edge: &Edge) -> Vec<Subject> {
-        self.parts.get(edge).cloned().unwrap_or_else(|| vec![edge.clone().into()])
+    pub(crate) fn alike(&self, edge: &Edge) -> impl Iterator<Item = &Subject> + use<'_> {
+        let parts = self.parts.get(edge);
+        let whole = match parts {
+            Some(_) => None,
+            None => self.series.get_key_value(&Subject::Edge(edge.clone())),
+        };
+        parts.into_iter().flatten().chain(whole.map(|(subject, _)| subject))
     }
 
     /// The regression of one series.
@@ -191,24 +210,18 @@ impl Latencies {
     /// Watches `subject` no longer, which left the graph; what was usual is remembered until it
     /// comes back.
     pub(crate) fn forget(&mut self, subject: Subject) {
+        if let Subject::Part(Part { edge, .. }) = &subject
+            && let Some(parts) = self.parts.get_mut(edge)
+        {
+            parts.remove(&subject);
+            if parts.is_empty() {
+                self.parts.remove(edge);
+            }
+        }
         if let Some(kept) = self.series.remove(&subject).and_then(|watched| watched.keep()) {
             self.parked.put(subject, kept);
         }
     }
-}
-
-/// The series of `subject`; a new one begins with what was usual of it before.
-fn watched_of<'a>(
-    series: &'a mut HashMap<Subject, Watched>,
-    parked: &mut Parked<Subject, SeriesBaseline>,
-    subject: Subject,
-    round: Round<'_>,
-) -> &'a mut Watched {
-    series.entry(subject).or_insert_with_key(|subject| {
-        let kept = parked.take(subject);
-        let new = || Watched { since: round.now_second, ..Watched::default() };
-        kept.map_or_else(new, |kept| Watched::resumed(&kept, round.now_second))
-    })
 }
 
 impl Watched {

@@ -4,6 +4,7 @@
 //! so the newest one, once acknowledged, is either whole or known to be damaged, and never quietly
 //! replaced by the one before. All checksums are verified whenever the file is opened.
 
+use super::ages::Ages;
 use super::directory::Directory;
 use super::form::{self, Unreadable};
 use super::{Numbered, OpenError};
@@ -29,7 +30,7 @@ const COMMANDS: TableDefinition<u64, (u64, &str)> = TableDefinition::new("comman
 const WISHES: TableDefinition<&str, (u64, &str)> = TableDefinition::new("wishes");
 /// By number.
 const POLICIES: TableDefinition<u64, (u64, &str)> = TableDefinition::new("policies");
-/// By edge or service.
+/// By edge, service, or part of an edge.
 const BASELINES: TableDefinition<&str, (u64, &str)> = TableDefinition::new("baselines");
 /// Single figures.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -45,7 +46,7 @@ const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Incidents that are kept: a busy year of three a day, some 8 MB.
-const INCIDENTS_KEPT_MAX: u64 = 1_000;
+const INCIDENTS_KEPT_MAX: usize = 1_000;
 /// For so long they may be asked about: a yearly review, and a month.
 const INCIDENTS_AGE_MS_MAX: u64 = 400 * DAY_MS;
 /// Events that are kept, some 3 MB: what led to an incident, not an archive.
@@ -57,7 +58,9 @@ const COMMANDS_KEPT_MAX: u64 = 20_000;
 /// As for incidents: they belong together.
 const COMMANDS_AGE_MS_MAX: u64 = INCIDENTS_AGE_MS_MAX;
 /// Edges and services whose usual figures are kept; each has some 10 kB.
-const BASELINES_KEPT_MAX: u64 = 16_384;
+const BASELINES_KEPT_MAX: usize = 16_384;
+/// So many routes and subsets besides: however many there are, no edge goes for them.
+const PARTS_KEPT_MAX: usize = 4_096;
 /// Nothing is as it was five weeks ago: four tell of the hours of the week.
 const BASELINES_AGE_MS_MAX: u64 = 35 * DAY_MS;
 /// What is too old is looked for this often; what is too much, at every commit.
@@ -71,6 +74,24 @@ const CACHE_LEN: usize = 4 * 1024 * 1024;
 pub(super) struct File {
     db: Database,
     aged_unix_ms: u64,
+    ages: NamedAges,
+}
+
+/// The ages of what is kept by name.
+#[derive(Debug, Default)]
+struct NamedAges {
+    incidents: Ages,
+    /// Of edges and services.
+    baselines: Ages,
+    /// What is usual of routes and subsets: in the same table, with a bound of their own.
+    parts: Ages,
+}
+
+impl NamedAges {
+    fn note_baseline(&mut self, key: &str, at_unix_ms: u64) {
+        let ages = if form::is_part(key) { &mut self.parts } else { &mut self.baselines };
+        ages.note(key, at_unix_ms);
+    }
 }
 
 /// What is wrong with a file.
@@ -168,7 +189,7 @@ fn open_and_read(path: &Path, now: Now) -> Result<(File, Restored), Fault> {
         if std::fs::metadata(path).map_err(Fault::Io)?.len() == 0 {
             return Err(Fault::Damaged("it is empty".to_owned()));
         }
-        let file = open(path)?;
+        let mut file = open(path)?;
         let restored = file.read(now)?;
         Ok((file, restored))
     }))
@@ -178,17 +199,19 @@ fn open_and_read(path: &Path, now: Now) -> Result<(File, Restored), Fault> {
 fn open(path: &Path) -> Result<File, Fault> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_LEN).set_check_integrity_on_open(true);
-    Ok(File { db: builder.create(path)?, aged_unix_ms: 0 })
+    Ok(File { db: builder.create(path)?, aged_unix_ms: 0, ages: NamedAges::default() })
 }
 
 impl File {
-    /// Writes records in one commit, which is on disk when this returns.
+    /// Writes records in one commit, which is on disk when this returns. After a failure the file is to
+    /// be opened anew: the ages are not those on disk.
     pub(super) fn write(&mut self, at_unix_ms: u64, batch: &[Numbered]) -> Result<(), Fault> {
         let mut transaction = self.db.begin_write()?;
         transaction.set_two_phase_commit(true);
         let is_aging = self.aged_unix_ms.saturating_add(AGE_INTERVAL_MS) <= at_unix_ms;
-        write_batch(&transaction, at_unix_ms, batch)?;
+        write_batch(&transaction, at_unix_ms, batch, &mut self.ages)?;
         prune(&transaction, at_unix_ms, is_aging)?;
+        prune_named(&transaction, at_unix_ms, &mut self.ages)?;
         transaction.commit()?;
         if is_aging {
             self.aged_unix_ms = at_unix_ms;
@@ -196,7 +219,7 @@ impl File {
         Ok(())
     }
 
-    fn read(&self, now: Now) -> Result<Restored, Fault> {
+    fn read(&mut self, now: Now) -> Result<Restored, Fault> {
         let transaction = self.db.begin_read()?;
         let meta = transaction.open_table(META)?;
         let figure = |name| Ok::<_, Fault>(meta.get(name)?.map(|value| value.value()));
@@ -212,7 +235,10 @@ impl File {
         };
         let mut broken = 0;
         for entry in transaction.open_table(INCIDENTS)?.iter()? {
-            take(&mut restored.incidents, &mut broken, form::read_incident(entry?.1.value().1))?;
+            let (id, value) = entry?;
+            let (at_unix_ms, text) = value.value();
+            self.ages.incidents.note(id.value(), at_unix_ms);
+            take(&mut restored.incidents, &mut broken, form::read_incident(text))?;
         }
         for entry in transaction.open_table(EVENTS)?.iter()?.rev().take(EVENTS_MAX) {
             take(&mut restored.events, &mut broken, form::read_event(entry?.1.value().1))?;
@@ -233,8 +259,10 @@ impl File {
         }
         if let Some(baselines) = if_any(transaction.open_table(BASELINES))? {
             for entry in baselines.iter()? {
-                let baseline = form::read_baseline(entry?.1.value().1);
-                take(&mut restored.baselines, &mut broken, baseline)?;
+                let (key, value) = entry?;
+                let (at_unix_ms, text) = value.value();
+                self.ages.note_baseline(key.value(), at_unix_ms);
+                take(&mut restored.baselines, &mut broken, form::read_baseline(text))?;
             }
         }
         if 0 < broken {
@@ -270,6 +298,7 @@ fn write_batch(
     transaction: &WriteTransaction,
     at_unix_ms: u64,
     batch: &[Numbered],
+    ages: &mut NamedAges,
 ) -> Result<(), Fault> {
     let mut meta = transaction.open_table(META)?;
     let mut incidents = transaction.open_table(INCIDENTS)?;
@@ -283,6 +312,7 @@ fn write_batch(
             Record::Incident(incident) => {
                 let text = form::write_incident(incident);
                 incidents.insert(&*incident.view.id, (*at_unix_ms, &*text))?;
+                ages.incidents.note(&incident.view.id, *at_unix_ms);
             }
             Record::Event(event) => append(&mut events, *at_unix_ms, &form::write_event(event))?,
             Record::Command(command) => {
@@ -310,6 +340,7 @@ fn write_batch(
                     (form::subject_key(&baseline.subject), form::write_baseline(baseline));
                 let mut baselines = transaction.open_table(BASELINES)?;
                 baselines.insert(&*key, (*at_unix_ms, &*text))?;
+                ages.note_baseline(&key, *at_unix_ms);
             }
             Record::Revision(revision) => raise(&mut meta, META_REVISION, *revision)?,
         }
@@ -362,33 +393,28 @@ fn prune(transaction: &WriteTransaction, now_ms: u64, is_aging: bool) -> Result<
     if is_aging {
         transaction.open_table(WISHES)?.retain(|_, (ends, _)| now_ms < ends)?;
     }
-    let named = [
-        (INCIDENTS, INCIDENTS_KEPT_MAX, INCIDENTS_AGE_MS_MAX),
-        (BASELINES, BASELINES_KEPT_MAX, BASELINES_AGE_MS_MAX),
-    ];
-    for (definition, count_max, age_ms_max) in named {
-        let mut table = transaction.open_table(definition)?;
-        if is_aging {
-            table.retain(|_, (at, _)| now_ms.saturating_sub(at) < age_ms_max)?;
-        }
-        while count_max < table.len()? && remove_oldest(&mut table)? {}
-    }
     Ok(())
 }
 
-/// Takes the oldest out; whether there was one.
-fn remove_oldest(table: &mut Table<'_, &str, (u64, &str)>) -> Result<bool, Fault> {
-    let mut oldest: Option<(u64, String)> = None;
-    for entry in table.iter()? {
-        let (key, value) = entry?;
-        let at = value.value().0;
-        if oldest.as_ref().is_none_or(|(oldest, _)| at < *oldest) {
-            oldest = Some((at, key.value().to_owned()));
+/// Takes out what is too much or too old of what is kept by name.
+fn prune_named(
+    transaction: &WriteTransaction,
+    now_ms: u64,
+    ages: &mut NamedAges,
+) -> Result<(), Fault> {
+    let named = [
+        (INCIDENTS, &mut ages.incidents, INCIDENTS_KEPT_MAX, INCIDENTS_AGE_MS_MAX),
+        (BASELINES, &mut ages.baselines, BASELINES_KEPT_MAX, BASELINES_AGE_MS_MAX),
+        (BASELINES, &mut ages.parts, PARTS_KEPT_MAX, BASELINES_AGE_MS_MAX),
+    ];
+    for (definition, ages, count_max, age_ms_max) in named {
+        let from_unix_ms = now_ms.saturating_sub(age_ms_max - 1);
+        let mut table = transaction.open_table(definition)?;
+        while let Some(name) = ages.pop_surplus(count_max, from_unix_ms) {
+            table.remove(&*name)?;
         }
     }
-    let Some((_, key)) = oldest else { return Ok(false) };
-    table.remove(&*key)?;
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]

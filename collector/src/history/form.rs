@@ -6,7 +6,7 @@
 mod baseline;
 mod policy;
 
-pub(super) use baseline::{read_baseline, subject_key, write_baseline};
+pub(super) use baseline::{is_part, read_baseline, subject_key, write_baseline};
 pub(super) use policy::{read_policy, write_policy};
 
 use crate::record::{Blame, CommandRecord, IncidentRecord, WishRecord};

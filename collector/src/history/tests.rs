@@ -3,7 +3,8 @@
 use super::directory::Directory;
 use super::file::{self, Fault};
 use super::*;
-use made::{event, policy, records};
+use crate::record::Subject;
+use made::{baseline, edge, event, part, policy, records};
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -175,6 +176,40 @@ fn a_history_is_bounded() {
     assert_eq!(file.events(), (10_000, 60, 10_059));
     file.write(days(31), &batch(10_060, 10_061, days(31))).unwrap();
     assert_eq!(file.events(), (11, 10_050, 10_060));
+}
+
+/// Scenario: what is usual of an edge, then of more routes than are kept, in several commits; the file
+/// is opened anew before the last one.
+/// Guarantees: of the routes the oldest go, whatever order they have by name; the edge stays.
+#[test]
+fn routes_push_no_edge_out() {
+    let folder = TempDir::new().unwrap();
+    let directory = Directory::open(folder.path()).unwrap();
+    let open = || file::open_or_begin(&directory, now()).unwrap();
+    let mut file = open().file;
+    let write = |file: &mut file::File, at: u64, records: Vec<Record>| {
+        let at_unix_ms = START_UNIX_MS + at;
+        let numbered = records.into_iter().map(|record| Numbered { number: 1, at_unix_ms, record });
+        file.write(at_unix_ms, &numbered.collect::<Vec<_>>()).unwrap();
+    };
+    let route = |n: u64| baseline(part(&format!("r{:x}", n.reverse_bits()), ""), n);
+    write(&mut file, 0, vec![baseline(edge("payment", "inventory"), 1)]);
+    write(&mut file, 1, (0..10).map(route).collect());
+    write(&mut file, 2, (10..4_096).map(route).collect());
+    // It is known anew: others are older then.
+    write(&mut file, 3, vec![route(0)]);
+    drop(file);
+    let mut file = open().file;
+    write(&mut file, 4, (4_096..4_116).map(route).collect());
+    drop(file);
+    let kept = open().restored.baselines;
+    let (edges, routes): (Vec<_>, Vec<_>) =
+        kept.into_iter().partition(|kept| matches!(kept.subject, Subject::Edge(_)));
+    assert_eq!((edges.len(), routes.len()), (1, 4_096));
+    let mut numbers: Vec<u64> = routes.iter().map(|kept| kept.latency.usual.minutes).collect();
+    numbers.sort_unstable();
+    assert_eq!((numbers[0], numbers[4_095]), (0, 4_115));
+    assert!(10 <= numbers[1], "what was written first goes first");
 }
 
 /// Scenario: more versions of the policy than are kept, by their count and by their size.

@@ -233,9 +233,8 @@ fn alike(scene: &Scene<'_>, edge: &Edge, onset: u64) -> Vec<Shift> {
     let has_traffic = |part: &&Subject| {
         shift::latency(scene, part, onset).is_some_and(|latency| 0 < latency.count())
     };
-    let parts = latencies.alike(edge);
-    let parts: Option<Vec<Shift>> = parts
-        .iter()
+    let parts: Option<Vec<Shift>> = latencies
+        .alike(edge)
         .filter(has_traffic)
         .map(|part| shift(scene, part, onset).filter(|_| is_known(part)))
         .collect();

@@ -4,6 +4,7 @@
 //! Proxies report the route, and the subset that it chose. Where only spans speak, a server span's
 //! `service.version` is the subset; then all callers of the service are one split.
 
+use super::routes::Routes;
 use super::sparse::SparseLatency;
 use super::tally::{Served, Tally};
 use super::track::Track;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 /// More subsets of one split are not told apart.
 const SUBSETS_MAX: usize = 8;
-/// More routes and subsets in all are not kept: a track has some kilobytes.
+/// More subsets in all are not kept: a track has some kilobytes.
 const TRACKS_MAX: usize = 4_096;
 
 /// Where traffic is split.
@@ -50,27 +51,37 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub(crate) struct Subsets {
     splits: HashMap<Split, BTreeMap<Arc<str>, Track<Tally>>>,
-    /// Routes that choose no subset.
-    routes: HashMap<Split, Track<Tally>>,
+    /// How many tracks those are.
     tracks: usize,
+    /// Routes that choose no subset have a room of their own: each edge may have some.
+    routes: Routes,
     dropped: u64,
 }
 
 impl Subsets {
-    /// Adds what a proxy saw in `second`. `false` where it is too old, or there is no room.
+    /// Adds what a proxy saw in `second`, where there is room.
     pub(super) fn add_proxy(
         &mut self,
         part: Part,
         second: u64,
         (counts, latency): (&Tally, &SparseLatency),
-    ) -> bool {
-        let Part { edge: Edge { source, destination }, route, subset } = part;
-        let split = Split { destination, source: Some(source), route };
-        let track = match &*subset {
-            "" => self.route_slot(split),
-            _ => self.slot(&split, &subset),
+    ) {
+        let are_several = self.routes.note(&part, second);
+        let Part { edge, route, subset } = part;
+        let track = if !subset.is_empty() {
+            let Edge { source, destination } = edge;
+            self.slot(&Split { destination, source: Some(source), route }, &subset)
+        } else if are_several {
+            self.routes.slot(&edge, &route)
+        } else {
+            // Its edge tells of it.
+            return;
         };
-        track.is_some_and(|track| track.add_proxy(second, counts, latency))
+        match track {
+            // One too old was not kept for the edge either, which counts it.
+            Some(track) => _ = track.add_proxy(second, counts, latency),
+            None => self.dropped += 1,
+        }
     }
 
     /// Adds a request that a span of this version shows.
@@ -90,21 +101,12 @@ impl Subsets {
             seen: served.seen,
             ..Tally::default()
         };
-        self.slot(&split, version).is_some_and(|track| {
-            track.note_span_lag(second, now_second);
-            track.add_span(second, &counts, latency)
-        })
-    }
-
-    fn route_slot(&mut self, split: Split) -> Option<&mut Track<Tally>> {
-        if !self.routes.contains_key(&split) {
-            if TRACKS_MAX <= self.tracks {
-                self.dropped += 1;
-                return None;
-            }
-            self.tracks += 1;
-        }
-        Some(self.routes.entry(split).or_default())
+        let Some(track) = self.slot(&split, version) else {
+            self.dropped += 1;
+            return false;
+        };
+        track.note_span_lag(second, now_second);
+        track.add_span(second, &counts, latency)
     }
 
     fn slot(&mut self, split: &Split, subset: &Arc<str>) -> Option<&mut Track<Tally>> {
@@ -112,7 +114,6 @@ impl Subsets {
         if known.is_none_or(|known| !known.contains_key(subset)) {
             let is_full = known.is_some_and(|known| SUBSETS_MAX <= known.len());
             if is_full || TRACKS_MAX <= self.tracks {
-                self.dropped += 1;
                 return None;
             }
             self.tracks += 1;
@@ -123,16 +124,15 @@ impl Subsets {
 
     /// Lets go of what is older than a minute, and of what has nothing left.
     pub(super) fn age(&mut self, now_second: u64) {
-        let is_left = |track: &mut Track<Tally>| {
-            track.age(now_second);
-            !track.is_empty()
-        };
-        self.routes.retain(|_, track| is_left(track));
+        self.routes.age(now_second);
         self.splits.retain(|_, subsets| {
-            subsets.retain(|_, track| is_left(track));
+            subsets.retain(|_, track| {
+                track.age(now_second);
+                !track.is_empty()
+            });
             !subsets.is_empty()
         });
-        self.tracks = self.splits.values().map(BTreeMap::len).sum::<usize>() + self.routes.len();
+        self.tracks = self.splits.values().map(BTreeMap::len).sum();
     }
 
     /// Each split and its subsets, in no particular order.
@@ -140,33 +140,39 @@ impl Subsets {
         self.splits.iter()
     }
 
-    /// Each part of the traffic on an edge that proxies tell apart, in no particular order.
+    /// Each part of the traffic on edges where proxies saw several lately, in no particular order:
+    /// one alone is the edge.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, &Track<Tally>)> {
-        let part = |split: &Split, subset: &Arc<str>| {
-            let (route, subset) = (Arc::clone(&split.route), Arc::clone(subset));
-            Some(Part { edge: split.edge()?, route, subset })
-        };
-        let splits = self.splits.iter().flat_map(move |(split, subsets)| {
-            let parts = subsets.iter();
-            parts.filter_map(move |(subset, track)| Some((part(split, subset)?, track)))
+        let several = self.splits.iter().filter_map(|(split, subsets)| {
+            let edge = split.edge().filter(|edge| self.routes.are_several(edge))?;
+            Some((edge, &split.route, subsets))
         });
-        let routes = self.routes.iter();
-        let none: Arc<str> = Arc::default();
-        splits.chain(routes.filter_map(move |(split, track)| Some((part(split, &none)?, track))))
+        let subsets = several.flat_map(|(edge, route, subsets)| {
+            subsets.iter().map(move |(subset, track)| {
+                let (route, subset) = (Arc::clone(route), Arc::clone(subset));
+                (Part { edge: edge.clone(), route, subset }, track)
+            })
+        });
+        subsets.chain(self.routes.iter())
+    }
+
+    /// Whether [`parts`](Self::parts) has it.
+    pub(crate) fn is_apart(&self, part: &Part) -> bool {
+        self.routes.are_several(&part.edge) && self.part(part).is_some()
     }
 
     /// One of them.
     pub(crate) fn part(&self, part: &Part) -> Option<&Track<Tally>> {
         let Part { edge, route, subset } = part;
+        if subset.is_empty() {
+            return self.routes.get(edge, route);
+        }
         let split = Split {
             destination: edge.destination.clone(),
             source: Some(edge.source.clone()),
             route: Arc::clone(route),
         };
-        match &**subset {
-            "" => self.routes.get(&split),
-            subset => self.splits.get(&split)?.get(subset),
-        }
+        self.splits.get(&split)?.get(subset)
     }
 
     /// The subsets behind one split.
@@ -203,5 +209,116 @@ mod tests {
         subsets.age(NOW + 70);
         assert_eq!(subsets.iter().count(), 0);
         assert!(add(&mut subsets, "v9".to_owned(), NOW + 70));
+    }
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn edge(destination: &str) -> Edge {
+        let id = |name: &str| ServiceId::named(name).unwrap();
+        Edge::new(id("payment"), id(destination))
+    }
+
+    /// One request on a route, to a subset or to none.
+    fn add(subsets: &mut Subsets, edge: &Edge, (route, subset): (&str, &str), second: u64) {
+        let part = Part { edge: edge.clone(), route: route.into(), subset: subset.into() };
+        let counts = Tally { first: 1.0, successes: 1.0, seen: 1.0, ..Tally::default() };
+        subsets.add_proxy(part, second, (&counts, &SparseLatency::of_us(1_000, 1)));
+    }
+
+    fn routes_of(subsets: &Subsets, edge: &Edge) -> Vec<String> {
+        let parts = subsets.parts().filter(|(part, _)| part.edge == *edge);
+        let mut routes: Vec<_> = parts.map(|(part, _)| part.route.to_string()).collect();
+        routes.sort();
+        routes
+    }
+
+    /// Scenario: a mesh of 10,000 edges, each with one plain route, for two minutes; then a canary
+    /// rollout on one edge more.
+    /// Guarantees: nothing is dropped, and the canary has a track: what has one route is told by its
+    /// edge.
+    #[test]
+    fn plain_routes_leave_room_for_canaries() {
+        let mut subsets = Subsets::default();
+        let edges: Vec<Edge> = (0..10_000).map(|n| edge(&format!("inventory-{n}"))).collect();
+        for second in [NOW, NOW + 60, NOW + 120] {
+            for edge in &edges {
+                add(&mut subsets, edge, ("read", ""), second);
+            }
+            subsets.age(second);
+        }
+        let canary = edge("checkout");
+        for subset in ["v1", "v2"] {
+            add(&mut subsets, &canary, ("split", subset), NOW + 120);
+        }
+        assert_eq!(subsets.dropped(), 0);
+        assert_eq!(subsets.iter().map(|(_, subsets)| subsets.len()).sum::<usize>(), 2);
+    }
+
+    /// Scenario: more routes in all than are kept, each edge with two; then canaries.
+    /// Guarantees: what finds no room is counted, and takes none from canaries.
+    #[test]
+    fn routes_and_canaries_have_rooms_of_their_own() {
+        let mut subsets = Subsets::default();
+        for n in 0..2_100 {
+            let edge = edge(&format!("inventory-{n}"));
+            for route in ["a", "b", "a"] {
+                add(&mut subsets, &edge, (route, ""), NOW);
+            }
+        }
+        let full = subsets.dropped();
+        assert!(0 < full, "4,200 routes");
+        add(&mut subsets, &edge("checkout"), ("split", "v2"), NOW);
+        assert_eq!((subsets.dropped(), subsets.iter().count()), (full, 1));
+    }
+
+    /// Scenario: an edge with 70 routes; then a minute of silence.
+    /// Guarantees: 64 are told apart, the others counted; all of it goes with its minute.
+    #[test]
+    fn routes_of_an_edge_are_bounded() {
+        let mut subsets = Subsets::default();
+        let edge = edge("inventory");
+        for second in NOW..NOW + 3 {
+            for n in 0..70 {
+                add(&mut subsets, &edge, (&format!("r{n}"), ""), second);
+            }
+        }
+        assert_eq!(subsets.parts().count(), 64);
+        assert!(0 < subsets.dropped());
+        subsets.age(NOW + 70);
+        assert_eq!(subsets.parts().count(), 0);
+        add(&mut subsets, &edge, ("r70", ""), NOW + 70);
+        assert_eq!(routes_of(&subsets, &edge), [""; 0], "one is the edge");
+    }
+
+    /// Scenario: an edge with one route; a second one comes, or a subset; that is quiet for most of an
+    /// hour, then for more than one.
+    /// Guarantees: the route is told apart from the second part on, and for as long as another is
+    /// seen each hour: what comes now and then takes nothing from what is always there.
+    #[test]
+    fn a_route_is_told_apart_beside_others() {
+        for (route, subset, both) in
+            [("write", "", vec!["read", "write"]), ("read", "v2", vec!["read"; 2])]
+        {
+            let mut subsets = Subsets::default();
+            let edge = edge("inventory");
+            let read = |subsets: &mut Subsets, seconds: std::ops::Range<u64>| {
+                for second in seconds {
+                    add(subsets, &edge, ("read", ""), NOW + second);
+                    subsets.age(NOW + second);
+                }
+            };
+            read(&mut subsets, 0..100);
+            assert_eq!(routes_of(&subsets, &edge), [""; 0]);
+            add(&mut subsets, &edge, (route, subset), NOW + 100);
+            read(&mut subsets, 100..110);
+            assert_eq!(routes_of(&subsets, &edge), both);
+            read(&mut subsets, 110..3_000);
+            assert_eq!(routes_of(&subsets, &edge), ["read"]);
+            add(&mut subsets, &edge, (route, subset), NOW + 3_000);
+            read(&mut subsets, 3_000..6_000);
+            assert_eq!(routes_of(&subsets, &edge), ["read"]);
+            read(&mut subsets, 6_000..6_700);
+            assert_eq!(routes_of(&subsets, &edge), [""; 0]);
+        }
     }
 }

@@ -6,6 +6,8 @@ use super::tally::Counts;
 
 /// Figures are about this many seconds.
 pub(crate) const MINUTE: u64 = 60;
+/// Windows come late, so somewhat more is kept.
+pub(super) const KEPT_SECONDS: u64 = MINUTE + 4;
 /// For so long after a proxy's window its silence means "no traffic", and spans still do not
 /// count; then they take over.
 const COVER_SECONDS: u64 = 10;
@@ -87,7 +89,7 @@ impl<C: Counts> Track<C> {
     /// Lets go of what is older than a minute.
     pub(crate) fn age(&mut self, now_second: u64) {
         let total = &mut self.latency;
-        self.seconds.forget_before(now_second.saturating_sub(MINUTE + 4), |gone| {
+        self.seconds.forget_before(now_second.saturating_sub(KEPT_SECONDS), |gone| {
             total.subtract(&gone.latency);
         });
     }

@@ -72,6 +72,7 @@ fn store() -> Store {
         protocol: Protocol::Http1,
         ending,
         latency_us: None,
+        waited: None,
         weight: 1.0,
         at_unix_ms: NOW * 1_000,
         from_proxy: false,
@@ -150,9 +151,9 @@ fn what_is_kept_is_bounded() {
     let heard = &polling.heard[&edge()];
     assert!(heard.instances["a"].apart.contains_key(&3), "{heard:?}");
     polling.judge(&store(), NOW + 24);
-    (0..20).for_each(|n| ask(&mut polling, at_ms, (&format!("c{n}"), 1), at_ms));
+    (0..80).for_each(|n| ask(&mut polling, at_ms, (&format!("c{n}"), 1), at_ms));
     assert_eq!(polling.heard[&edge()].instances.len(), INSTANCES_MAX);
-    assert_eq!(polling.dropped(), 1 + 20 + 1 - INSTANCES_MAX as u64);
+    assert_eq!(polling.dropped(), 1 + 80 + 1 - INSTANCES_MAX as u64);
 }
 
 /// Scenario: questions by clock or by chance for some seconds, then none, then some again, judged

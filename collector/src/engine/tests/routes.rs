@@ -2,9 +2,11 @@
 //! of them, and what only looks like it.
 
 use super::bench::{Bench, Sidecar, inbound, window};
-use fusebox_proto::Latency;
+use crate::detect::{Subject, UsualLatency};
+use crate::record::Part;
 use fusebox_proto::report::{EdgeCounts, EdgeWindow, InboundWindow};
 use fusebox_proto::view::{Incident, IncidentState};
+use fusebox_proto::{Edge, Latency, ServiceId};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
@@ -175,16 +177,29 @@ fn a_slow_way_to_a_busy_service_is_found() {
     assert_eq!(edge, Some(("payment", "inventory")), "{incident:#?}");
 }
 
-/// Scenario: three routes and a restart of the policy that leaves one of them.
-/// Guarantees: a single route is not watched beside its edge, and what was watched is forgotten.
+/// Scenario: one route; two more, which then are quiet for longer than a minute, and come back.
+/// Guarantees: a single route is not watched beside its edge. Of several each is watched for as long
+/// as it is heard of: what is quiet takes nothing from what another has learned.
 #[test]
-fn one_route_is_the_edge() {
+fn what_is_quiet_takes_nothing_from_others() {
     let mut run = Run::new();
     let watched = |run: &Run| run.bench.engine.detectors.len();
+    let minutes = |run: &Run| {
+        let id = |name| ServiceId::named(name).unwrap();
+        let edge = Edge::new(id("payment"), id("inventory"));
+        let part = Part { edge, route: READ.0.into(), subset: "".into() };
+        let latencies = run.bench.engine.detectors.latencies();
+        latencies.usual(&Subject::Part(part)).map(UsualLatency::minutes)
+    };
     run.seconds(20, &[READ], 0);
     let alone = watched(&run);
+    assert_eq!(minutes(&run), None);
     run.seconds(20, &[READ, REPORT, CHECKOUT], 0);
     assert_eq!(watched(&run), alone + 3);
     run.seconds(80, &[READ], 0);
-    assert_eq!(watched(&run), alone);
+    assert_eq!(watched(&run), alone + 1);
+    assert_eq!(minutes(&run), Some(1));
+    run.seconds(20, &[READ, REPORT], 0);
+    assert_eq!(watched(&run), alone + 2);
+    assert_eq!(minutes(&run), Some(1), "20 s, 80 s and 20 s, the last minute of which is open");
 }

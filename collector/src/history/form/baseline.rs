@@ -50,6 +50,11 @@ pub(in crate::history) fn subject_key(subject: &Subject) -> String {
     serde_json::to_string(&SubjectForm::from(subject)).expect("nothing here can fail")
 }
 
+/// Whether a key is that of a route or subset; so it can be told of a record that cannot be read.
+pub(in crate::history) fn is_part(subject_key: &str) -> bool {
+    subject_key.starts_with(r#"{"part":"#)
+}
+
 #[derive(Serialize, Deserialize)]
 struct BaselineForm {
     of: SubjectForm,

@@ -15,7 +15,7 @@ use fusebox_proto::view::{
 use fusebox_proto::{Edge, ServiceId};
 use std::time::Duration;
 
-fn edge(source: &str, destination: &str) -> Edge {
+pub(super) fn edge(source: &str, destination: &str) -> Edge {
     let service = |name| ServiceId::new("prod", "shop", name).unwrap();
     Edge::new(service(source), service(destination))
 }
@@ -102,7 +102,7 @@ pub(super) fn policy(number: u64, text_len: usize) -> Record {
     }))
 }
 
-fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
+pub(super) fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
     let wandered = QuantileBaseline { beyond: vec![0.01, 0.0], heights: vec![(0.693, 1e-5)] };
     let latency = SeriesBaseline {
         to_second: START_UNIX_MS / 1_000,
@@ -123,7 +123,7 @@ fn baseline(subject: impl Into<Subject>, minutes: u64) -> Record {
     Record::Baseline(Box::new(BaselineRecord { subject, latency, retries, failed }))
 }
 
-fn part(route: &str, subset: &str) -> Subject {
+pub(super) fn part(route: &str, subset: &str) -> Subject {
     let (edge, route, subset) = (edge("payment", "inventory"), route.into(), subset.into());
     Subject::Part(Part { edge, route, subset })
 }
