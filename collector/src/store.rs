@@ -16,7 +16,6 @@ pub use subsets::Part;
 pub(crate) use subsets::{Split, Subsets};
 pub(crate) use tally::{Counts, Served, Tally};
 pub(crate) use track::{Latent, MINUTE, Track};
-pub(crate) use waits::RetryWaits;
 
 use crate::graph::Witness;
 use crate::observe::Observation;
@@ -81,7 +80,7 @@ impl Store {
         let is_kept = track.add_proxy(second, &counts, &latency);
         self.dropped.too_late += u64::from(!is_kept);
         if is_kept && let Some(waits) = &window.retry_waits {
-            self.waits.add_proxy(edge, second, &RetryWaits::from(&**waits));
+            self.waits.add_proxy(edge, second, waits);
         }
         if is_kept && (!window.route.is_empty() || !window.subset.is_empty()) {
             let part = Part {
@@ -134,9 +133,7 @@ impl Store {
                 let is_kept = track.add_span(second, &counts, &latency);
                 self.dropped.too_late += u64::from(!is_kept);
                 if let Some(waited) = waited.filter(|_| is_kept && !track.is_covered(second)) {
-                    let wait = sparse(Some(waited.wait_us), *weight);
-                    let waits = RetryWaits::of(waited.attempts_before, wait);
-                    self.waits.add_span(edge, second, &waits);
+                    self.waits.add_span(edge, second, waited, *weight);
                 }
             }
             Observation::Corrected { edge, was, is, weight, at_unix_ms, from_proxy: false } => {

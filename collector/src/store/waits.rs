@@ -6,37 +6,18 @@
 use super::ring::Ring;
 use super::sparse::{LatencyTotal, SparseLatency};
 use super::track::MINUTE;
+use crate::observe::Waited;
 use fusebox_proto::{Edge, report};
 use std::collections::HashMap;
 
 /// Waits of one second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RetryWaits {
+struct RetryWaits {
     /// Before the first repetition of a request.
     first: SparseLatency,
     /// Before later ones.
     later: SparseLatency,
     is_covered: bool,
-}
-
-impl From<&report::RetryWaits> for RetryWaits {
-    fn from(waits: &report::RetryWaits) -> Self {
-        Self { first: (&waits.first).into(), later: (&waits.later).into(), is_covered: true }
-    }
-}
-
-impl RetryWaits {
-    /// Of repetitions that so many attempts went before.
-    pub(crate) fn of(attempts_before: u16, wait: SparseLatency) -> Self {
-        let none = SparseLatency::default();
-        let (first, later) = if attempts_before <= 1 { (wait, none) } else { (none, wait) };
-        Self { first, later, is_covered: false }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.first.merge(&other.first);
-        self.later.merge(&other.later);
-    }
 }
 
 /// Of all edges. There are no more than have tracks: each comes with something that one took, and goes
@@ -47,19 +28,21 @@ pub(crate) struct Waits(HashMap<Edge, Ring<RetryWaits>>);
 impl Waits {
     /// Adds what a proxy tells of `second` on an edge that has a track. Spans that came first are taken
     /// out again.
-    pub(super) fn add_proxy(&mut self, edge: &Edge, second: u64, waits: &RetryWaits) {
+    pub(super) fn add_proxy(&mut self, edge: &Edge, second: u64, waits: &report::RetryWaits) {
         if let Some(cell) = self.cell(edge, second) {
             if !cell.is_covered {
                 *cell = RetryWaits { is_covered: true, ..RetryWaits::default() };
             }
-            cell.merge(waits);
+            cell.first.merge(&(&waits.first).into());
+            cell.later.merge(&(&waits.later).into());
         }
     }
 
     /// Adds what a span tells of `second`, unless a proxy did.
-    pub(super) fn add_span(&mut self, edge: &Edge, second: u64, waits: &RetryWaits) {
+    pub(super) fn add_span(&mut self, edge: &Edge, second: u64, waited: Waited, weight: f64) {
         if let Some(cell) = self.cell(edge, second).filter(|cell| !cell.is_covered) {
-            cell.merge(waits);
+            let waits = if waited.attempts_before <= 1 { &mut cell.first } else { &mut cell.later };
+            waits.merge(&super::sparse(Some(waited.wait_us), weight));
         }
     }
 
