@@ -258,6 +258,9 @@ impl World {
             evidence("victim p99", "ms", 41.0, 2_950.0),
             evidence("failed attempts", "%", 0.1, 61.4),
             evidence("goodput", "/s", first, first / 6.0),
+            evidence("wait before a retry", "ms", 2.0, 3.0),
+            evidence("wait before later ones", "ms", 2.0, 4.0),
+            evidence("jitter of the wait", "%", 0.0, 0.0),
         ];
         let advice = |kind: ActionKind, tier, predicted| SuggestedAction {
             action: kind.into(),

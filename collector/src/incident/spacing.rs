@@ -23,6 +23,8 @@ const BACKOFF_MIN: f64 = 1.5;
 const JITTER_MIN: f64 = 0.15;
 /// Waits that differ by less do so because machines are busy, ms.
 const APART_MS_MIN: f64 = 3.0;
+/// Who waits for less half of the time does not mean to wait: all of it is the machine's, ms.
+const MEANT_MS_MIN: f64 = 5.0;
 
 /// The waits before retries on one edge, since the onset.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +40,12 @@ pub(super) struct Spacing {
 impl Spacing {
     /// Of waits before first retries, and before later ones; `None` where too few are known.
     pub(super) fn of([first, later]: &[LatencyTotal; 2]) -> Option<Self> {
+        let first_ms = first.quantile_ms(0.5, MEDIAN_MIN)?;
         let quantile = |q| first.quantile_ms(q, SPREAD_MIN);
         let jitter = quantile(0.1).zip(quantile(0.9)).map(|(low, high)| {
-            if high - low < APART_MS_MIN { 0.0 } else { (high - low) / (high + low) }
+            let is_meant = MEANT_MS_MIN <= first_ms && APART_MS_MIN <= high - low;
+            if is_meant { (high - low) / (high + low) } else { 0.0 }
         });
-        let first_ms = first.quantile_ms(0.5, MEDIAN_MIN)?;
         Some(Self { first_ms, later_ms: later.quantile_ms(0.5, MEDIAN_MIN), jitter })
     }
 
@@ -146,6 +149,7 @@ mod tests {
             assert_eq!((said, spacing.is_careful()), expected, "{words}");
         };
         check((0.0, 0.0), Some((0.0, 0.0)), ("no backoff, no jitter", false));
+        check((0.0, 7.0), Some((0.0, 8.0)), ("no backoff, no jitter", false));
         check((50.0, 50.0), Some((50.0, 50.0)), ("no backoff, no jitter", false));
         check((50.0, 50.0), None, ("no jitter", false));
         check((100.0, 100.0), Some((200.0, 200.0)), ("with backoff, no jitter", false));

@@ -16,11 +16,16 @@ pub(super) fn title(kind: &str) -> String {
     kind.replace('_', " ").to_uppercase()
 }
 
+/// More signals than this give way to the chain of causes.
+const SIGNALS_MAX: usize = 6;
+
 /// One row of the card, in the order in which they are shown.
 enum Row<'a> {
     Blank,
     Sentence(String),
     Evidence(&'a Evidence),
+    /// Of the last of many signals.
+    Detail(&'a Evidence),
     Radius(String),
     Chain(Vec<ChainLink>),
     Counter(String),
@@ -41,7 +46,7 @@ impl Row<'_> {
             Self::Quality(_) | Self::Guard(_) => 2,
             Self::Counter(_) => 3,
             Self::Chain(_) => 4,
-            Self::Radius(_) => 5,
+            Self::Radius(_) | Self::Detail(_) => 5,
             Self::Blank => 6,
         }
     }
@@ -94,7 +99,9 @@ fn rows<'a>(model: &Model, incident: &'a Incident, width: u16) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> =
         wrap(&incident.summary, width, 3).into_iter().map(Row::Sentence).collect();
     rows.push(Row::Blank);
-    rows.extend(incident.evidence.iter().map(Row::Evidence));
+    let (first, last) = incident.evidence.split_at(SIGNALS_MAX.min(incident.evidence.len()));
+    rows.extend(first.iter().map(Row::Evidence));
+    rows.extend(last.iter().map(Row::Detail));
     let hurt = model.blast_radius(incident);
     if !hurt.is_empty() {
         let names = hurt
@@ -144,7 +151,7 @@ fn draw_row(pen: &mut Pen<'_>, area: Rect, incident: &Incident, row: &Row<'_>) {
     match row {
         Row::Blank => {}
         Row::Sentence(text) => draw_sentence(pen, area, incident, text),
-        Row::Evidence(evidence) => draw_evidence(pen, area, evidence),
+        Row::Evidence(evidence) | Row::Detail(evidence) => draw_evidence(pen, area, evidence),
         Row::Radius(text) => draw_labelled(pen, area, "also failing", text, Role::Warn),
         Row::Chain(links) => draw_chain(pen, area, links),
         Row::Counter(text) => draw_labelled(pen, area, "but", text, Role::Accent),
