@@ -2,6 +2,7 @@
 
 use fusebox_proto::view::Stamp;
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr as _;
 
 /// What stands where nothing is known.
 pub const UNKNOWN: &str = "·";
@@ -117,6 +118,23 @@ pub fn countdown(left: Duration) -> String {
 pub fn clock(at: Stamp) -> String {
     let s = at.0 / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
+}
+
+/// Words in lines of at most `width` cells, at most `lines_max` of them; the last one keeps the
+/// rest, to be cut where it is drawn.
+pub fn wrap(text: &str, width: u16, lines_max: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let is_last = lines.len() == lines_max;
+        match lines.last_mut() {
+            Some(line) if is_last || line.width() + 1 + word.width() <= usize::from(width) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The figures of one piece of evidence in its unit: `9.8×`, `61.4 %`, `3,890 /s`, `2.95 s`.

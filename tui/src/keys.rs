@@ -91,6 +91,8 @@ pub enum Action {
     PreviousEdge,
     /// To the incident of the target.
     Incident,
+    /// All that is known of the incident.
+    Dossier,
     /// Sort by the next column.
     Sort,
     /// Turn the order around.
@@ -140,6 +142,8 @@ pub enum Place {
     On(&'static [Screen]),
     /// While a panel asks for `y`.
     Asking,
+    /// While a dossier is read.
+    Reading,
     /// On every screen of a recording without an overlay.
     Replay,
 }
@@ -184,6 +188,7 @@ const fn row(
 const LISTS: Place = Place::On(&[Screen::Services, Screen::Edges, Screen::Breakers]);
 const TREE: Place = Place::On(&[Screen::Services]);
 const GRAPH: Place = Place::On(&[Screen::Graph]);
+const TRIAGE: Place = Place::On(&[Screen::Triage]);
 
 /// Every key there is, in the order in which footer and help show them.
 pub const TABLE: &[Binding] = &[
@@ -231,6 +236,13 @@ pub const TABLE: &[Binding] = &[
         "incident",
         "incident of the target",
     ),
+    row(&[key(Key::Up), char('k')], Action::Up, Place::Reading, "", "up"),
+    row(&[key(Key::Down), char('j')], Action::Down, Place::Reading, "↑↓ read on", "down"),
+    row(&[key(Key::PageUp), char('b')], Action::PageUp, Place::Reading, "", "a page up"),
+    row(&[key(Key::PageDown), char(' ')], Action::PageDown, Place::Reading, "", "a page down"),
+    row(&[key(Key::Home), char('g')], Action::First, Place::Reading, "", "the beginning"),
+    row(&[key(Key::End), char('G')], Action::Last, Place::Reading, "", "the end"),
+    row(&[char('i')], Action::Back, Place::Reading, "", "close it"),
     row(
         &[char('1')],
         Action::Show(Screen::Triage),
@@ -245,6 +257,7 @@ pub const TABLE: &[Binding] = &[
     row(&[char(']')], Action::NextScreen, Place::Screens, "", "next view"),
     row(&[char('[')], Action::PreviousScreen, Place::Screens, "", "view before"),
     row(&[char('?')], Action::Help, Place::Screens, "help", "this page"),
+    row(&[char('i')], Action::Dossier, TRIAGE, "why", "all that is known of it"),
     row(&[ctrl('l')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
     row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell, fg returns"),
     row(&[key(Key::Esc)], Action::Back, Place::Everywhere, "", "one step back, never out"),
@@ -270,6 +283,7 @@ impl Binding {
             (Place::On(screens), None) => screens.contains(&model.screen),
             (Place::Replay, None) => model.playback.is_some(),
             (Place::Asking, Some(Overlay::Ask(ask))) => ask.typed.is_none(),
+            (Place::Reading, Some(Overlay::Dossier(_))) => true,
             _ => false,
         }
     }

@@ -8,6 +8,7 @@
 pub mod act;
 pub mod chain;
 pub mod commands;
+pub mod dossier;
 pub mod graph;
 pub mod guard;
 pub mod history;
@@ -23,6 +24,7 @@ use crate::dashboard::Ingest;
 use crate::keys::{Action, Chord};
 use act::Ask;
 use commands::{Commands, Request};
+use dossier::Reading;
 use fusebox_proto::Now;
 use fusebox_proto::delta::Delta;
 use fusebox_proto::view::{
@@ -104,6 +106,8 @@ pub enum Overlay {
     Filter,
     /// An action waits for consent.
     Ask(Ask),
+    /// All that is known of an incident.
+    Dossier(Reading),
 }
 
 /// The connection to the collector.
@@ -348,8 +352,11 @@ impl Model {
                 self.playback.is_some()
             }
             Action::Save => self.playback.is_none() && self.incident().is_some(),
+            Action::Dossier => self.incident().is_some(),
             Action::Incident => self.open_incidents().next().is_some(),
-            Action::Up | Action::Down if self.screen == Screen::Triage => {
+            Action::Up | Action::Down
+                if self.screen == Screen::Triage && self.overlay.is_none() =>
+            {
                 1 < self.open_incidents().count()
             }
             Action::Open => self.screen != Screen::Graph && self.target().is_some(),

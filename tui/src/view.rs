@@ -19,6 +19,7 @@ mod ask;
 mod breakers;
 mod calm;
 mod card;
+mod dossier;
 mod edges;
 mod footer;
 mod graph;
@@ -79,6 +80,7 @@ pub fn draw(buffer: &mut Buffer, model: &Model, theme: &Theme) {
     match &model.overlay {
         Some(Overlay::Help) => help::draw(&mut pen, body, model),
         Some(Overlay::Ask(ask)) => ask::draw(&mut pen, body, ask),
+        Some(Overlay::Dossier(reading)) => dossier::draw(&mut pen, body, model, reading),
         Some(Overlay::Filter) | None => {}
     }
     footer::draw_notice(&mut pen, Rect { y: area.bottom() - 2, height: 1, ..area }, model);

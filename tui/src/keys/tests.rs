@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixture::{Desk, World, session};
 use crate::model::act::Ask;
+use crate::model::dossier::Reading;
 use std::collections::BTreeSet;
 
 /// Every place in which keys are pressed.
@@ -24,7 +25,9 @@ fn places() -> Vec<Model> {
         phase: crate::model::playback::Phase::Playing,
     };
     let recorded = [None, Some(playback)];
-    let overlays = [None, Some(Overlay::Help), Some(Overlay::Ask(ask))];
+    let reading = Reading { incident: "41".into(), from: 0 };
+    let overlays =
+        [None, Some(Overlay::Help), Some(Overlay::Ask(ask)), Some(Overlay::Dossier(reading))];
     let screens = Screen::ALL.into_iter();
     screens
         .flat_map(|screen| overlays.clone().map(|overlay| (screen, overlay)))

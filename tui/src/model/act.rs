@@ -42,6 +42,27 @@ impl Ask {
     }
 }
 
+/// What an action does, as an order.
+fn verb(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::MuteRetries => "mute retries of",
+        ActionKind::Cap => "cap",
+        ActionKind::Shed => "shed a share of",
+        ActionKind::Open => "open",
+    }
+}
+
+/// What would be done, in words.
+pub fn order(what: &Remedy, edge: &EdgeName, ttl: Duration) -> String {
+    match what {
+        Remedy::Trip(kind) => {
+            let ttl = format::countdown(ttl);
+            format!("{} {}→{} for {ttl}", verb(*kind), edge.source, edge.destination)
+        }
+        Remedy::Shift(shift) => format!("shift {shift}"),
+    }
+}
+
 /// What a key that acts would do now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {

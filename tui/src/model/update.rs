@@ -32,6 +32,7 @@ pub fn update(model: &mut Model, now: Now, message: Message) -> Vec<Effect> {
         model.notice = None;
     }
     model.settle_selection();
+    model.settle_dossier();
     model.settle_graph();
     let target = model.target();
     model.guard.target_is(now.instant, target, by_operator);
@@ -121,11 +122,13 @@ impl Model {
             Action::Unfold => self.graph.unfolded = !self.graph.unfolded,
             Action::Relayout => self.graph.forget(),
             Action::Incident => self.show_incident(),
+            Action::Dossier => self.open_dossier(),
             Action::Open => self.show_on_graph(),
             Action::Save => return self.save().into_iter().collect(),
             Action::Pause | Action::Faster | Action::Slower | Action::JumpBack | Action::JumpOn => {
                 return self.play(action);
             }
+            action if matches!(self.overlay, Some(Overlay::Dossier(_))) => self.read_on(action),
             action => self.move_selection(action),
         }
         Vec::new()

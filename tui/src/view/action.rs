@@ -3,6 +3,7 @@
 use super::pen::Pen;
 use crate::format;
 use crate::model::Model;
+use crate::model::act::order;
 use crate::model::commands::Verb;
 use crate::model::standing::{Fact, Standing};
 use crate::theme::Role;
@@ -13,27 +14,6 @@ use std::time::Duration;
 
 /// Cells of the bar that shows how much of a lease is left.
 const LEASE_WIDTH: u16 = 14;
-
-/// What an action does, as an order.
-fn verb(kind: ActionKind) -> &'static str {
-    match kind {
-        ActionKind::MuteRetries => "mute retries of",
-        ActionKind::Cap => "cap",
-        ActionKind::Shed => "shed a share of",
-        ActionKind::Open => "open",
-    }
-}
-
-/// What would be done, in words.
-pub(super) fn order(what: &Remedy, edge: &EdgeName, ttl: Duration) -> String {
-    match what {
-        Remedy::Trip(kind) => {
-            let ttl = format::countdown(ttl);
-            format!("{} {}→{} for {ttl}", verb(*kind), edge.source, edge.destination)
-        }
-        Remedy::Shift(shift) => format!("shift {shift}"),
-    }
-}
 
 /// What a state is called on a badge.
 pub(super) fn badge(state: BreakerState, percent: Option<u8>) -> String {
@@ -59,7 +39,7 @@ const PREDICTION_LINES: usize = 2;
 pub(super) fn height(model: &Model, edge: &EdgeName, width: u16) -> u16 {
     let Some(suggestion) = model.suggestion(edge) else { return 2 };
     let room = width.saturating_sub(INDENT);
-    let lines = super::pen::wrap(&suggestion.predicted, room, PREDICTION_LINES).len();
+    let lines = format::wrap(&suggestion.predicted, room, PREDICTION_LINES).len();
     u16::try_from(lines).unwrap_or(1) + 1
 }
 
@@ -186,7 +166,7 @@ fn draw_suggestion(pen: &mut Pen<'_>, area: Rect, model: &Model, edge: &EdgeName
         return;
     }
     let room = area.width.saturating_sub(INDENT);
-    let lines = super::pen::wrap(predicted, room, usize::from(area.height) - 1);
+    let lines = format::wrap(predicted, room, usize::from(area.height) - 1);
     for (line, y) in lines.iter().zip(area.y + 1..area.bottom()) {
         pen.text(area.x + INDENT, y, line, Role::Text, room);
     }

@@ -1,8 +1,9 @@
 //! The panel that asks before it acts.
 
-use super::action;
-use super::pen::{Pen, wrap};
-use crate::model::act::Ask;
+use super::pen::Pen;
+use crate::format::wrap;
+use crate::model::act::{Ask, order};
+
 use crate::theme::Role;
 use ratatui::layout::Rect;
 
@@ -23,7 +24,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, body: Rect, ask: &Ask) {
     pen.fill(area, Role::Text);
     pen.frame(area, "are you sure?", Role::Critical);
     let (x, mut y) = (area.x + 2, area.y + 1);
-    let what = action::order(&ask.what, &ask.edge, ask.ttl);
+    let what = order(&ask.what, &ask.edge, ask.ttl);
     pen.text(x, y, &what, Role::Strong, inner);
     for line in &lines {
         y += 1;

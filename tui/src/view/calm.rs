@@ -1,9 +1,10 @@
 //! Triage without an incident: calm in figures, or an empty screen that says what it is.
 
 use super::header;
-use super::pen::{Pen, wrap};
+use super::pen::Pen;
 use super::{action, card};
 use crate::format;
+use crate::format::wrap;
 use crate::model::{Link, Model};
 use crate::theme::Role;
 use fusebox_proto::view::{Health, IncidentState};

@@ -1,9 +1,10 @@
 //! The card of an incident: the sentence, the evidence, the chain, the doubt, the action.
 
-use super::pen::{Pen, role_of, wrap};
+use super::pen::{Pen, role_of};
 use super::{action, spark};
 use crate::format;
 use crate::model::chain::{ChainLink, Relation};
+use crate::model::dossier::label_width;
 use crate::model::{Model, act};
 use crate::theme::Role;
 use fusebox_proto::view::{Evidence, Incident, IncidentGuard};
@@ -81,7 +82,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, incident: &Inci
     height
 }
 
-fn heading(model: &Model, incident: &Incident) -> String {
+pub(super) fn heading(model: &Model, incident: &Incident) -> String {
     let ms = model.wall().0.saturating_sub(incident.opened_at.0);
     let mut parts = vec![
         format!("INCIDENT {}", incident.id),
@@ -97,7 +98,7 @@ fn heading(model: &Model, incident: &Incident) -> String {
 
 fn rows<'a>(model: &Model, incident: &'a Incident, width: u16) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> =
-        wrap(&incident.summary, width, 3).into_iter().map(Row::Sentence).collect();
+        format::wrap(&incident.summary, width, 3).into_iter().map(Row::Sentence).collect();
     rows.push(Row::Blank);
     let (first, last) = incident.evidence.split_at(SIGNALS_MAX.min(incident.evidence.len()));
     rows.extend(first.iter().map(Row::Evidence));
@@ -175,9 +176,9 @@ fn draw_sentence(pen: &mut Pen<'_>, area: Rect, incident: &Incident, text: &str)
 /// Columns of a card's rows: where values begin, where the sparkline begins.
 fn columns(width: u16) -> (u16, u16) {
     match width {
-        160.. => (26, 60),
-        90.. => (26, 30),
-        70.. => (24, 20),
+        160.. => (label_width(width), 60),
+        90.. => (label_width(width), 30),
+        70.. => (label_width(width), 20),
         _ => (20, 0),
     }
 }
@@ -188,7 +189,7 @@ fn draw_labelled(pen: &mut Pen<'_>, area: Rect, label: &str, text: &str, role: R
     pen.text(area.x + values, area.y, text, role, area.width.saturating_sub(values));
 }
 
-fn draw_evidence(pen: &mut Pen<'_>, area: Rect, evidence: &Evidence) {
+pub(super) fn draw_evidence(pen: &mut Pen<'_>, area: Rect, evidence: &Evidence) {
     let (values, spark) = columns(area.width);
     pen.text(area.x, area.y, &evidence.signal, Role::Dim, values - 1);
     let before = format::evidence(evidence.baseline, &evidence.unit);

@@ -43,7 +43,7 @@ fn is_listed(binding: &Binding, model: &Model) -> bool {
         Place::Everywhere | Place::Screens => true,
         Place::On(screens) => screens.contains(&model.screen),
         Place::Replay => model.playback.is_some(),
-        Place::Asking => false,
+        Place::Asking | Place::Reading => false,
     };
     let picks = !matches!(binding.action, Action::Up | Action::Down)
         || model.screen != Screen::Triage

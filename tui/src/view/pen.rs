@@ -125,20 +125,3 @@ pub(super) fn dot_of(severity: Severity) -> (&'static str, &'static str, Role) {
         Severity::Critical => ("▲", "X", Role::Critical),
     }
 }
-
-/// Words in lines of at most `width` cells, at most `lines_max` of them; the last one keeps the
-/// rest, to be cut where it is drawn.
-pub(super) fn wrap(text: &str, width: u16, lines_max: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let is_last = lines.len() == lines_max;
-        match lines.last_mut() {
-            Some(line) if is_last || line.width() + 1 + word.width() <= usize::from(width) => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}

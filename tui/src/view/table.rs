@@ -57,14 +57,18 @@ pub(super) fn first_row(count: usize, room: usize, selected: usize) -> usize {
 }
 
 /// Gives `width` cells to columns in the order of their worth until no more fit; keeps their order.
+/// The one that is worth most is always there, and cut where there is no room for it.
 pub(super) fn fitting(columns: &[(u8, Column)], width: u16) -> Vec<usize> {
     let mut by_worth: Vec<usize> = (0..columns.len()).collect();
     by_worth.sort_by_key(|&at| (columns[at].0, at));
     let mut left = width;
     let mut chosen = Vec::new();
     for at in by_worth {
-        let Some(rest) = left.checked_sub(columns[at].1.width) else { break };
-        left = rest;
+        let width = columns[at].1.width;
+        if left < width && !chosen.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(width);
         chosen.push(at);
     }
     chosen.sort_unstable();

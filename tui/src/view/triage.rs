@@ -1,6 +1,6 @@
 //! Home: what is wrong, how it is known, what to press; then the worst services and what happened.
 
-use super::pen::{Pen, dot_of, role_of, wrap};
+use super::pen::{Pen, dot_of, role_of};
 use super::table::{self, Column, left, right};
 use super::{calm, card, spark};
 use crate::format;
@@ -151,7 +151,7 @@ fn draw_events(pen: &mut Pen<'_>, area: Rect, model: &Model) {
         let room = area.right().saturating_sub(x + 1);
         pen.text(x + 1, y, &event.kind, role, room.min(9));
         let room = area.right().saturating_sub(x + 11);
-        for line in wrap(&event.text, room, 2).iter().take(usize::from(area.bottom() - y)) {
+        for line in format::wrap(&event.text, room, 2).iter().take(usize::from(area.bottom() - y)) {
             pen.text(x + 11, y, line, Role::Text, room);
             y += 1;
         }
