@@ -3,6 +3,8 @@
 //! counted by the callers, as in the demo.
 
 mod calls;
+#[cfg(test)]
+mod first_look;
 mod link;
 #[cfg(test)]
 mod tests;

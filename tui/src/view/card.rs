@@ -29,7 +29,8 @@ enum Row<'a> {
     Detail(&'a Evidence),
     Radius(String),
     Chain(Vec<ChainLink>),
-    Counter(String),
+    /// With its label, which only the first of several rows has.
+    Counter(&'static str, String),
     Quality(String),
     Guard(String),
 }
@@ -45,7 +46,7 @@ impl Row<'_> {
             Self::Sentence(_) => 0,
             Self::Evidence(_) => 1,
             Self::Quality(_) | Self::Guard(_) => 2,
-            Self::Counter(_) => 3,
+            Self::Counter(..) => 3,
             Self::Chain(_) => 4,
             Self::Radius(_) | Self::Detail(_) => 5,
             Self::Blank => 6,
@@ -84,10 +85,14 @@ pub(super) fn draw(pen: &mut Pen<'_>, area: Rect, model: &Model, incident: &Inci
 
 pub(super) fn heading(model: &Model, incident: &Incident) -> String {
     let ms = model.wall().0.saturating_sub(incident.opened_at.0);
+    let age = match format::age(Duration::from_millis(ms)) {
+        age if age == "now" => "just opened".to_owned(),
+        age => format!("{age} old"),
+    };
     let mut parts = vec![
         format!("INCIDENT {}", incident.id),
         title(&incident.kind),
-        format!("{} old", format::age(Duration::from_millis(ms))),
+        age,
         format!("confidence {:.0} %", incident.confidence * 100.0),
     ];
     if !incident.phase.is_empty() {
@@ -118,7 +123,12 @@ fn rows<'a>(model: &Model, incident: &'a Incident, width: u16) -> Vec<Row<'a>> {
     if !incident.counter_evidence.is_empty() || !incident.data_quality.note.is_empty() {
         rows.push(Row::Blank);
     }
-    rows.extend(incident.counter_evidence.iter().cloned().map(Row::Counter));
+    let room = width.saturating_sub(columns(width).0);
+    for counter in &incident.counter_evidence {
+        let labels = std::iter::once("but").chain(std::iter::repeat(""));
+        let lines = labels.zip(format::wrap(counter, room, 2));
+        rows.extend(lines.map(|(label, line)| Row::Counter(label, line)));
+    }
     if !incident.data_quality.note.is_empty() {
         rows.push(Row::Quality(incident.data_quality.note.clone()));
     }
@@ -155,7 +165,7 @@ fn draw_row(pen: &mut Pen<'_>, area: Rect, incident: &Incident, row: &Row<'_>) {
         Row::Evidence(evidence) | Row::Detail(evidence) => draw_evidence(pen, area, evidence),
         Row::Radius(text) => draw_labelled(pen, area, "also failing", text, Role::Warn),
         Row::Chain(links) => draw_chain(pen, area, links),
-        Row::Counter(text) => draw_labelled(pen, area, "but", text, Role::Accent),
+        Row::Counter(label, text) => draw_labelled(pen, area, label, text, Role::Accent),
         Row::Quality(text) => draw_labelled(pen, area, "data", text, Role::Warn),
         Row::Guard(text) => draw_labelled(pen, area, "guard", text, Role::Accent),
     }
