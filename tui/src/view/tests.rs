@@ -1,4 +1,4 @@
-//! Golden screens: the text of each view in each state at two sizes; and what holds of any screen.
+//! Golden screens: the text of each view in each state at three sizes; and what holds of any screen.
 
 mod any;
 
@@ -15,7 +15,7 @@ use fusebox_proto::view::{
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 const SCREENS: [(char, &str); 5] =
     [('1', "triage"), ('2', "graph"), ('3', "services"), ('4', "edges"), ('6', "breakers")];
 
