@@ -96,7 +96,11 @@ impl Console {
                     requests.push(request);
                 }
                 Effect::Quit => return Ok(None),
-                Effect::Redraw | Effect::Suspend | Effect::Play(_) | Effect::Save(_) => (),
+                Effect::Redraw
+                | Effect::Suspend
+                | Effect::Play(_)
+                | Effect::Save(_)
+                | Effect::Copy(_) => {}
             }
         }
         self.wakes_at = self.model.poll_timeout();

@@ -107,6 +107,8 @@ pub enum Action {
     Relayout,
     /// Keep the incident as a file.
     Save,
+    /// The incident as text on the clipboard.
+    Copy,
     /// Stand still, or go on.
     Pause,
     /// Twice as fast.
@@ -197,6 +199,7 @@ pub const TABLE: &[Binding] = &[
     row(&[char('m')], Action::Mute, Place::Screens, "mute retries", "refuse its retries only"),
     row(&[char('o')], Action::Suggested, Place::Screens, "as suggested", "do what is suggested"),
     row(&[char('W')], Action::Save, Place::Screens, "", "the incident as a file"),
+    row(&[char('Y')], Action::Copy, Place::Screens, "", "copy the incident as text"),
     row(&[char('p'), char(' ')], Action::Pause, Place::Replay, "pause", "pause, or go on"),
     row(&[char('{')], Action::JumpBack, Place::Replay, "{ } 30 s", "half a minute back"),
     row(&[char('}')], Action::JumpOn, Place::Replay, "", "half a minute on"),
@@ -242,6 +245,7 @@ pub const TABLE: &[Binding] = &[
     row(&[key(Key::PageDown), char(' ')], Action::PageDown, Place::Reading, "", "a page down"),
     row(&[key(Key::Home), char('g')], Action::First, Place::Reading, "", "the beginning"),
     row(&[key(Key::End), char('G')], Action::Last, Place::Reading, "", "the end"),
+    row(&[char('Y')], Action::Copy, Place::Reading, "copy", "copy it as text"),
     row(&[char('i')], Action::Back, Place::Reading, "", "close it"),
     row(
         &[char('1')],

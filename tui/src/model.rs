@@ -196,6 +196,8 @@ pub enum Effect {
     Save(String),
     /// Tell this to whoever plays the recording.
     Play(Control),
+    /// Put this text on the clipboard of whoever sits at the terminal.
+    Copy(String),
     /// Paint everything anew.
     Redraw,
     /// Leave to the shell and come back.
@@ -352,7 +354,7 @@ impl Model {
                 self.playback.is_some()
             }
             Action::Save => self.playback.is_none() && self.incident().is_some(),
-            Action::Dossier => self.incident().is_some(),
+            Action::Dossier | Action::Copy => self.incident().is_some(),
             Action::Incident => self.open_incidents().next().is_some(),
             Action::Up | Action::Down
                 if self.screen == Screen::Triage && self.overlay.is_none() =>

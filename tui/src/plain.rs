@@ -81,6 +81,8 @@ fn tell(model: &mut Model, collector: &mut Collector, message: Message) -> bool 
             Effect::Quit => return false,
             Effect::Save(incident) => collector.save(incident),
             Effect::Play(control) => collector.play(control),
+            // What would be copied can be read here.
+            Effect::Copy(text) => drop(writeln!(std::io::stdout(), "{text}")),
             Effect::Send(request) => {
                 if let Some(refused) = collector.send(request) {
                     update(model, Now::read(), refused);

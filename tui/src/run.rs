@@ -133,6 +133,7 @@ impl Desk {
                 Effect::Suspend => self.terminal.suspend()?,
                 Effect::Save(incident) => self.collector.save(incident),
                 Effect::Play(control) => self.collector.play(control),
+                Effect::Copy(text) => self.terminal.copy(&text)?,
                 Effect::Send(request) => {
                     if let Some(refused) = self.collector.send(request) {
                         update(&mut self.model, Now::read(), refused);

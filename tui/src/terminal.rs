@@ -5,6 +5,7 @@
 //! connection never holds up a key: while a frame is on its way, newer ones replace each other.
 
 use crate::keys::{Chord, Key};
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{
     DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, KeyCode,
     KeyEvent, KeyEventKind, KeyModifiers,
@@ -36,6 +37,8 @@ pub(crate) struct Terminal {
     written: mpsc::Receiver<io::Result<()>>,
     is_writing: bool,
     must_clear: bool,
+    /// Goes out with the next frame.
+    beside: Vec<u8>,
 }
 
 impl Terminal {
@@ -55,7 +58,7 @@ impl Terminal {
             }
         })?;
         let shown = Buffer::empty(Rect::ZERO);
-        Ok(Self { shown, frames, written, is_writing: false, must_clear: true })
+        Ok(Self { shown, frames, written, is_writing: false, must_clear: true, beside: Vec::new() })
     }
 
     /// Columns and rows.
@@ -82,13 +85,19 @@ impl Terminal {
             self.shown = Buffer::empty(next.area);
             self.must_clear = true;
         }
-        let frame = encode(&self.shown, &next, self.must_clear)?;
+        let mut frame = encode(&self.shown, &next, self.must_clear)?;
+        frame.append(&mut self.beside);
         self.must_clear = false;
         self.shown = next;
         if !frame.is_empty() {
             self.is_writing = self.frames.try_send(frame).is_ok();
         }
         Ok(())
+    }
+
+    /// Puts text on the clipboard of whoever sits at the terminal, by OSC 52, with the next frame.
+    pub(crate) fn copy(&mut self, text: &str) -> io::Result<()> {
+        queue!(self.beside, CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Lets the next screen be painted whole.

@@ -2,7 +2,7 @@
 //! before a key is pressed, and for whoever asks in the morning.
 
 use super::act::order;
-use super::{Model, Overlay};
+use super::{Effect, Model, Overlay};
 use crate::format::{self, wrap};
 use crate::keys::Action;
 use fusebox_proto::view::{DataQuality, EdgeName, Event, Evidence, Incident, SuggestedAction};
@@ -16,6 +16,8 @@ const WIDE: u16 = 90;
 const BESIDE_MS: u64 = 600_000;
 /// More of it is not shown.
 const BESIDE_MAX: usize = 12;
+/// Terminals take no more than some 75 KiB, in base64 by a third more.
+const MARKDOWN_LEN_MAX: usize = 48 * 1024;
 /// Frame and margin on both sides.
 const FRAME: u16 = 4;
 /// Rows around the rows: header, crumb, frame and footer.
@@ -132,6 +134,46 @@ impl Model {
         self.overlay = reading.map(Overlay::Dossier);
     }
 
+    /// The dossier that is read, or that of the chosen incident, as Markdown for the clipboard.
+    pub(super) fn copy(&mut self) -> Option<Effect> {
+        let incident = match &self.overlay {
+            Some(Overlay::Dossier(reading)) => self.read_incident(reading)?,
+            _ => self.incident()?,
+        };
+        let (id, text) = (incident.id.clone(), self.markdown(incident));
+        self.say(format!("incident {id} is copied, if this terminal lets it (OSC 52)"), false);
+        Some(Effect::Copy(text))
+    }
+
+    /// Its rows as Markdown.
+    pub fn markdown(&self, incident: &Incident) -> String {
+        let kind = incident.kind.replace('_', " ");
+        let mut text = format!("## Incident {}: {}\n\n", plain(&incident.id), plain(&kind));
+        let mut is_in_table = false;
+        for row in self.dossier(incident, u16::MAX) {
+            let line = match row {
+                Row::Blank => continue,
+                Row::Sentence(sentence) => format!("**{}**\n", plain(&sentence)),
+                Row::Head(head) => format!("\n### {}{}\n", &head[..1], head[1..].to_lowercase()),
+                Row::Signal(signal) => {
+                    let figure = |value| format::evidence(value, &signal.unit);
+                    let figures = [signal.baseline, signal.current].map(figure).join(" | ");
+                    let head = "| signal | before | now |\n|---|---|---|\n";
+                    let head = if std::mem::replace(&mut is_in_table, true) { "" } else { head };
+                    format!("{head}| {} | {figures} |", plain(&signal.signal))
+                }
+                Row::Said { label, text, .. } if label.is_empty() => format!("- {}", plain(&text)),
+                Row::Said { label, text, .. } => format!("- {}: {}", plain(&label), plain(&text)),
+            };
+            if MARKDOWN_LEN_MAX < text.len() + line.len() {
+                break;
+            }
+            text += &line;
+            text.push('\n');
+        }
+        text
+    }
+
     /// Rows that are shown at once.
     fn page(&self) -> usize {
         usize::from(self.size.1.saturating_sub(AROUND)).max(1)
@@ -185,6 +227,19 @@ impl Rows<'_> {
             self.rows.push(Row::Said { label: std::mem::take(&mut label), text, tone });
         }
     }
+}
+
+/// Untrusted text as text that no Markdown is made of.
+fn plain(text: &str) -> String {
+    let visible = fusebox_proto::text::visible(text);
+    let mut plain = String::with_capacity(visible.len());
+    for c in visible.chars() {
+        if "\\`*_<>|[]#~&".contains(c) {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    plain
 }
 
 fn life(incident: &Incident) -> String {

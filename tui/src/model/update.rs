@@ -125,6 +125,7 @@ impl Model {
             Action::Dossier => self.open_dossier(),
             Action::Open => self.show_on_graph(),
             Action::Save => return self.save().into_iter().collect(),
+            Action::Copy => return self.copy().into_iter().collect(),
             Action::Pause | Action::Faster | Action::Slower | Action::JumpBack | Action::JumpOn => {
                 return self.play(action);
             }

@@ -1,6 +1,7 @@
 //! Golden screens: the text of each view in each state at three sizes; and what holds of any screen.
 
 mod any;
+mod dossier;
 
 use super::draw;
 use crate::fixture::{Desk, World, hold, session, storm_edge};
@@ -9,8 +10,8 @@ use crate::model::{Effect, Link, Message, Session};
 use crate::theme::{Depth, NAMES, Theme};
 use fusebox_proto::command::BreakerState;
 use fusebox_proto::view::{
-    CollectorStatus, EdgeView, Guard, GuardMode, History, IncidentGuard, IncidentState, Layer,
-    Service, Snapshot, Stamp, Status, Suspect, TripResult,
+    CollectorStatus, EdgeView, Guard, GuardMode, History, IncidentGuard, Service, Snapshot, Stamp,
+    Status, TripResult,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -46,7 +47,7 @@ fn screen(desk: &Desk) -> String {
 /// How golden screens are kept.
 fn golden() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/src/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings
@@ -152,66 +153,6 @@ fn empty_is_not_health() {
 fn storm() {
     check("storm", |w, h| Desk::watching(World::Shop, true, w, h));
     check("storm-mesh", |w, h| Desk::watching(World::Mesh, true, w, h));
-}
-
-/// Scenario: `i` in a storm of two layers, with a careful client and data that is not whole; read to the
-/// end and beyond, and back; then the incident is over, and then forgotten.
-/// Guarantees: all that is known of it can be read at every size; reading never leaves the rows; what is
-/// read about stays, also when it is over, and is closed when it is gone. No key that acts holds.
-#[test]
-fn a_dossier_is_read() {
-    for (width, height) in SIZES {
-        let mut desk = Desk::watching(World::Shop, true, width, height);
-        desk.data(|s| {
-            let incident = &mut s.incidents[0];
-            let suspect = |service: &str, confidence: f64, reason: &str| Suspect {
-                service: service.into(),
-                score: confidence,
-                confidence,
-                reason: reason.into(),
-            };
-            let layer = |source: &str, destination: &str, factor: f64| Layer {
-                source: source.into(),
-                destination: destination.into(),
-                factor,
-            };
-            incident.layers =
-                vec![layer("payment", "inventory", 8.2), layer("inventory", "pg-stock", 1.2)];
-            incident.suspects = vec![
-                suspect("payment", 0.97, "multiplies its calls of inventory by 8.2; retries after 3 ms, then 4 ms: no backoff, no jitter"),
-                suspect("inventory", 0.08, "multiplies its calls of pg-stock by 1.2"),
-            ];
-            incident.counter_evidence.push("only 31 attempts seen since it began".into());
-            incident.data_quality.note = "1 proxies silent for more than 3 s".into();
-        });
-        desk.press("i");
-        let settings = golden();
-        let first = screen(&desk);
-        settings.bind(|| insta::assert_snapshot!(format!("dossier-{width}x{height}"), first));
-        desk.press("ttmo");
-        assert!(desk.effects.iter().all(|effect| !matches!(effect, Effect::Send(_))));
-        let mut read = first.clone();
-        for _ in 0..40 {
-            desk.press("↓");
-            read += &screen(&desk);
-        }
-        // The clock and the age of the incident go on.
-        let rows = |screen: &str| screen.lines().skip(3).collect::<Vec<_>>().join("\n");
-        let last = rows(&screen(&desk));
-        let all = ["no backoff", "only 31", "open payment→inventory", "silent for more"];
-        assert!(all.iter().all(|part| read.contains(part)), "{read}");
-        desk.press("G↓↓");
-        assert_eq!(rows(&screen(&desk)), last);
-        desk.press("g");
-        assert_eq!(rows(&screen(&desk)), rows(&first));
-        desk.data(|s| {
-            (s.incidents[0].state, s.incidents[0].resolved_at) =
-                (IncidentState::Resolved, Some(s.at));
-        });
-        assert!(screen(&desk).contains(", over at "), "{}", screen(&desk));
-        desk.data(|s| s.incidents.clear());
-        assert_eq!(desk.model.overlay, None);
-    }
 }
 
 /// Scenario: the storm on every view, from the narrowest screen that shows one on.
@@ -412,7 +353,7 @@ fn read_only() {
 #[test]
 fn states_that_pass() {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/src/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     let golden = |name: &str, desk: &Desk| {
