@@ -70,9 +70,10 @@ fn an_empty_screen_is_not_health() {
     }
 }
 
-/// Scenario: the two-command promise, in a terminal: `fusebox demo`, then `t`, then `u`.
+/// Scenario: the two-command promise, in a terminal: `fusebox demo`, then `t`, then `u`; then `i`, and
+/// there `Y`.
 /// Guarantees: Triage names payment and inventory, one key reaches every proxy and the screen says
-/// so, and undo is one key.
+/// so, and undo is one key. Why it is payment can be read and goes to the terminal's clipboard.
 #[test]
 fn the_demo_names_the_storm_and_one_key_stops_it() {
     let mut terminal = Terminal::start(&["demo"], 120, 40);
@@ -89,6 +90,15 @@ fn the_demo_names_the_storm_and_one_key_stops_it() {
     terminal.wait_for("3 of 3");
     terminal.press("u");
     terminal.wait("the undo", |screen| !screen.contains("3 of 3 proxies"));
+    terminal.press("i");
+    terminal.wait_for("multiplies its calls of inventory by");
+    terminal.press("Y");
+    terminal.wait_for("is copied");
     terminal.press("q");
-    assert_eq!(terminal.finish().0, 0);
+    terminal.wait("the view below", |screen| !screen.contains("multiplies its calls"));
+    terminal.press("q");
+    let (code, bytes) = terminal.finish();
+    assert_eq!(code, 0);
+    // OSC 52, and `## Incident ` in base64.
+    assert!(contains(&bytes, b"\x1b]52;c;IyMgSW5jaWRlbnQg"));
 }
