@@ -334,7 +334,7 @@ pub struct Proxy {
 }
 
 /// Something that happened, for "recent events" and the timeline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
     pub at: Stamp,

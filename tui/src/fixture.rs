@@ -156,7 +156,11 @@ impl World {
         snapshot.status.health = Health::Incident;
         snapshot.events.insert(
             0,
-            event(unix_ms - (STORM_S - 2) * 1_000, "incident", "retry storm on payment→inventory"),
+            event(
+                unix_ms - (STORM_S - 2) * 1_000,
+                "incident",
+                "#41 opened: payment sends inventory 1.7 attempts per request; inventory is saturated.",
+            ),
         );
         snapshot
     }

@@ -187,7 +187,18 @@ const fn row(
     Binding { chords, action, place, short, help }
 }
 
-const LISTS: Place = Place::On(&[Screen::Services, Screen::Edges, Screen::Breakers]);
+const LISTS: Place =
+    Place::On(&[Screen::Services, Screen::Edges, Screen::Breakers, Screen::Timeline]);
+const TIMELINE: Place = Place::On(&[Screen::Timeline]);
+const OTHERS: Place = Place::On(&[
+    Screen::Graph,
+    Screen::Services,
+    Screen::Edges,
+    Screen::Breakers,
+    Screen::Timeline,
+]);
+const TARGETS: Place =
+    Place::On(&[Screen::Triage, Screen::Graph, Screen::Services, Screen::Edges, Screen::Breakers]);
 const TREE: Place = Place::On(&[Screen::Services]);
 const GRAPH: Place = Place::On(&[Screen::Graph]);
 const TRIAGE: Place = Place::On(&[Screen::Triage]);
@@ -231,14 +242,8 @@ pub const TABLE: &[Binding] = &[
         "turn the order around",
     ),
     row(&[char('/')], Action::Filter, LISTS, "filter", "rows with this text"),
-    row(&[key(Key::Enter)], Action::Open, Place::Screens, "graph", "the target on the graph"),
-    row(
-        &[char('i')],
-        Action::Incident,
-        Place::On(&[Screen::Graph, Screen::Services, Screen::Edges, Screen::Breakers]),
-        "incident",
-        "incident of the target",
-    ),
+    row(&[key(Key::Enter)], Action::Open, TARGETS, "graph", "the target on the graph"),
+    row(&[char('i')], Action::Incident, OTHERS, "incident", "incident of the target"),
     row(&[key(Key::Up), char('k')], Action::Up, Place::Reading, "", "up"),
     row(&[key(Key::Down), char('j')], Action::Down, Place::Reading, "↑↓ read on", "down"),
     row(&[key(Key::PageUp), char('b')], Action::PageUp, Place::Reading, "", "a page up"),
@@ -258,10 +263,12 @@ pub const TABLE: &[Binding] = &[
     row(&[char('3')], Action::Show(Screen::Services), Place::Screens, "", "the calls as a tree"),
     row(&[char('4')], Action::Show(Screen::Edges), Place::Screens, "", "every edge in figures"),
     row(&[char('6')], Action::Show(Screen::Breakers), Place::Screens, "", "circuits not closed"),
+    row(&[char('7')], Action::Show(Screen::Timeline), Place::Screens, "", "what happened"),
     row(&[char(']')], Action::NextScreen, Place::Screens, "", "next view"),
     row(&[char('[')], Action::PreviousScreen, Place::Screens, "", "view before"),
     row(&[char('?')], Action::Help, Place::Screens, "help", "this page"),
     row(&[char('i')], Action::Dossier, TRIAGE, "why", "all that is known of it"),
+    row(&[key(Key::Enter)], Action::Dossier, TIMELINE, "why", "all known of the incident"),
     row(&[ctrl('l')], Action::Redraw, Place::Everywhere, "", "paint everything anew"),
     row(&[ctrl('z')], Action::Suspend, Place::Everywhere, "", "to the shell, fg returns"),
     row(&[key(Key::Esc)], Action::Back, Place::Everywhere, "", "one step back, never out"),

@@ -17,6 +17,7 @@ pub mod rows;
 pub mod select;
 pub mod severity;
 pub mod standing;
+pub mod timeline;
 pub mod tree;
 pub mod update;
 
@@ -28,7 +29,7 @@ use dossier::Reading;
 use fusebox_proto::Now;
 use fusebox_proto::delta::Delta;
 use fusebox_proto::view::{
-    EdgeName, EdgeView, Incident, IncidentState, Snapshot, Stamp, TripResult,
+    EdgeName, EdgeView, Event, Incident, IncidentState, Snapshot, Stamp, TripResult,
 };
 use graph::Graph;
 use guard::Guard;
@@ -78,12 +79,14 @@ pub enum Screen {
     Edges,
     /// Every circuit that is not closed.
     Breakers,
+    /// What happened.
+    Timeline,
 }
 
 impl Screen {
     /// All views that exist, in the order of their keys.
-    pub const ALL: [Self; 5] =
-        [Self::Triage, Self::Graph, Self::Services, Self::Edges, Self::Breakers];
+    pub const ALL: [Self; 6] =
+        [Self::Triage, Self::Graph, Self::Services, Self::Edges, Self::Breakers, Self::Timeline];
 
     /// Its key and its name.
     pub const fn tab(self) -> (char, &'static str) {
@@ -93,6 +96,7 @@ impl Screen {
             Self::Services => ('3', "Services"),
             Self::Edges => ('4', "Edges"),
             Self::Breakers => ('6', "Breakers"),
+            Self::Timeline => ('7', "Timeline"),
         }
     }
 }
@@ -137,6 +141,8 @@ pub struct Selection {
     pub edge: Option<EdgeName>,
     /// Edge and endpoint of a breaker.
     pub breaker: Option<(String, Option<String>)>,
+    /// Row of the timeline.
+    pub event: Option<Event>,
 }
 
 /// A line of the console's own, for a moment.
@@ -354,6 +360,7 @@ impl Model {
                 self.playback.is_some()
             }
             Action::Save => self.playback.is_none() && self.incident().is_some(),
+            Action::Dossier if self.screen == Screen::Timeline => self.told_incident().is_some(),
             Action::Dossier | Action::Copy => self.incident().is_some(),
             Action::Incident => self.open_incidents().next().is_some(),
             Action::Up | Action::Down

@@ -1,7 +1,7 @@
 //! The screen.
 //!
 //! ```text
-//! FUSEBOX  1 Triage  2 Graph  3 Services  4 Edges  6 Breakers  ● LIVE 14:02:31   1 INCIDENT
+//! FUSEBOX  1 Triage  2 Graph  3 Services  4 Edges  6 Breakers  7 Timeline  ● LIVE 14:02:31   1 INCIDENT
 //! Triage                                12 services · 14 edges · 40 /s in · ana@laptop
 //! ▲ RETRY STORM payment sends inventory 9.8 attempts …        (except on Triage)
 //!
@@ -30,6 +30,7 @@ mod pen;
 mod services;
 mod spark;
 mod table;
+mod timeline;
 mod triage;
 mod wires;
 
@@ -70,6 +71,7 @@ pub fn draw(buffer: &mut Buffer, model: &Model, theme: &Theme) {
         Screen::Services => services::draw(&mut pen, above_strip(body, model), model),
         Screen::Edges => edges::draw(&mut pen, above_strip(body, model), model),
         Screen::Breakers => breakers::draw(&mut pen, above_strip(body, model), model),
+        Screen::Timeline => timeline::draw(&mut pen, body, model),
     }
     if model.screen != Screen::Triage {
         draw_strip(&mut pen, body, model);

@@ -91,6 +91,8 @@ impl Model {
             }
             Screen::Edges => self.selected_edge(),
             Screen::Breakers => self.selected_breaker_edge(),
+            // The past is for reading.
+            Screen::Timeline => None,
         }
     }
 

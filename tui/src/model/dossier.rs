@@ -2,7 +2,7 @@
 //! before a key is pressed, and for whoever asks in the morning.
 
 use super::act::order;
-use super::{Effect, Model, Overlay};
+use super::{Effect, Model, Overlay, Screen};
 use crate::format::{self, wrap};
 use crate::keys::Action;
 use fusebox_proto::view::{DataQuality, EdgeName, Event, Evidence, Incident, SuggestedAction};
@@ -129,7 +129,11 @@ impl Model {
 
     /// Opens the dossier of the chosen incident.
     pub(super) fn open_dossier(&mut self) {
-        let incident = self.incident().map(|incident| incident.id.clone());
+        let incident = match self.screen {
+            Screen::Timeline => self.told_incident(),
+            _ => self.incident(),
+        };
+        let incident = incident.map(|incident| incident.id.clone());
         let reading = incident.map(|incident| Reading { incident, from: 0 });
         self.overlay = reading.map(Overlay::Dossier);
     }

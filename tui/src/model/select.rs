@@ -6,7 +6,7 @@ use super::tree::{Key, Place};
 use super::{Model, Screen};
 use crate::arrange::NodeBox;
 use crate::keys::Action;
-use fusebox_proto::view::EdgeName;
+use fusebox_proto::view::{EdgeName, Event};
 
 /// Rows of a page, where the height of a table is not at hand.
 const PAGE: usize = 10;
@@ -22,6 +22,11 @@ impl Model {
                 let rows: Vec<EdgeName> = self.edge_rows().into_iter().map(name_of).collect();
                 let chosen = self.selected_edge();
                 self.selection.edge = moved(&rows, chosen.as_ref(), action);
+            }
+            Screen::Timeline => {
+                let rows: Vec<Event> = self.timeline_rows().into_iter().cloned().collect();
+                let chosen = self.selected_event().cloned();
+                self.selection.event = moved(&rows, chosen.as_ref(), action);
             }
             Screen::Breakers => {
                 let rows: Vec<_> = self
@@ -173,6 +178,11 @@ impl Model {
                 }
             }
             Screen::Edges => self.selection.edge = self.selected_edge(),
+            // The newest stays chosen for as long as nobody has chosen another.
+            Screen::Timeline => {
+                let chosen = self.selection.event.take();
+                self.selection.event = chosen.filter(|event| self.snapshot.events.contains(event));
+            }
             Screen::Breakers => {
                 let rows = self.breaker_rows();
                 let row = rows.iter().find(|b| self.is_selected(b)).or_else(|| rows.first());

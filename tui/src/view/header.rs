@@ -151,6 +151,11 @@ fn crumb(model: &Model) -> String {
         }
         Screen::Services => format!("Services › call tree, worst first{}", filter(model)),
         Screen::Breakers => format!("Breakers{}", filter(model)),
+        Screen::Timeline => {
+            let span = model.span();
+            let span = std::time::Duration::from_millis(span.to - span.from);
+            format!("Timeline › last {}{}", format::age(span), filter(model))
+        }
     }
 }
 

@@ -17,8 +17,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
-const SCREENS: [(char, &str); 5] =
-    [('1', "triage"), ('2', "graph"), ('3', "services"), ('4', "edges"), ('6', "breakers")];
+const SCREENS: [(char, &str); 6] = [
+    ('1', "triage"),
+    ('2', "graph"),
+    ('3', "services"),
+    ('4', "edges"),
+    ('6', "breakers"),
+    ('7', "timeline"),
+];
 
 fn theme(depth: Depth, ascii: bool) -> Theme {
     Theme::new("dark", depth, ascii).expect("a listed name")

@@ -140,13 +140,7 @@ fn draw_events(pen: &mut Pen<'_>, area: Rect, model: &Model) {
         if area.bottom() <= y {
             break;
         }
-        let role = match event.kind.as_str() {
-            "incident" => Role::Critical,
-            "trip" | "reset" | "guard" => Role::Accent,
-            "breaker" => Role::Warn,
-            "deploy" | "instance" => Role::Cause,
-            _ => Role::Dim,
-        };
+        let role = super::timeline::role_of(&event.kind);
         let x = pen.text(area.x, y, &format::clock(event.at), Role::Dim, area.width);
         let room = area.right().saturating_sub(x + 1);
         pen.text(x + 1, y, &event.kind, role, room.min(9));

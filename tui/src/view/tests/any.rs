@@ -40,7 +40,7 @@ fn key() -> impl Strategy<Value = Key> {
         Key::Backspace,
     ];
     prop_oneof![
-        3 => prop::sample::select("tmrouyY12346iixRsS/?q[]gGhjkl>".chars().collect::<Vec<_>>()).prop_map(Key::Char),
+        3 => prop::sample::select("tmrouyY123467iixRsS/?q[]gGhjkl>".chars().collect::<Vec<_>>()).prop_map(Key::Char),
         2 => prop::sample::select(named.to_vec()),
         1 => any::<char>().prop_map(Key::Char),
     ]

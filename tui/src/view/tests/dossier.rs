@@ -1,9 +1,9 @@
-//! All that is known of an incident, read and copied.
+//! All that is known of an incident, read and copied; and what happened, and when.
 
 use super::{SIZES, golden, screen};
 use crate::fixture::{Desk, World};
 use crate::model::Effect;
-use fusebox_proto::view::{IncidentState, Layer, Suspect};
+use fusebox_proto::view::{Event, IncidentState, Layer, Suspect};
 
 /// Scenario: `i` in a storm of two layers, with a careful client and data that is not whole; read to the
 /// end and beyond, and back; then the incident is over, and then forgotten.
@@ -69,4 +69,32 @@ fn a_dossier_is_read() {
         desk.data(|s| s.incidents.clear());
         assert_eq!(desk.model.overlay, None);
     }
+}
+
+/// Scenario: the timeline in a storm: down to what happened before, a filter, and back to the incident;
+/// then to its dossier, and out again.
+/// Guarantees: the axis reaches back to what is chosen, which is told whole; what is chosen stays where
+/// it is when more happens; an incident's row leads to its dossier, another row nowhere; no key acts.
+#[test]
+fn the_timeline_leads_to_what_happened() {
+    let mut desk = Desk::watching(World::Shop, true, 80, 24);
+    desk.press("7");
+    assert!(screen(&desk).contains("Timeline › last 15 min"), "{}", screen(&desk));
+    desk.press("↓↓");
+    let chosen = desk.model.selected_event().cloned().expect("a row");
+    assert!(chosen.text.contains("lease over") && screen(&desk).contains("last 60 min"));
+    desk.press("⏎ttmo");
+    assert_eq!((&desk.model.overlay, desk.model.target()), (&None, None));
+    desk.data(|s| {
+        let event = Event { at: s.at, kind: "policy".into(), text: "version 7".into() };
+        s.events.insert(0, event);
+    });
+    assert_eq!(desk.model.selected_event(), Some(&chosen));
+    desk.press("/#41⏎");
+    assert!(!screen(&desk).contains("lease over"), "{}", screen(&desk));
+    desk.press("⏎");
+    assert!(screen(&desk).contains("BEFORE → NOW"), "{}", screen(&desk));
+    desk.press("q⎋");
+    assert!(screen(&desk).contains("lease over"), "{}", screen(&desk));
+    assert!(desk.effects.iter().all(|effect| !matches!(effect, Effect::Send(_))));
 }
