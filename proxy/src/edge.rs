@@ -6,7 +6,7 @@
 //!
 //! A call costs two hashes of the head, a few table slots and a few additions. Nothing allocates
 //! per request: no string is kept, tables grow to the need and stay, a histogram is recorded in
-//! place and copied once a window.
+//! place and copied once a window; those of waits are made with the first retry of a window.
 
 mod request;
 mod window;

@@ -12,7 +12,8 @@ use fusebox_proto::report::{
 use std::collections::VecDeque;
 
 /// Reports kept while no collector listens: half a minute of windows, which bridges a restart of
-/// the collector. A busy edge has 27 KiB in a report, so an hour would not be light.
+/// the collector. A busy edge has 27 KiB in a report, three times as much while requests are repeated on
+/// it: an hour would not be light.
 pub const REPORTS_MAX: usize = 30;
 
 /// What happened in one window, gathered from all edges and listeners.
