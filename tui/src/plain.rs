@@ -2,7 +2,7 @@
 //! readers, pipes and terminals that cannot do more.
 
 use crate::format;
-use crate::keys::{self, Chord, Key};
+use crate::keys::{self, Action, Chord, Key};
 use crate::link::Collector;
 use crate::model::act::incident_edge;
 use crate::model::playback::Phase;
@@ -62,7 +62,8 @@ async fn sleep_until(deadline: Option<std::time::Instant>) {
 /// A line of input: the help, or one key.
 fn typed(model: &Model, line: &str) -> anyhow::Result<Message> {
     if line == "?" {
-        for binding in keys::valid(model).filter(|b| b.acts()) {
+        let has_lines = |b: &&keys::Binding| b.acts() || b.action == Action::Dossier;
+        for binding in keys::valid(model).filter(has_lines) {
             writeln!(std::io::stdout(), "{}: {}", binding.chords[0], binding.help)?;
         }
         writeln!(std::io::stdout(), "q: leave")?;
@@ -91,7 +92,23 @@ fn tell(model: &mut Model, collector: &mut Collector, message: Message) -> bool 
             Effect::Redraw | Effect::Suspend => {}
         }
     }
+    if let Some(dossier) = read_out(model) {
+        // Whoever read us is gone: the next line of news finds out.
+        let _gone = writeln!(std::io::stdout(), "{dossier}");
+    }
     true
+}
+
+/// A dossier that was opened, whole: there is no screen that it lies over, so it is closed again.
+fn read_out(model: &mut Model) -> Option<String> {
+    let dossier = match &model.overlay {
+        Some(Overlay::Dossier(reading)) => {
+            model.read_incident(reading).map(|it| model.markdown(it))
+        }
+        _ => return None,
+    };
+    model.overlay = None;
+    dossier
 }
 
 /// What was told, so that only news is.
@@ -240,8 +257,10 @@ mod tests {
     use crate::fixture::{Desk, World, hold, session};
     use fusebox_proto::command::BreakerState;
 
-    /// Scenario: a session from the first connection through a storm, a question and a lease.
-    /// Guarantees: each change of state is one line, said once; figures that only move say nothing.
+    /// Scenario: a session from the first connection through a storm, its dossier, a question and a
+    /// lease.
+    /// Guarantees: each change of state is one line, said once; figures that only move say nothing; a
+    /// dossier is told whole and keeps no key from what it does.
     #[test]
     fn each_change_is_said_once() {
         let mut told = Told::default();
@@ -258,6 +277,12 @@ mod tests {
         assert!(storm.contains("incident 41 open: payment sends inventory 9.8"), "{storm}");
         assert!(storm.contains("suggested: mute-retries payment to inventory"), "{storm}");
         assert_eq!(news(&mut told, &desk), "");
+        desk.key('i');
+        let dossier = read_out(&mut desk.model).expect("an incident is open");
+        assert!(dossier.contains("### What speaks against it"), "{dossier}");
+        assert_eq!((read_out(&mut desk.model), news(&mut told, &desk)), (None, String::new()));
+        desk.wait(1_000);
+        desk.data(|_| {});
         desk.key('t');
         desk.wait(50);
         let question = news(&mut told, &desk);
