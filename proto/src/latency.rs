@@ -13,6 +13,9 @@ const DIGITS: u8 = 2;
 /// A serialised histogram larger than this is refused. A full one of two digits has 30 KiB.
 pub const LATENCY_BYTES_MAX: usize = 64 * 1024;
 
+/// More in one window is refused, as of other counts: sums stay far below an overflow.
+const COUNT_MAX: u64 = 1 << 40;
+
 /// First word of the uncompressed V2 format.
 const COOKIE: u32 = 0x1c84_9313;
 /// Cookie, length of the payload, offset, digits, lowest, highest, ratio.
@@ -130,6 +133,12 @@ impl Latency {
         }
         let parsed: Histogram<u64> =
             Deserializer::new().deserialize(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+        // The sum of a few saturates where one is as large as it can be.
+        if parsed.iter_recorded().any(|v| COUNT_MAX < v.count_at_value())
+            || COUNT_MAX < parsed.len()
+        {
+            return Err(invalid(format!("counts more than {COUNT_MAX}")));
+        }
         latency.0.add(&parsed).map_err(|e| invalid(e.to_string()))?;
         Ok(latency)
     }
@@ -178,5 +187,25 @@ mod tests {
             }
             let _ = Latency::from_bytes(&bytes);
         }
+    }
+
+    /// Scenario: a window that counts 2^40 latencies, and others that count more, in one bucket, in two,
+    /// and as many as a histogram can.
+    /// Guarantees: the first is taken, the others are refused with their reason.
+    #[test]
+    fn counts_are_bounded() {
+        let check = |counts: &[u64], is_taken: bool| {
+            let mut window = Latency::default();
+            for (us, count) in (5..).zip(counts) {
+                window.record_n_us(us, *count);
+            }
+            let parsed = Latency::from_bytes(&window.to_bytes());
+            assert_eq!(parsed.as_ref().ok(), Some(&window).filter(|_| is_taken), "{counts:?}");
+            assert!(is_taken || parsed.unwrap_err().reason.contains("more than"), "{counts:?}");
+        };
+        check(&[1 << 40], true);
+        check(&[1, 1 << 40], false);
+        check(&[(1 << 40) + 1], false);
+        check(&[1 << 62, 1 << 62], false);
     }
 }
