@@ -290,11 +290,12 @@ impl Binding {
     /// Whether it holds where the operator is.
     pub fn holds(&self, model: &Model) -> bool {
         match (self.place, &model.overlay) {
-            (Place::Everywhere, _) | (Place::Screens, None) => true,
+            (Place::Everywhere, _)
+            | (Place::Screens, None)
+            | (Place::Reading, Some(Overlay::Dossier(_))) => true,
             (Place::On(screens), None) => screens.contains(&model.screen),
             (Place::Replay, None) => model.playback.is_some(),
             (Place::Asking, Some(Overlay::Ask(ask))) => ask.typed.is_none(),
-            (Place::Reading, Some(Overlay::Dossier(_))) => true,
             _ => false,
         }
     }

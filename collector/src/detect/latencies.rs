@@ -267,7 +267,7 @@ impl Watched {
         self.other_seconds += 1;
         if OTHER_SECONDS_MAX < self.other_seconds {
             let Self { judged_to, since, .. } = *self;
-            *self = Self { judged_to, since, is_covered, ..Self::default() };
+            *self = Self { since, judged_to, is_covered, ..Self::default() };
             return false;
         }
         true

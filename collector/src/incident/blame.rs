@@ -113,10 +113,9 @@ impl Blame {
             let score = if *edge == self.edge { most } else { share(*factor).min(room) };
             room = score - 1e-3;
             let callee = scene.names.print(&edge.destination);
-            let mut reason = format!("multiplies its calls of {callee} by {factor:.1}");
-            if let Some(spacing) = Spacing::since(scene, edge, onset) {
-                reason += &format!("; {}", spacing.words());
-            }
+            let spacing = Spacing::since(scene, edge, onset);
+            let spacing = spacing.map_or_else(String::new, |it| format!("; {}", it.words()));
+            let reason = format!("multiplies its calls of {callee} by {factor:.1}{spacing}");
             let service = scene.names.print(&edge.source);
             Suspect { service, score, confidence: confidence * score / most, reason }
         };

@@ -73,10 +73,8 @@ impl Spacing {
 
     /// In half a sentence: `retries after 50 ms, then 50 ms: no backoff, no jitter`.
     pub(super) fn words(&self) -> String {
-        let mut words = format!("retries after {}", ms(self.first_ms));
-        if let Some(later_ms) = self.later_ms {
-            words += &format!(", then {}", ms(later_ms));
-        }
+        let then = self.later_ms.map_or_else(String::new, |it| format!(", then {}", ms(it)));
+        let words = format!("retries after {}{then}", ms(self.first_ms));
         let said = [(self.backs_off(), "backoff"), (self.has_jitter(), "jitter")];
         let said = said
             .into_iter()

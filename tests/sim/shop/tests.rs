@@ -184,7 +184,8 @@ fn the_spacing_of_retries_is_told() {
         ] {
             let incident = storm("retry-storm", seed, Some(spacing));
             let said = &incident.suspects[0];
-            let case = format!("{spacing:?}, seed {seed}: {:#?}", told(&[incident.clone()]));
+            let case =
+                format!("{spacing:?}, seed {seed}: {:#?}", told(std::slice::from_ref(&incident)));
             assert!(said.service == "payment" && said.reason.ends_with(words), "{case}");
             let wait = current(&incident, "wait before a retry");
             assert!(wait.is_some_and(|ms| wait_ms.contains(&ms)), "{wait:?} {case}");
@@ -192,7 +193,7 @@ fn the_spacing_of_retries_is_told() {
             assert_eq!(is_careful, words == "with backoff, with jitter", "{case}");
         }
         let incident = storm("layered-retries", seed, None);
-        println!("{:#?}", told(&[incident.clone()]));
+        println!("{:#?}", told(std::slice::from_ref(&incident)));
         for suspect in &incident.suspects {
             assert!(suspect.reason.ends_with("with backoff, with jitter"), "{suspect:?}");
         }

@@ -247,12 +247,11 @@ fn plain(text: &str) -> String {
 }
 
 fn life(incident: &Incident) -> String {
-    let mut life = format!("at {}", format::clock(incident.opened_at));
-    if let Some(at) = incident.resolved_at {
-        life += &format!(", over at {}", format::clock(at));
-    }
+    let opened = format::clock(incident.opened_at);
+    let over = incident.resolved_at.map(format::clock);
+    let over = over.map_or_else(String::new, |at| format!(", over at {at}"));
     let confidence = format::percent_short(incident.confidence);
-    format!("{life} · {} · confidence {confidence}", incident.phase)
+    format!("at {opened}{over} · {} · confidence {confidence}", incident.phase)
 }
 
 /// Whoever is accused, and how much each layer multiplies.

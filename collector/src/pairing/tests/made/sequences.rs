@@ -61,7 +61,9 @@ fn what_is_n_plus_one() {
     }
     check_many("methods of one service", &rpcs, None);
     let mut plain = of(12, 10, 8, same);
-    plain.iter_mut().for_each(|draft| draft.0.target = None);
+    for draft in &mut plain {
+        draft.0.target = None;
+    }
     check_many("for nobody knows what", &plain, None);
     let mut root = of(6, 10, 8, same);
     root.remove(0);
